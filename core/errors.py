@@ -1,0 +1,122 @@
+"""Everything that can go wrong, in one tree.
+
+    SubtitleError
+    ├── InputError                 the caller gave us something we cannot use
+    │   ├── FileMissing
+    │   ├── UnreadableMedia        empty, truncated, not media, refused format, libav crash
+    │   ├── NoAudioTrack
+    │   ├── EncryptedMedia
+    │   ├── MediaLimitExceeded     longer, larger or stranger than the settings allow
+    │   └── InvalidOption
+    ├── ModelError                 a model is unknown, absent, damaged or cannot do the task
+    ├── CapacityError
+    │   ├── QueueFull
+    │   └── DiskFull
+    ├── WorkerError
+    │   ├── WorkerCrashed
+    │   ├── DeviceUnavailable
+    │   └── OutOfMemory
+    └── Cancelled
+
+Each carries a ``hint``: what the person can do about it. None knows HTTP; each front has one
+table from class to answer (``tests/test_errors.py`` proves the tables complete). All survive
+pickling, because most are raised in another process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SubtitleError(Exception):
+    """Base of every error that may be shown to a user: ``str(e)`` says what, ``e.hint`` what to do."""
+
+    default_hint = ""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.default_hint if hint is None else hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.hint)
+
+    def explain(self) -> str:
+        """Message and hint as one line for people."""
+        return f"{self.message} {self.hint}".strip()
+
+
+def _rebuild(cls: type[SubtitleError], message: str, hint: str) -> SubtitleError:
+    return cls(message, hint=hint)
+
+
+class InputError(SubtitleError):
+    """The request itself cannot be served."""
+
+
+class FileMissing(InputError):
+    default_hint = "Check the path, or upload the file again."
+
+
+class UnreadableMedia(InputError):
+    default_hint = (
+        "Check that it plays in a media player; if it does, convert it (for example to .m4a or"
+        " .wav) and try again."
+    )
+
+
+class NoAudioTrack(InputError):
+    default_hint = "Choose a recording that has sound."
+
+
+class EncryptedMedia(InputError):
+    default_hint = "Remove the copy protection or record the audio in an unprotected format."
+
+
+class MediaLimitExceeded(InputError):
+    default_hint = "Cut the recording into shorter files, or raise the limit in the settings."
+
+
+class InvalidOption(InputError):
+    pass
+
+
+class ModelError(SubtitleError):
+    """The model asked for cannot be had, is damaged, or cannot do what was asked."""
+
+
+class CapacityError(SubtitleError):
+    """The machine has no room for this now."""
+
+
+class QueueFull(CapacityError):
+    default_hint = "Try again when a running job has finished."
+
+
+class DiskFull(CapacityError):
+    default_hint = "Free some disk space, or point the data directory to a larger disk."
+
+
+class WorkerError(SubtitleError):
+    """A worker process or its device failed."""
+
+
+class WorkerCrashed(WorkerError):
+    default_hint = "See the log for the signal; a segment that crashes workers is left as a gap."
+
+
+class DeviceUnavailable(WorkerError):
+    default_hint = (
+        "Check CUDA_VISIBLE_DEVICES and the driver (nvidia-smi), or choose --device cpu."
+    )
+
+
+class OutOfMemory(WorkerError):
+    default_hint = "Choose a smaller model, batch size or an int8 compute type."
+
+
+class Cancelled(SubtitleError):
+    """The user stopped the job."""
+
+    def __init__(self, message: str = "Cancelled.", *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)

@@ -1,0 +1,86 @@
+"""What happens to a job, as a stream: the one thing every front watches.
+
+``parallel_transcriber.ParallelWhisperTranscriber.stream`` yields these in order and ends with
+exactly one :class:`Finished`, or raises a ``core.errors.SubtitleError``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.types import AudioSegment, Gap, JobReport, Transcript, TranscriptSegment
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """The decoder has written this much of the recording."""
+
+    audio_s: float
+    total_s: float | None
+    """Duration the container declares, None when it does not say. Never trusted for limits."""
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A segment is ready for the workers."""
+
+    segment: AudioSegment
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersLoading:
+    """The job waits for a model; ``text`` is one line for people."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageDecided:
+    language: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStarted:
+    index: int
+    device: str
+    """Label of the worker's slot: ``GPU 0``, ``CPU 1``."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFinished:
+    """Text of one segment, on the recording's clock. Segments finish in any order."""
+
+    index: int
+    device: str
+    segments: tuple[TranscriptSegment, ...]
+    gaps: tuple[Gap, ...]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFailed:
+    """A segment was given up; its speech is the gap. The job goes on."""
+
+    index: int
+    device: str
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    transcript: Transcript
+    report: JobReport
+
+
+Event = (
+    Decoded
+    | Planned
+    | WorkersLoading
+    | LanguageDecided
+    | SegmentStarted
+    | SegmentFinished
+    | SegmentFailed
+    | Finished
+)

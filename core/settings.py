@@ -1,0 +1,106 @@
+"""Every setting of the app, read once at the edge and passed down.
+
+This is the only module that reads the environment (``tests/test_architecture.py`` holds it to
+that). Precedence: command-line flag, then environment, then a ``.env`` file, then the default.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Settings(BaseSettings):
+    """Frozen: build one in ``main`` and pass it on. Every field stands in docs/settings.md."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WHISPER_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        env_ignore_empty=True,
+    )
+
+    model: str = "auto"
+    """Model to use where a request names none: ``auto``, a name of ``core.models``, a local
+    CTranslate2 directory, or an allowed hub id."""
+
+    device: Device = "auto"
+    """``auto``: every visible GPU, or the CPU where there is none. ``cuda`` without a GPU is an
+    error, never a silent fall back."""
+
+    compute_type: str = "auto"
+    """CTranslate2 compute type; ``auto``: float16 on a GPU, int8 on a CPU."""
+
+    cuda_visible_devices: str | None = Field(
+        default=None, validation_alias=AliasChoices("CUDA_VISIBLE_DEVICES", "cuda_visible_devices")
+    )
+    """GPUs to use: indices, ``GPU-…`` UUIDs or ``MIG-…`` ids. Unset: all GPUs of the machine."""
+
+    workers: int = Field(default=0, ge=0, le=256)
+    """CPU workers; 0: one per ``threads`` cores, bounded by memory."""
+
+    threads: int = Field(default=1, ge=1, le=256)
+    """CPU threads of each CPU worker."""
+
+    batch_size: int = Field(default=8, ge=1, le=128)
+    """Windows decoded together on one device."""
+
+    beam_size: int = Field(default=5, ge=1, le=20)
+    """Beams of the search; 1 is faster and less accurate."""
+
+    preload_model: bool = True
+    """Load the model when the server starts instead of at the first job."""
+
+    models_dir: Path = Path("models")
+    """Where installed and downloaded models lie."""
+
+    data_dir: Path = Path("data")
+    """Where jobs keep their audio and subtitles."""
+
+    allowed_hub_models: tuple[str, ...] = ()
+    """Hub ids (``owner/name``) users may name besides the table; JSON list in the environment."""
+
+    hub_timeout_s: float = Field(default=5.0, gt=0)
+    """Longest wait for a model hub to answer before going on without it."""
+
+    offline: bool = False
+    """Never contact a model hub."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        validation_alias=AliasChoices("WHISPER_HOST", "GRADIO_SERVER_NAME", "host"),
+    )
+    """Address the web page listens on."""
+
+    port: int = Field(
+        default=7860,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("WHISPER_PORT", "GRADIO_SERVER_PORT", "port"),
+    )
+    """Port the web page listens on."""
+
+    max_upload_mib: int = Field(default=4096, ge=1)
+    """Largest upload."""
+
+    max_audio_hours: float = Field(default=24.0, gt=0)
+    """Longest recording; counted while decoding, whatever the container declares."""
+
+    max_running_jobs: int = Field(default=2, ge=1)
+    """Jobs that share the workers at a time; the others wait."""
+
+    max_waiting_jobs: int = Field(default=20, ge=0)
+    """Jobs that may wait; one more is refused."""
+
+    keep_jobs_hours: float = Field(default=24.0, gt=0)
+    """Finished jobs and their files are removed after this time."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log line that is written."""
