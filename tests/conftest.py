@@ -1,0 +1,68 @@
+"""What all tests share: the installed models, and an environment without the user's settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.model_files import ensure_installed, installed_models
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _installed(name: str) -> Path:
+    if name not in installed_models():
+        pytest.skip(f"the packages of the model {name} are not installed (make setup warned)")
+    return ensure_installed(name, ROOT / "models")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The directory that holds the installed models."""
+    return ROOT / "models"
+
+
+@pytest.fixture(scope="session")
+def tiny_en() -> Path:
+    """Files of the English model tiny.en, verified; skips where its package is gone."""
+    return _installed("tiny.en")
+
+
+@pytest.fixture(scope="session")
+def base() -> Path:
+    """Files of the multilingual model base, verified; skips where its packages are gone."""
+    return _installed("base")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Program of the browser for ``playwright.chromium.launch(executable_path=…)``."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium here (make test says how to install it)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> str:
+    """The ffmpeg program, which makes test recordings in every container."""
+    path = shutil.which("ffmpeg")
+    if path is None:
+        pytest.skip("no ffmpeg here (make test says how to install it)")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _without_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(("WHISPER_", "GRADIO_")):
+            monkeypatch.delenv(name)

