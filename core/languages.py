@@ -1,0 +1,152 @@
+"""Languages Whisper knows, and how people write them.
+
+An own table, so that a page or ``--help`` can list the languages without importing an engine;
+``tests/core/test_models.py`` holds it equal to the engine's codes.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from core.errors import InvalidOption
+
+LANGUAGES: dict[str, str] = {
+    "af": "Afrikaans",
+    "am": "Amharic",
+    "ar": "Arabic",
+    "as": "Assamese",
+    "az": "Azerbaijani",
+    "ba": "Bashkir",
+    "be": "Belarusian",
+    "bg": "Bulgarian",
+    "bn": "Bengali",
+    "bo": "Tibetan",
+    "br": "Breton",
+    "bs": "Bosnian",
+    "ca": "Catalan",
+    "cs": "Czech",
+    "cy": "Welsh",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "et": "Estonian",
+    "eu": "Basque",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fo": "Faroese",
+    "fr": "French",
+    "gl": "Galician",
+    "gu": "Gujarati",
+    "ha": "Hausa",
+    "haw": "Hawaiian",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hr": "Croatian",
+    "ht": "Haitian Creole",
+    "hu": "Hungarian",
+    "hy": "Armenian",
+    "id": "Indonesian",
+    "is": "Icelandic",
+    "it": "Italian",
+    "ja": "Japanese",
+    "jw": "Javanese",
+    "ka": "Georgian",
+    "kk": "Kazakh",
+    "km": "Khmer",
+    "kn": "Kannada",
+    "ko": "Korean",
+    "la": "Latin",
+    "lb": "Luxembourgish",
+    "ln": "Lingala",
+    "lo": "Lao",
+    "lt": "Lithuanian",
+    "lv": "Latvian",
+    "mg": "Malagasy",
+    "mi": "Maori",
+    "mk": "Macedonian",
+    "ml": "Malayalam",
+    "mn": "Mongolian",
+    "mr": "Marathi",
+    "ms": "Malay",
+    "mt": "Maltese",
+    "my": "Myanmar",
+    "ne": "Nepali",
+    "nl": "Dutch",
+    "nn": "Nynorsk",
+    "no": "Norwegian",
+    "oc": "Occitan",
+    "pa": "Punjabi",
+    "pl": "Polish",
+    "ps": "Pashto",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sa": "Sanskrit",
+    "sd": "Sindhi",
+    "si": "Sinhala",
+    "sk": "Slovak",
+    "sl": "Slovenian",
+    "sn": "Shona",
+    "so": "Somali",
+    "sq": "Albanian",
+    "sr": "Serbian",
+    "su": "Sundanese",
+    "sv": "Swedish",
+    "sw": "Swahili",
+    "ta": "Tamil",
+    "te": "Telugu",
+    "tg": "Tajik",
+    "th": "Thai",
+    "tk": "Turkmen",
+    "tl": "Tagalog",
+    "tr": "Turkish",
+    "tt": "Tatar",
+    "uk": "Ukrainian",
+    "ur": "Urdu",
+    "uz": "Uzbek",
+    "vi": "Vietnamese",
+    "yi": "Yiddish",
+    "yo": "Yoruba",
+    "zh": "Chinese",
+    "yue": "Cantonese",
+}
+
+_BY_NAME = {name.lower(): code for code, name in LANGUAGES.items()}
+_ALIASES = {
+    "burmese": "my",
+    "castilian": "es",
+    "farsi": "fa",
+    "flemish": "nl",
+    "haitian": "ht",
+    "javanese": "jw",
+    "jv": "jw",
+    "mandarin": "zh",
+    "moldavian": "ro",
+    "nb": "no",
+    "pushto": "ps",
+    "sinhalese": "si",
+    "valencian": "ca",
+}
+
+
+def language_code(text: str | None) -> str | None:
+    """Whisper's code for what a person wrote: ``ZH``, ``Chinese`` and ``zh-TW`` are all ``zh``.
+
+    None, an empty text and ``auto`` are None: the language is to be found out.
+    """
+    wanted = (text or "").strip().lower()
+    if wanted in ("", "auto"):
+        return None
+    for candidate in (wanted, wanted.replace("_", "-").split("-")[0]):
+        code = candidate if candidate in LANGUAGES else None
+        code = code or _BY_NAME.get(candidate) or _ALIASES.get(candidate)
+        if code:
+            return code
+    close = difflib.get_close_matches(wanted, [*_BY_NAME, *LANGUAGES], n=1)
+    raise InvalidOption(
+        f"Unknown language {text!r}.",
+        hint=(f"Did you mean {close[0]!r}? " if close else "")
+        + "Use a code such as en, zh or de, or leave it on auto.",
+    )

@@ -1,0 +1,80 @@
+"""How the app and its worker processes log: one line an event, on standard error.
+
+    2026-11-20T04:48:00.123Z INFO [GPU 0] Processing segment 0 (12.3s)
+
+File names and titles come from users and may hold line breaks or terminal escapes: control
+characters of a message are written as escapes, so that one event stays one line and nobody can
+forge a second. Tracebacks follow on lines of their own; one that came as text from another
+process is passed as ``extra={"traceback_text": text}``. Worker processes inherit standard error
+and call :func:`setup_logging` first thing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import time
+from types import TracebackType
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+# Libraries that tell every request or every file at INFO.
+_CHATTY = ("faster_whisper", "filelock", "httpcore", "httpx", "huggingface_hub", "matplotlib")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")
+
+
+def one_line(text: str) -> str:
+    """The text with every control character, line break and direction mark written as an escape."""
+    return _CONTROL.sub(_escape, text)
+
+
+class LineFormatter(logging.Formatter):
+    """UTC time, level, message; a traceback keeps its lines and loses other control characters."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        remote = getattr(record, "traceback_text", None)
+        return f"{text}\n{self._lines(remote)}" if remote else text
+
+    def formatException(self, ei: _ExcInfo) -> str:
+        return self._lines(super().formatException(ei))
+
+    @staticmethod
+    def _lines(text: str) -> str:
+        return _CONTROL_BUT_LINES.sub(_escape, text).rstrip("\n")
+
+
+def setup_logging(level: str = "info") -> None:
+    """Log to standard error in the house's format; call once in every process.
+
+    Called again it only sets the level, so that a front and a library may both call it.
+    """
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    if not any(isinstance(handler.formatter, LineFormatter) for handler in root.handlers):
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter())
+        root.addHandler(handler)
+    quiet = max(logging.WARNING, root.level)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(quiet)
+    # Warnings of libraries go through the same lines.
+    logging.captureWarnings(True)

