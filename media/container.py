@@ -1,0 +1,220 @@
+"""The one place that calls ``av.open``: what may be opened, what is inside, which track to hear.
+
+Used by the probe and the decoder, both of which run in the isolated process (:mod:`media.process`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.stream import Disposition
+
+from core.errors import (
+    EncryptedMedia,
+    FileMissing,
+    InvalidOption,
+    MediaLimitExceeded,
+    NoAudioTrack,
+    UnreadableMedia,
+)
+from media.formats import FORMAT_WHITELIST, HEAD_BYTES, why_refused
+
+_ENCRYPTED_TAGS = frozenset({"enca", "drms", "p608", "aavd"})
+"""MP4 sample entries of common encryption, iTunes FairPlay and Audible."""
+
+_ENCRYPTED_METADATA = frozenset({"enc_key_id", "ASF_Protection_Type", "ASF_Key_ID"})
+"""Where libavformat notes the encryption of Matroska/WebM and ASF/WMA."""
+
+_TITLE_CHARACTERS = 200
+
+_RIFF_HEADER_BYTES = 8
+_RIFF_UNKNOWN = 0xFFFF_FFF0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeLimits:
+    """What one recording may cost. Counted while decoding; no header is believed."""
+
+    max_audio_s: float = 24 * 3600.0
+    max_spool_bytes: int = 4 * 1024**3
+    """Independent of ``max_audio_s``, so that a wrong clock cannot fill the disk either."""
+    min_rate: int = 4_000
+    """A 10 kB WAV that claims 1 Hz resamples to 5,000 s; speech needs 4 kHz anyway."""
+    max_rate: int = 384_000
+    max_channels: int = 64
+    """Field recorders write 8–32 tracks into one file, so 8 would refuse real recordings. The cost
+    of many channels is linear in the file's size, and time and memory have limits of their own."""
+    max_streams: int = 256
+    """A satellite multiplex has some 100 streams."""
+    wall_clock_s: float = 4 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """One audio track of a file. ``index`` counts audio tracks only, from 0."""
+
+    index: int
+    codec: str
+    rate: int
+    channels: int
+    default: bool
+    language: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaProbe:
+    """What a file says about itself. ``duration_s`` is a claim, never a limit."""
+
+    container: str
+    duration_s: float | None
+    has_video: bool
+    tracks: tuple[AudioTrack, ...]
+
+
+@contextmanager
+def open_media(path: Path, limits: DecodeLimits) -> Iterator[InputContainer]:
+    """Open a regular file with the whitelist. Raises ``core.errors`` for everything foreign."""
+    _require_regular_file(path)
+    # "file:" keeps a name such as "concat:a|b" or "http://…" from being read as a protocol.
+    url = f"file:{path.absolute()}"
+    options = {
+        "format_whitelist": FORMAT_WHITELIST,
+        "protocol_whitelist": "file",
+        "enable_drefs": "0",
+    }
+    try:
+        container = av.open(url, mode="r", options=options, metadata_errors="replace")
+    except MemoryError:
+        raise
+    except (FFmpegError, ValueError) as error:
+        raise why_refused(path.name, _head(path)) from error
+    with container:
+        if len(container.streams) > limits.max_streams:
+            raise MediaLimitExceeded(
+                f"{path.name} has {len(container.streams)} streams; the limit is"
+                f" {limits.max_streams}."
+            )
+        yield container
+
+
+def is_cut_off(path: Path) -> bool:
+    """Whether a RIFF file (WAV, AVI) is shorter than its header says.
+
+    libavformat quietly corrects the length of these to what is there, so nothing else shows it.
+    """
+    head = _head(path)
+    if not head.startswith(b"RIFF"):
+        return False
+    declared = int.from_bytes(head[4:8], "little")
+    # 0 and 2**32 - 1 are what programs leave that cannot go back to write the length.
+    return 0 < declared < _RIFF_UNKNOWN and path.stat().st_size < declared + _RIFF_HEADER_BYTES
+
+
+def describe(container: InputContainer) -> MediaProbe:
+    """Tracks and claims of an open container."""
+    return MediaProbe(
+        container=container.format.name,
+        duration_s=None if container.duration is None else container.duration / av.time_base,
+        has_video=any(
+            not stream.disposition & Disposition.attached_pic for stream in container.streams.video
+        ),
+        tracks=tuple(
+            _describe_track(index, stream) for index, stream in enumerate(container.streams.audio)
+        ),
+    )
+
+
+def choose_track(container: InputContainer, wanted: int | None, name: str) -> int:
+    """Index of the audio track to hear: the one asked for, else the default-flagged, else the
+    first. Raises if there is none."""
+    streams = container.streams.audio
+    if not streams:
+        what = "is a video without sound" if container.streams.video else "has no audio track"
+        raise NoAudioTrack(f"{name} {what}.")
+    if wanted is not None:
+        if not 0 <= wanted < len(streams):
+            raise InvalidOption(
+                f"{name} has no audio track {wanted}.",
+                hint=f"It has {len(streams)}: choose 0 to {len(streams) - 1}.",
+            )
+        return wanted
+    flagged = (i for i, stream in enumerate(streams) if stream.disposition & Disposition.default)
+    return next(flagged, 0)
+
+
+def refuse_encrypted_stream(stream: AudioStream, name: str) -> None:
+    """Raise where the container declares the track encrypted."""
+    tag = stream.codec_context.codec_tag if _has_decoder(stream) else ""
+    if tag in _ENCRYPTED_TAGS or _ENCRYPTED_METADATA & stream.metadata.keys():
+        raise EncryptedMedia(f"The sound of {name} is copy-protected.")
+
+
+def refuse_encrypted_packet(packet: Packet[AudioStream], name: str) -> None:
+    """Raise where a packet is encrypted: MP4 hides the original codec's tag behind the scheme."""
+    if packet.has_sidedata("encryption_info"):
+        raise EncryptedMedia(f"The sound of {name} is copy-protected.")
+
+
+def require_decoder(stream: AudioStream, name: str) -> None:
+    if not _has_decoder(stream):
+        raise UnreadableMedia(f"The audio codec of {name} is not supported.")
+
+
+def _has_decoder(stream: AudioStream) -> bool:
+    # PyAV leaves codec_context None where this FFmpeg has no decoder; its type stubs do not say so.
+    return getattr(stream, "codec_context", None) is not None
+
+
+def _describe_track(index: int, stream: AudioStream) -> AudioTrack:
+    known = _has_decoder(stream)
+    return AudioTrack(
+        index=index,
+        codec=stream.codec_context.name if known else "unknown",
+        rate=stream.codec_context.sample_rate if known else 0,
+        channels=stream.codec_context.layout.nb_channels if known else 0,
+        default=bool(stream.disposition & Disposition.default),
+        language=_clean(stream.metadata.get("language")),
+        title=_clean(stream.metadata.get("title")),
+    )
+
+
+def _clean(text: str | None) -> str | None:
+    """Metadata for a menu: no control or direction characters, no novel, nothing for "und"."""
+    if text is None:
+        return None
+    kept = "".join(c for c in text if unicodedata.category(c)[0] != "C").strip()
+    return kept[:_TITLE_CHARACTERS] if kept and kept != "und" else None
+
+
+def _require_regular_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileMissing(f"{path.name} does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableMedia(f"{path.name} cannot be opened: {error}.", hint="") from error
+    # A FIFO would wait for a writer for ever, a device may do anything when opened.
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise UnreadableMedia(f"{path.name} is {what}.", hint="Choose a recording.")
+    if status.st_size == 0:
+        raise UnreadableMedia(f"{path.name} is empty.", hint="Upload the file again.")
+    if not os.access(path, os.R_OK):
+        raise UnreadableMedia(f"{path.name} may not be read.", hint="Check its permissions.")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

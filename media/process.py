@@ -1,0 +1,271 @@
+"""Keeps libav at arm's length: media is opened in a process of its own that may crash or hang.
+
+    parent                                   child (spawned, limited)
+    IsolatedProcess.messages() ◄── pipe ──── target(send, *args): send(anything picklable)
+              .result          ◄──────────── its return value, or its exception
+              .cancel()        ──── SIGKILL ►
+
+This contains crashes, hangs and appetites. It is no sandbox against a decoder taken over by an
+attacker: the child runs as the same user and its messages are unpickled.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from core.errors import Cancelled, MediaLimitExceeded, SubtitleError, UnreadableMedia, WorkerError
+from media.child import Failure, LogLine, Message, ProcessLimits, Ready, Result, Send, child_main
+from media.container import DecodeLimits, MediaProbe
+from media.probe import probe_media
+
+__all__ = ["PROBE_LIMITS", "IsolatedProcess", "ProcessLimits", "RemoteTraceback", "Send", "probe"]
+
+_spawn = get_context("spawn")
+
+T = TypeVar("T")
+
+_EXIT_GRACE_S = 5.0
+"""A child that has closed its pipe is on its way out; longer than this and it is killed."""
+
+_CRASHES = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
+
+
+class RemoteTraceback(Exception):
+    """The child's traceback as text: the ``__cause__`` of an error raised there."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome(Generic[T]):
+    value: T
+
+
+class IsolatedProcess(Generic[T]):
+    """One run of ``target(send, *args)`` in a limited process. Use as a context manager.
+
+    ``target`` must be importable by name from a module; ``send`` takes any picklable message. One
+    thread receives; any thread may call :meth:`cancel`.
+    """
+
+    def __init__(
+        self,
+        target: Callable[..., T],
+        *args: object,
+        name: str = "media",
+        limits: ProcessLimits | None = None,
+    ) -> None:
+        """Start it. ``name`` appears in error messages and in the process's own name."""
+        self._limits = limits or ProcessLimits()
+        self._outcome: _Outcome[T] | None = None
+        self._ready = self._cancelled = self._closed = False
+        self._lock = threading.Lock()  # a kill must not hit a pid that has been reaped
+        self._connection, child_end = _spawn.Pipe(duplex=False)
+        self._process = _spawn.Process(
+            target=child_main,
+            args=(child_end, self._limits, _log_level(), target, args),
+            name=f"whisper-{name}",
+            daemon=True,
+        )
+        try:
+            self._start()
+        except BaseException:
+            self._connection.close()
+            raise
+        finally:
+            child_end.close()
+        self._started_at = self._heard_at = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    @property
+    def waitables(self) -> tuple[Connection[Any, Any], int]:
+        """For ``multiprocessing.connection.wait`` of a parent that watches others too; when one is
+        ready, call :meth:`receive`."""
+        return self._connection, self._process.sentinel
+
+    @property
+    def finished(self) -> bool:
+        return self._outcome is not None
+
+    @property
+    def result(self) -> T:
+        """What the target returned. Ask when :attr:`finished`."""
+        if self._outcome is None:
+            raise RuntimeError("the process has not finished")
+        return self._outcome.value
+
+    def messages(self) -> Iterator[object]:
+        """Everything the target sends, until it returns. Raises its exception, or the translation
+        of its death."""
+        while not self.finished:
+            yield from self.receive()
+
+    def receive(self, timeout_s: float | None = None) -> list[object]:
+        """Wait for the next message: a list of one, or of none at the end or after ``timeout_s``.
+
+        Raises as :meth:`messages`. Call it again within ``stall_s``: limits are checked here.
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self.finished:
+            ready = wait([self._connection, self._process.sentinel], self._patience_s(until))
+            if self._connection in ready:
+                item = self._read()
+                if isinstance(item, Message):
+                    self._enforce_wall_clock()
+                    return [item.body]
+                self._handle(item)
+            elif ready:
+                raise self._death()
+            else:
+                self._enforce_wall_clock()
+                self._enforce_progress()
+                if until is not None and time.monotonic() >= until:
+                    break
+        return []
+
+    def cancel(self) -> None:
+        """Kill the child; the receiving thread gets what the pipe still holds, then ``Cancelled``.
+        Safe from any thread."""
+        self._cancelled = True
+        self._kill()
+
+    def close(self) -> None:
+        """Kill the child if it still runs, reap it, free the pipe. Idempotent."""
+        if self._closed:
+            return
+        self._kill()
+        with self._lock:
+            self._process.join()
+            self._process.close()
+            self._closed = True
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        # The mask is inherited: Ctrl-C cannot hit the child before child_main ignores it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _patience_s(self, until: float | None) -> float:
+        ends = [self._heard_at + self._limits.stall_s, self._started_at + self._limits.wall_clock_s]
+        if until is not None:
+            ends.append(until)
+        return max(0.0, min(ends) - time.monotonic())
+
+    def _read(self) -> object:
+        try:
+            item: object = self._connection.recv()
+        except (EOFError, OSError):
+            raise self._death() from None
+        self._heard_at = time.monotonic()
+        return item
+
+    def _handle(self, item: object) -> None:
+        if isinstance(item, Ready):
+            self._ready = True
+        elif isinstance(item, LogLine):
+            logger = logging.getLogger(item.record.name)
+            if logger.isEnabledFor(item.record.levelno):
+                logger.handle(item.record)
+        elif isinstance(item, Failure):
+            raise item.error from RemoteTraceback(item.traceback)
+        elif isinstance(item, Result):
+            self._outcome = _Outcome(item.value)
+
+    def _enforce_wall_clock(self) -> None:
+        if time.monotonic() - self._started_at >= self._limits.wall_clock_s:
+            self._kill()
+            raise MediaLimitExceeded(
+                f"Reading the recording took longer than {self._limits.wall_clock_s:g} s."
+            )
+
+    def _enforce_progress(self) -> None:
+        if time.monotonic() - self._heard_at >= self._limits.stall_s:
+            self._kill()
+            raise UnreadableMedia(
+                f"The decoder made no progress for {self._limits.stall_s:g} s and was stopped."
+            )
+
+    def _kill(self) -> None:
+        with self._lock:
+            if not self._closed:
+                self._process.kill()
+
+    def _death(self) -> SubtitleError:
+        """Why the child is gone without a result."""
+        with self._lock:
+            self._process.join(_EXIT_GRACE_S)
+            if self._process.exitcode is None:
+                self._process.kill()
+                self._process.join()
+            code = self._process.exitcode
+        if self._cancelled:
+            return Cancelled()
+        if not self._ready:
+            return WorkerError(f"The media process did not start (exit code {code}).")
+        return UnreadableMedia(_epitaph(code or 0, self._limits))
+
+
+def probe(path: Path, limits: DecodeLimits | None = None) -> MediaProbe:
+    """Tracks and claims of a file, read in an isolated process."""
+    with IsolatedProcess(
+        _probe_main, path, limits or DecodeLimits(), name="probe", limits=PROBE_LIMITS
+    ) as process:
+        for _ in process.messages():
+            pass
+        return process.result
+
+
+PROBE_LIMITS = ProcessLimits(cpu_s=60, wall_clock_s=60.0, stall_s=60.0, file_bytes=0)
+"""A person waits for the answer, and a probe writes nothing."""
+
+
+def _probe_main(send: Send, path: Path, limits: DecodeLimits) -> MediaProbe:
+    return probe_media(path, limits)
+
+
+def _log_level() -> int:
+    return logging.getLogger().getEffectiveLevel()
+
+
+def _epitaph(code: int, limits: ProcessLimits) -> str:
+    if code >= 0:
+        return f"The decoder ended unexpectedly (exit code {code})."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # real-time signals have no name
+        name = f"signal {-code}"
+    if -code in _CRASHES:
+        return f"The decoder crashed on this file ({name})."
+    if -code == signal.SIGXCPU:
+        return f"The decoder used up its {limits.cpu_s} s of processor time ({name})."
+    if -code == signal.SIGKILL:
+        return f"The decoder was killed ({name}), most often because memory ran out."
+    return f"The decoder was stopped ({name})."

@@ -1,0 +1,89 @@
+"""The writing end of the PCM spool: blocks of even size, counted against the limits."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from core.errors import DiskFull, MediaLimitExceeded
+from core.pcm import BYTES_PER_SAMPLE, Int16, PcmSpool
+from core.types import SAMPLE_RATE
+from media.container import DecodeLimits
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class SpoolWriter:
+    """Owns the spool file while it grows. Unbuffered: a written block is visible to readers."""
+
+    def __init__(self, spool: PcmSpool, limits: DecodeLimits, block_samples: int) -> None:
+        self.samples = 0
+        """Samples in the file."""
+        self.received = 0
+        """Samples taken in, those still waiting for a full block included."""
+        self._block_samples = block_samples
+        self._limits = limits
+        self._pieces: list[Int16] = []
+        try:
+            self._file = spool.path.open("wb", buffering=0)
+        except OSError as error:
+            raise _translated(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, pieces: Iterable[Int16]) -> Iterator[Int16]:
+        """Write everything in ``pieces``; yield each block after it has been written."""
+        for piece in pieces:
+            self.received += len(piece)
+            self._pieces.append(piece)
+            if self.received - self.samples >= self._block_samples:
+                yield self._write_block()
+        if self._pieces:
+            yield self._write_block()
+
+    def _write_block(self) -> Int16:
+        block = np.concatenate(self._pieces)
+        self._pieces.clear()
+        self._check_limits(self.samples + len(block))
+        left = block.data.cast("B")
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise _translated(error) from error
+        self.samples += len(block)
+        return block
+
+    def _check_limits(self, samples: int) -> None:
+        if samples > self._limits.max_audio_s * SAMPLE_RATE:
+            raise MediaLimitExceeded(
+                f"The recording is longer than {_readable(self._limits.max_audio_s)}."
+            )
+        if samples * BYTES_PER_SAMPLE > self._limits.max_spool_bytes:
+            raise MediaLimitExceeded(
+                "The decoded recording is larger than"
+                f" {self._limits.max_spool_bytes / 1024**2:.0f} MiB."
+            )
+
+
+def _readable(seconds: float) -> str:
+    return f"{seconds / 3600:g} hours" if seconds >= 3600 else f"{seconds:g} seconds"
+
+
+def _translated(error: OSError) -> Exception:
+    if error.errno in _NO_SPACE:
+        return DiskFull("There is no space left for the decoded audio.")
+    return error

@@ -1,0 +1,53 @@
+"""Shared by the media tests: the clip and where decoded audio goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.pcm import Int16, PcmSpool
+from media.container import DecodeLimits
+from media.decoder import DecodeSummary, MediaDecoder
+from tests.media.containers import SPEECH, make_container, read_speech
+
+Decode = Callable[..., tuple[Int16, DecodeSummary]]
+MakeFile = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def speech() -> Int16:
+    return read_speech()
+
+
+@pytest.fixture(scope="session")
+def media_file(tmp_path_factory: pytest.TempPathFactory) -> MakeFile:
+    """``media_file("speech.webm")``: the clip in that container, made once."""
+    folder = tmp_path_factory.mktemp("containers")
+
+    def make(name: str) -> Path:
+        target = folder / name
+        return target if target.exists() else make_container(SPEECH, target)
+
+    return make
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> PcmSpool:
+    return PcmSpool(tmp_path / "audio.pcm")
+
+
+@pytest.fixture
+def decode(spool: PcmSpool) -> Decode:
+    """Decode in this process; gives the spool's samples and the summary."""
+
+    def run(
+        path: Path, limits: DecodeLimits | None = None, audio_track: int | None = None
+    ) -> tuple[Int16, DecodeSummary]:
+        with MediaDecoder(path, limits or DecodeLimits(), audio_track=audio_track) as decoder:
+            for _ in decoder.decode_to(spool):
+                pass
+            return spool.read_int16(0, spool.samples()), decoder.summary()
+
+    return run
