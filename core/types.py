@@ -48,15 +48,26 @@ class SpeechSpan:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """At most 30 s of the recording, one encoder pass, with the speech it has to account for."""
+    """One encoder pass: at most 30 s of audio, with the speech it has to account for.
 
-    start_s: float
-    end_s: float
+    ``pieces`` is the audio the model hears, in order: long silences between them are left out,
+    so ``end_s - start_s`` may exceed 30 s while ``audio_s`` never does.
+    """
+
+    pieces: tuple[SpeechSpan, ...]
     spans: tuple[SpeechSpan, ...]
 
     @property
-    def duration_s(self) -> float:
-        return self.end_s - self.start_s
+    def start_s(self) -> float:
+        return self.pieces[0].start_s
+
+    @property
+    def end_s(self) -> float:
+        return self.pieces[-1].end_s
+
+    @property
+    def audio_s(self) -> float:
+        return sum(piece.duration_s for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,35 @@ class Gap(Record):
 
     def keys(self) -> tuple[str, ...]:
         return ("start", "end", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult:
+    """What one AudioSegment gave: its text and the speech in it that has none."""
+
+    index: int
+    segments: tuple[TranscriptSegment, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    windows: int = 0
+    """Encoder passes spent, those of later rounds included."""
+    redecoded_windows: int = 0
+    """Windows that were decoded again: failed the quality gate, or left speech without words."""
+    elapsed_s: float = 0.0
+    """Share of the worker's time this segment took."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything that makes two loaded models different; workers key their models by it."""
+
+    name: str
+    """For people and the log."""
+    path: str
+    """What is opened: a CTranslate2 directory."""
+    compute_type: str
+    device: Literal["cpu", "cuda"]
+    threads: int = 1
+    """CPU threads of the model; meaningless on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
