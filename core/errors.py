@@ -29,7 +29,7 @@ from typing import Any
 
 
 class SubtitleError(Exception):
-    """Base of every error that may be shown to a user: ``str(e)`` says what, ``e.hint`` what to do."""
+    """Base of every error users may see: ``str(e)`` says what, ``e.hint`` what to do."""
 
     default_hint = ""
 
@@ -106,9 +106,7 @@ class WorkerCrashed(WorkerError):
 
 
 class DeviceUnavailable(WorkerError):
-    default_hint = (
-        "Check CUDA_VISIBLE_DEVICES and the driver (nvidia-smi), or choose --device cpu."
-    )
+    default_hint = "Check CUDA_VISIBLE_DEVICES and the driver (nvidia-smi), or choose --device cpu."
 
 
 class OutOfMemory(WorkerError):

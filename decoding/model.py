@@ -1,0 +1,260 @@
+"""The model's calls, batched: features, encode, generate, align, detect language.
+
+Thin over faster-whisper's ``WhisperModel`` and CTranslate2; the only file that knows their
+token layout. Encoder output is kept as one row per window in main memory, so that any subset of
+windows can be decoded again without a second encoder pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ctranslate2
+import numpy as np
+import numpy.typing as npt
+from faster_whisper import WhisperModel
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import merge_punctuations
+
+from core.pcm import Float32
+from core.types import SAMPLE_RATE, WINDOW_S, DecodeOptions, ModelSpec
+from decoding.quality import Scores, compression_ratio
+
+TIME_PRECISION_S = 0.02
+"""Seconds per timestamp token (whisper/tokenizer.py)."""
+
+MAX_INITIAL_TIMESTAMP = 50
+"""Text begins within the first second, in timestamp tokens (whisper/decoding.py)."""
+
+MAX_LENGTH = 448
+"""Decoder positions of every Whisper model (n_text_ctx)."""
+
+BEST_OF = 5
+"""Samples drawn at temperatures over 0 (whisper/transcribe.py)."""
+
+PREPEND = "\"'“¿([{-"
+APPEND = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+"""Punctuation that belongs to the following and to the preceding word (whisper/transcribe.py)."""
+
+Row = npt.NDArray[Any]
+"""Encoder output of one window, shape (1500, d_model)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A sentence or so between two timestamps the model set, on the clip's clock."""
+
+    start_s: float
+    end_s: float
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """One answer of the decoder."""
+
+    parts: tuple[Part, ...]
+    text: str
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedWord:
+    """A word on the clip's clock; ``part`` is the index of the part it was decoded in."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float
+    part: int
+
+
+class SpeechModel:
+    """One Whisper model on one device. Not thread-safe."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._model = WhisperModel(
+            spec.path,
+            device=spec.device,
+            compute_type=spec.compute_type,
+            cpu_threads=spec.threads if spec.device == "cpu" else 0,
+            local_files_only=True,
+        )
+        self._engine: Any = self._model.model
+        self._samples = int(WINDOW_S * SAMPLE_RATE)
+        self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
+
+    @property
+    def is_multilingual(self) -> bool:
+        return bool(self._engine.is_multilingual)
+
+    def tokenizer(self, language: str, task: str) -> Tokenizer:
+        """Tokenizer of a language and task; kept, because building one walks the vocabulary."""
+        key = (language, task)
+        if key not in self._tokenizers:
+            self._tokenizers[key] = Tokenizer(
+                self._model.hf_tokenizer, self.is_multilingual, task=task, language=language
+            )
+        return self._tokenizers[key]
+
+    def encode(self, clips: Sequence[Float32]) -> list[Row]:
+        """One encoder pass each for clips of at most 30 s, as one batch."""
+        features = np.stack([self._features(clip) for clip in clips])
+        output = self._engine.encode(
+            ctranslate2.StorageView.from_array(np.ascontiguousarray(features)), to_cpu=True
+        )
+        if output.dtype == ctranslate2.DataType.bfloat16:  # numpy knows no bfloat16
+            output = output.to(ctranslate2.DataType.float32)
+        return list(np.array(output))
+
+    def _features(self, clip: Float32) -> Float32:
+        # Silence is padded as audio, as in training; faster-whisper pads the log-mel with zeros,
+        # which is the level of speech, and the model then hears more sentences than there are.
+        padded = np.pad(clip, (0, self._samples - len(clip)))
+        mel: Float32 = self._model.feature_extractor(padded)[..., :3000]
+        return mel.astype(np.float32)
+
+    def detect_language(self, rows: Sequence[Row]) -> list[dict[str, float]]:
+        """Probability of every language for each window."""
+        answers = self._engine.detect_language(_storage(rows))
+        return [{token[2:-2]: probability for token, probability in row} for row in answers]
+
+    def prompt(self, options: DecodeOptions, tokenizer: Tokenizer) -> list[int]:
+        """Tokens before the text: prompt and hotwords, then the task."""
+        initial = options.initial_prompt
+        previous = tokenizer.encode(" " + initial.strip()) if initial else []
+        prompt: list[int] = self._model.get_prompt(
+            tokenizer, previous, without_timestamps=False, hotwords=options.hotwords
+        )
+        return prompt
+
+    def generate(
+        self,
+        rows: Sequence[Row],
+        prompts: Sequence[list[int]],
+        tokenizer: Tokenizer,
+        *,
+        beam_size: int,
+        durations_s: Sequence[float],
+        temperature: float = 0.0,
+    ) -> list[Decoding]:
+        """Decode windows together: beam search at temperature 0, else the best of samples.
+
+        Prompts may differ in length after the start-of-transcript token; what stands there is
+        forced and comes back as part of the decoding.
+        """
+        search: dict[str, Any] = (
+            {"beam_size": 1, "num_hypotheses": BEST_OF, "sampling_topk": 0}
+            if temperature > 0
+            else {"beam_size": beam_size, "patience": 1}
+        )
+        results = self._engine.generate(
+            _storage(rows),
+            [list(prompt) for prompt in prompts],
+            sampling_temperature=temperature,
+            max_length=MAX_LENGTH,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_blank=True,
+            suppress_tokens=[-1],
+            max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
+            **search,
+        )
+        return [
+            self._decoding(result, tokenizer, duration_s, temperature)
+            for result, duration_s in zip(results, durations_s, strict=True)
+        ]
+
+    def _decoding(
+        self, result: Any, tokenizer: Tokenizer, duration_s: float, temperature: float
+    ) -> Decoding:
+        tokens: list[int] = result.sequences_ids[0]
+        text: str = tokenizer.decode([t for t in tokens if t < tokenizer.eot])
+        # CTranslate2 gives the mean over the tokens; Whisper counts the end token as well.
+        logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        scores = Scores(logprob, result.no_speech_prob, compression_ratio(text), temperature)
+        parts = split_parts(tokens, tokenizer.timestamp_begin, tokenizer.eot, duration_s)
+        return Decoding(parts, text, scores)
+
+    def timestamp(self, tokenizer: Tokenizer, time_s: float) -> int:
+        """Token of a moment on the clip's clock."""
+        position = round(min(max(time_s, 0.0), WINDOW_S) / TIME_PRECISION_S)
+        return int(tokenizer.timestamp_begin) + position
+
+    def align(
+        self,
+        rows: Sequence[Row],
+        parts: Sequence[Sequence[Part]],
+        tokenizer: Tokenizer,
+        durations_s: Sequence[float],
+    ) -> list[list[AlignedWord]]:
+        """When each word is said: dynamic time warping over cross-attention, all parts of a
+        window in one path."""
+        tokens = [[token for part in each for token in part.tokens] for each in parts]
+        aligned = self._model.find_alignment(
+            tokenizer,
+            tokens,
+            _storage(rows),
+            [max(2, round(duration_s * 100)) for duration_s in durations_s],
+        )
+        words: list[list[AlignedWord]] = []
+        for each, alignment in zip(parts, aligned, strict=True):
+            words.append(_words(each, alignment))
+        return words
+
+    def seed(self, value: int) -> None:
+        """Make sampling repeatable."""
+        ctranslate2.set_random_seed(value)
+
+
+def _storage(rows: Sequence[Row]) -> Any:
+    return ctranslate2.StorageView.from_array(np.ascontiguousarray(np.stack(rows)))
+
+
+def split_parts(
+    tokens: Sequence[int], timestamp_begin: int, eot: int, duration_s: float
+) -> tuple[Part, ...]:
+    """Cut ``<|0.00|> text <|4.80|><|4.80|> text <|9.10|>`` into parts.
+
+    A part the model did not close ends with the clip: the aligned words will tell.
+    """
+    parts: list[Part] = []
+    start_s = 0.0
+    text: list[int] = []
+    for token in tokens:
+        if token >= timestamp_begin:
+            time_s = min((token - timestamp_begin) * TIME_PRECISION_S, duration_s)
+            if text:
+                parts.append(Part(start_s, max(start_s, time_s), tuple(text)))
+                text = []
+            start_s = time_s
+        elif token < eot:
+            text.append(token)
+    if text:
+        parts.append(Part(start_s, duration_s, tuple(text)))
+    return tuple(parts)
+
+
+def _words(parts: Sequence[Part], alignment: list[dict[str, Any]]) -> list[AlignedWord]:
+    """Give each aligned word the part its first token came from."""
+    ends = np.cumsum([len(part.tokens) for part in parts])
+    seen = 0
+    owners: list[int] = []
+    for word in alignment:
+        owners.append(int(np.searchsorted(ends, seen, side="right")))
+        seen += len(word["tokens"])
+        word["owner"] = owners[-1]
+    merge_punctuations(alignment, PREPEND, APPEND)
+    return [
+        AlignedWord(
+            word["word"],
+            float(word["start"]),
+            float(word["end"]),
+            float(word["probability"]),
+            min(word["owner"], len(parts) - 1),
+        )
+        for word in alignment
+        if word["word"]
+    ]

@@ -1,0 +1,234 @@
+"""Batched decoding that loses no words: rounds over windows, audited by the VAD.
+
+Batched decoding is fast and forgetful: where speakers change inside a window the model stops
+early, and what was said after that is lost without a trace. So a batch of windows goes through::
+
+    encode ─► search ─► gate ─► continue ─► align ─► audit ─► text
+                 ▲       │         │  ▲                │
+                 └───────┘         └──┘                └─► what no word covers is packed into new
+            windows that fail  speech after the last       windows for the next round's batch;
+            the quality gate,  timestamp: the decoder      after the last round it is a gap
+            with temperatures  goes on from there
+
+Searching again and continuing use the encoder output that is there already; only the audit's
+leftovers cost another encoder pass.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from core.errors import Cancelled
+from core.pcm import PcmSpool
+from core.types import DecodeOptions, SpeechSpan, TranscriptSegment, Window
+from decoding import quality
+from decoding.clip import Clip, cut_clip
+from decoding.model import AlignedWord, Decoding, Part, Row, SpeechModel
+from decoding.words import holes, to_segments
+
+log = logging.getLogger("transcriber")
+
+MAX_CONTINUATIONS = 3
+"""Times a window is continued; each adds at least one part, and few windows hold four speakers."""
+
+MIN_TAIL_S = 0.5
+"""Speech after the last timestamp that is worth continuing for: one short word."""
+
+
+@dataclass(slots=True)
+class Hearing:
+    """A window on its way through the rounds."""
+
+    window: Window
+    clip: Clip
+    row: Row
+    parts: list[Part] = field(default_factory=list)
+    scores: quality.Scores = field(default_factory=lambda: quality.Scores(0.0, 0.0, 0.0))
+    redecoded: bool = False
+    words: list[AlignedWord] = field(default_factory=list)
+
+    @property
+    def silent(self) -> bool:
+        """The model says nobody speaks here."""
+        return quality.is_silence(self.scores)
+
+    def tail(self) -> SpeechSpan | None:
+        """The first speech after the last part, on the clip's clock."""
+        reached_s = max((part.end_s for part in self.parts), default=0.0)
+        for span in self.clip.spans:
+            start_s = max(span.start_s, reached_s)
+            if span.end_s - start_s >= MIN_TAIL_S:
+                return SpeechSpan(start_s, span.end_s)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a window gave."""
+
+    segments: list[TranscriptSegment]
+    leftover: tuple[SpeechSpan, ...]
+    """Speech without words, on the recording's clock."""
+    redecoded: bool
+    silent: bool
+
+
+class Decoder:
+    """Decodes batches of windows with one model and one set of options."""
+
+    def __init__(
+        self,
+        model: SpeechModel,
+        options: DecodeOptions,
+        language: str,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._model = model
+        self._options = options
+        self._tokenizer = model.tokenizer(language, options.task)
+        self._prompt = model.prompt(options, self._tokenizer)
+        self._should_stop = should_stop
+
+    def hear(self, spool: PcmSpool, windows: Sequence[Window]) -> list[Heard]:
+        """Decode windows as one batch, in their order.
+
+        Raises:
+            Cancelled: ``should_stop`` said so between two passes.
+        """
+        clips = [cut_clip(spool, window) for window in windows]
+        self._check()
+        rows = self._model.encode([clip.audio for clip in clips])
+        batch = [
+            Hearing(window, clip, row)
+            for window, clip, row in zip(windows, clips, rows, strict=True)
+        ]
+        self._first_search(batch)
+        self._continue(batch)
+        if self._options.word_timestamps:
+            self._align(batch)
+        return [self._finish(hearing) for hearing in batch]
+
+    def _check(self) -> None:
+        if self._should_stop():
+            raise Cancelled
+
+    def _search(
+        self,
+        batch: Sequence[Hearing],
+        prompts: Sequence[list[int]],
+        temperature: float = 0.0,
+    ) -> list[Decoding]:
+        self._check()
+        return self._model.generate(
+            [hearing.row for hearing in batch],
+            prompts,
+            self._tokenizer,
+            beam_size=self._options.beam_size,
+            durations_s=[hearing.clip.duration_s for hearing in batch],
+            temperature=temperature,
+        )
+
+    def _first_search(self, batch: Sequence[Hearing]) -> None:
+        decodings = self._search(batch, [self._prompt] * len(batch))
+        for hearing, decoding in zip(batch, decodings, strict=True):
+            if not quality.passes(decoding.scores, decoding.text):
+                decoding = self._fall_back(hearing, decoding)
+                hearing.redecoded = True
+            hearing.scores = decoding.scores
+            if not quality.is_silence(decoding.scores):
+                hearing.parts = list(decoding.parts)
+
+    def _fall_back(self, hearing: Hearing, failed: Decoding) -> Decoding:
+        """Sample at rising temperatures until the gate is passed; else the best that does not
+        repeat itself. Alone and seeded by the window, so the batch does not change the result."""
+        tried = [failed]
+        for temperature in quality.TEMPERATURES:
+            self._model.seed(round(hearing.window.start_s * 1000))
+            decoding = self._search([hearing], [self._prompt], temperature)[0]
+            if quality.passes(decoding.scores, decoding.text):
+                return decoding
+            tried.append(decoding)
+        plain = [
+            each
+            for each in tried
+            if each.scores.compression_ratio <= quality.MAX_COMPRESSION_RATIO
+            and not quality.loops(each.text)
+        ]
+        if not plain:  # nothing but loops: no text is better than invented text
+            return Decoding((), "", failed.scores)
+        return max(plain, key=lambda each: each.scores.avg_logprob)
+
+    def _continue(self, batch: Sequence[Hearing]) -> None:
+        """Make the decoder go on where it stopped before the speech did.
+
+        The last part and the time of the next speech are forced, so the decoder knows what it has
+        said and where to listen; it costs no encoder pass.
+        """
+        open_ = [hearing for hearing in batch if hearing.parts]
+        for _ in range(MAX_CONTINUATIONS):
+            tails = [(hearing, hearing.tail()) for hearing in open_]
+            todo = [(hearing, tail) for hearing, tail in tails if tail is not None]
+            if not todo:
+                return
+            decodings = self._search(
+                [hearing for hearing, _ in todo],
+                [self._resumed(hearing, tail) for hearing, tail in todo],
+            )
+            open_ = []
+            for (hearing, _), decoding in zip(todo, decodings, strict=True):
+                added = decoding.parts[1:]  # the first is the part that was forced
+                if not added or not self._believable(hearing, added):
+                    continue
+                hearing.parts.extend(added)
+                hearing.redecoded = True
+                open_.append(hearing)
+
+    def _resumed(self, hearing: Hearing, tail: SpeechSpan) -> list[int]:
+        last = hearing.parts[-1]
+        stamp = self._model.timestamp
+        end = stamp(self._tokenizer, last.end_s)
+        return [
+            *self._prompt,
+            stamp(self._tokenizer, last.start_s),
+            *last.tokens,
+            end,
+            max(end, stamp(self._tokenizer, tail.start_s)),
+        ]
+
+    def _believable(self, hearing: Hearing, added: Sequence[Part]) -> bool:
+        """A continuation that repeats what was said is the decoder turning in a circle."""
+        known = {part.tokens for part in hearing.parts}
+        if any(part.tokens in known for part in added):
+            return False
+        text = self._tokenizer.decode([t for part in added for t in part.tokens])
+        ratio = quality.compression_ratio(text)
+        return ratio <= quality.MAX_COMPRESSION_RATIO and not quality.loops(text)
+
+    def _align(self, batch: Sequence[Hearing]) -> None:
+        spoken = [hearing for hearing in batch if hearing.parts]
+        if not spoken:
+            return
+        self._check()
+        aligned = self._model.align(
+            [hearing.row for hearing in spoken],
+            [hearing.parts for hearing in spoken],
+            self._tokenizer,
+            [hearing.clip.duration_s for hearing in spoken],
+        )
+        for hearing, words in zip(spoken, aligned, strict=True):
+            hearing.words = words
+
+    def _finish(self, hearing: Hearing) -> Heard:
+        texts = [self._tokenizer.decode(list(part.tokens)) for part in hearing.parts]
+        segments = to_segments(
+            hearing.clip,
+            hearing.parts,
+            hearing.words if self._options.word_timestamps else None,
+            hearing.window.spans,
+            hearing.scores,
+            texts,
+        )
+        leftover = holes(hearing.window.spans, segments)
+        return Heard(segments, leftover, hearing.redecoded, hearing.silent)

@@ -1,0 +1,126 @@
+"""Words on the recording's clock, and what speech they leave without words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from core.merge import audit_coverage
+from core.types import SpeechSpan, TranscriptSegment, Word
+from decoding.clip import Clip
+from decoding.model import AlignedWord, Part
+from decoding.quality import Scores
+
+EDGE_S = 0.1
+"""How far a word may reach into the silence around a VAD span: a plosive or breath before it."""
+
+MIN_WORD_S = 0.06
+"""Three of the aligner's 20 ms frames: what a clipped word keeps."""
+
+MAX_WORD_S = 1.6
+"""A longer aligned word is stretched over something: silence, or speech that has no words."""
+
+MIN_HOLE_S = 0.6
+"""Speech of this length holds a word; less is within the aligner's error."""
+
+TOLERANCE_S = 0.25
+"""Error of word times by cross-attention: 0.2–0.5 s, taken on both sides of a hole."""
+
+
+def place_words(
+    clip: Clip, words: Sequence[AlignedWord], speech: Sequence[SpeechSpan]
+) -> list[Word]:
+    """Put aligned words on the recording's clock and pull them out of the silences.
+
+    A word belongs to the piece its middle lies in. Dynamic time warping lets the word before or
+    after a pause swallow the pause; where the VAD heard silence, the word gives it back.
+    """
+    placed: list[Word] = []
+    for word in words:
+        piece = clip.piece_at((word.start_s + word.end_s) / 2)
+        start_s = clip.to_recording(word.start_s, piece)
+        end_s = clip.to_recording(word.end_s, piece)
+        start_s, end_s = _pull_in(start_s, max(start_s, end_s), speech)
+        placed.append(Word(start_s, end_s, word.text, word.probability))
+    return placed
+
+
+def _pull_in(start_s: float, end_s: float, speech: Sequence[SpeechSpan]) -> tuple[float, float]:
+    heard = [span for span in speech if span.start_s < end_s and span.end_s > start_s]
+    if not heard:
+        return start_s, end_s
+    # Of several spans under one word it belongs to the one it covers most.
+    best = max(heard, key=lambda s: min(end_s, s.end_s) - max(start_s, s.start_s))
+    if end_s - start_s <= MAX_WORD_S:
+        first, last = heard[0], heard[-1]
+    else:
+        first = last = best
+    new_start_s = max(start_s, first.start_s - EDGE_S)
+    new_end_s = min(end_s, last.end_s + EDGE_S)
+    if new_end_s - new_start_s < MIN_WORD_S:
+        return start_s, end_s
+    return new_start_s, new_end_s
+
+
+def to_segments(
+    clip: Clip,
+    parts: Sequence[Part],
+    words: Sequence[AlignedWord] | None,
+    speech: Sequence[SpeechSpan],
+    scores: Scores,
+    texts: Sequence[str],
+) -> list[TranscriptSegment]:
+    """One TranscriptSegment per part that has text; without ``words`` the model's own times."""
+    segments: list[TranscriptSegment] = []
+    placed = place_words(clip, words, speech) if words is not None else []
+    for index, (part, text) in enumerate(zip(parts, texts, strict=True)):
+        own: tuple[Word, ...] = ()
+        if words is not None:
+            own = tuple(
+                word for word, aligned in zip(placed, words, strict=True) if aligned.part == index
+            )
+            if not own:
+                continue
+            start_s, end_s = own[0].start_s, max(word.end_s for word in own)
+            text = "".join(word.text for word in own)
+        else:
+            piece = clip.piece_at(part.start_s)
+            start_s = clip.to_recording(part.start_s, piece)
+            end_s = max(start_s, clip.to_recording(part.end_s))
+        if not text.strip():
+            continue
+        segments.append(
+            TranscriptSegment(
+                start_s,
+                end_s,
+                text.strip(),
+                own,
+                avg_logprob=scores.avg_logprob,
+                compression_ratio=scores.compression_ratio,
+                no_speech_prob=scores.no_speech_prob,
+                temperature=scores.temperature,
+            )
+        )
+    return segments
+
+
+def holes(
+    spans: Sequence[SpeechSpan], segments: Sequence[TranscriptSegment]
+) -> tuple[SpeechSpan, ...]:
+    """Speech of at least ``MIN_HOLE_S`` that no word covers."""
+    words = [word for segment in segments for word in segment.words]
+    if words:
+        return audit_coverage(
+            spans,
+            words,
+            tolerance_s=TOLERANCE_S,
+            min_uncovered_s=MIN_HOLE_S,
+            max_word_s=MAX_WORD_S,
+        )
+    return audit_coverage(
+        spans,
+        segments,
+        tolerance_s=TOLERANCE_S,
+        min_uncovered_s=MIN_HOLE_S,
+        max_word_s=math.inf,
+    )
