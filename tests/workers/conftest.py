@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from core.events import SegmentFailed, SegmentFinished
+from core.pcm import PcmSpool
+from core.types import AudioSegment, DecodeOptions, ModelSpec, SpeechSpan, Window
+from tests.workers.scripted_engine import FACTORY, Script
+from workers.devices import Slot
+from workers.job import JobSpec, PoolEvent, PoolJob
+from workers.limits import PoolLimits
+from workers.pool import WorkerPool
+
+DEADLINE_S = 30.0
+
+QUICK = PoolLimits(backoff_first_s=0.05, backoff_max_s=0.2, heartbeat_s=0.2)
+
+
+def segment(index: int, duration_s: float = 10.0, windows: int = 1) -> AudioSegment:
+    start_s = 60.0 * index
+    step = duration_s / windows
+    spans = [SpeechSpan(start_s + i * step, start_s + (i + 1) * step) for i in range(windows)]
+    return AudioSegment(
+        index,
+        start_s,
+        start_s + duration_s,
+        tuple(Window(pieces=(span,), spans=(span,)) for span in spans),
+    )
+
+
+def segments(count: int) -> list[AudioSegment]:
+    return [segment(index) for index in range(count)]
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Poll with a deadline: for what happens in other processes and cannot be waited on."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        time.sleep(0.005)
+
+
+def gone(pid: int) -> bool:
+    """Ended and collected: a zombie still has its /proc entry."""
+    return not Path(f"/proc/{pid}").exists()
+
+
+def ended(pid: int) -> bool:
+    """Runs no more; an orphan may stay a zombie until init collects it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def texts(events: list[PoolEvent]) -> dict[int, str]:
+    return {
+        event.index: event.segments[0].text
+        for event in events
+        if isinstance(event, SegmentFinished)
+    }
+
+
+def gaps(events: list[PoolEvent]) -> dict[int, str]:
+    return {e.index: e.gap.reason for e in events if isinstance(e, SegmentFailed)}
+
+
+class Bench:
+    """Pools and jobs of one test; everything is closed behind it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.spool = PcmSpool(directory / "audio.pcm")
+        self.spool.path.write_bytes(bytes(3200))
+        self.pools: list[WorkerPool] = []
+        self.pids: set[int] = set()
+
+    def model(self, name: str = "scripted", **script: object) -> ModelSpec:
+        return Script(**script).write(self.directory / name)  # type: ignore[arg-type]
+
+    def pool(self, workers: int = 2, limits: PoolLimits = QUICK) -> WorkerPool:
+        slots = [Slot(f"CPU {i}", "cpu") for i in range(workers)]
+        pool = WorkerPool(slots, engine=FACTORY, limits=limits)
+        self.pools.append(pool)
+        return pool
+
+    def submit(
+        self, pool: WorkerPool, model: ModelSpec, count: int = 0, **options: object
+    ) -> PoolJob:
+        """A job; with a count, all its segments are added and the input is finished."""
+        decode = DecodeOptions(**{"language": "en", **options})  # type: ignore[arg-type]
+        job = pool.submit(JobSpec(model=model, spool=self.spool, options=decode))
+        if count:
+            job.add(segments(count))
+            job.finish_input()
+        return job
+
+    def note_pids(self, pool: WorkerPool) -> list[int]:
+        pids = [status.pid for status in pool.status() if status.pid is not None]
+        self.pids.update(pids)
+        return pids
+
+    def close(self) -> None:
+        for pool in self.pools:
+            self.note_pids(pool)
+            pool.close()
+            assert {status.state for status in pool.status()} <= {"dead", "retired"}
+        assert [pid for pid in self.pids if not gone(pid)] == []
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def open_files() -> Callable[[], int]:
+    return lambda: len(os.listdir("/proc/self/fd"))

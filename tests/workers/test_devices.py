@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import DeviceUnavailable
+from workers import resources
+from workers.devices import Nvml, Slot, find_slots, visible_entries
+
+UUIDS = ("GPU-aaaa1111-0000", "GPU-bbbb2222-0000", "GPU-cccc3333-0000")
+
+
+@dataclass
+class Machine:
+    """A machine's GPU list as the driver would give it."""
+
+    listed: tuple[str, ...] | None = UUIDS
+    mig: tuple[str, ...] = ()
+    driver: bool = True
+
+    def uuids(self) -> tuple[str, ...] | None:
+        return self.listed
+
+    def has_mig(self, entry: str) -> bool:
+        return entry in self.mig
+
+    def driver_present(self) -> bool:
+        return self.driver
+
+
+BARE = Machine(listed=None, driver=False)
+
+
+def visible(*, gpus: Machine | None = None, **wishes: Any) -> list[tuple[str, str]]:
+    slots = find_slots(gpus=gpus or Machine(), **wishes)
+    return [(slot.label, slot.visible) for slot in slots]
+
+
+def test_every_gpu_is_a_slot_named_by_uuid_when_nothing_is_set() -> None:
+    assert visible() == [("GPU 0", UUIDS[0]), ("GPU 1", UUIDS[1]), ("GPU 2", UUIDS[2])]
+
+
+def test_indices_keep_their_own_numbers() -> None:
+    assert visible(cuda_visible_devices="2,0") == [("GPU 2", "2"), ("GPU 0", "0")]
+
+
+def test_uuids_and_mig_ids_pass_through_as_they_are() -> None:
+    mig = "MIG-1234"
+    legacy = "MIG-GPU-aaaa1111-0000/1/0"
+    listed = f"GPU-bbbb, {mig},{legacy}"
+    assert visible(cuda_visible_devices=listed, gpus=Machine(mig=(mig,))) == [
+        ("GPU 0", "GPU-bbbb"),
+        ("GPU 1", mig),
+        ("GPU 2", legacy),
+    ]
+
+
+@pytest.mark.parametrize("entry", ["3", "GPU-dddd", "MIG-9", "MIG-GPU-dddd/1/0", "first"])
+def test_gpu_that_does_not_exist_is_an_error_that_names_it(entry: str) -> None:
+    with pytest.raises(DeviceUnavailable, match=entry):
+        find_slots(cuda_visible_devices=f"0,{entry}", gpus=Machine())
+
+
+@pytest.mark.parametrize(
+    ("listed", "entries"),
+    [
+        ("", ()),
+        ("-1", ()),
+        ("NoDevFiles", ()),
+        ("1,-1,0", ("1",)),
+        (" 0 , 1 ", ("0", "1")),
+        ("0,0", ("0",)),
+    ],
+)
+def test_list_is_read_as_cuda_reads_it(listed: str, entries: tuple[str, ...]) -> None:
+    assert visible_entries(listed) == entries
+
+
+@pytest.mark.parametrize("listed", ["", "-1"])
+def test_hidden_gpus_leave_the_cpu_or_an_error(listed: str) -> None:
+    slots = find_slots(cuda_visible_devices=listed, workers=1, gpus=Machine())
+    assert slots == (Slot("CPU 0", "cpu", ""),)
+    with pytest.raises(DeviceUnavailable):
+        find_slots(device="cuda", cuda_visible_devices=listed, gpus=Machine())
+
+
+def test_machine_without_gpu_uses_the_cpu_unless_a_gpu_was_asked_for() -> None:
+    assert visible(gpus=BARE, workers=2) == [("CPU 0", ""), ("CPU 1", "")]
+    assert visible(gpus=BARE, workers=1, cuda_visible_devices="0") == [("CPU 0", "")]
+    with pytest.raises(DeviceUnavailable):
+        find_slots(device="cuda", gpus=BARE)
+    with pytest.raises(DeviceUnavailable):
+        find_slots(gpu_ids=[0], gpus=BARE)
+
+
+def test_listed_gpus_are_trusted_where_the_driver_cannot_list_them() -> None:
+    container = Machine(listed=None)
+    assert visible(gpus=container, cuda_visible_devices="1") == [("GPU 1", "1")]
+    assert visible(gpus=container, gpu_ids=[0, 1]) == [("GPU 0", "0"), ("GPU 1", "1")]
+
+
+def test_gpu_ids_of_the_caller_win() -> None:
+    assert visible(cuda_visible_devices="2", gpu_ids=[0, 1]) == [("GPU 0", "0"), ("GPU 1", "1")]
+
+
+def test_cpu_can_be_chosen_beside_gpus() -> None:
+    assert visible(device="cpu", workers=1) == [("CPU 0", "")]
+
+
+def test_without_multi_gpu_there_is_one_worker() -> None:
+    assert visible(multi_gpu=False) == [("GPU 0", UUIDS[0])]
+    assert visible(multi_gpu=False, gpus=BARE, workers=4) == [("CPU 0", "")]
+
+
+def test_cpu_workers_fit_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.devices.usable_cores", lambda: 8)
+    monkeypatch.setattr("workers.devices.available_mib", lambda: 3000)
+    assert len(find_slots(device="cpu")) == 8
+    assert len(find_slots(device="cpu", threads=3)) == 2
+    assert len(find_slots(device="cpu", threads=16)) == 1
+    assert len(find_slots(device="cpu", worker_mib=1000)) == 3
+    assert len(find_slots(device="cpu", worker_mib=9000)) == 1
+    assert len(find_slots(device="cpu", workers=5, worker_mib=1000)) == 5
+
+
+def test_this_machine_answers_without_raising() -> None:
+    assert find_slots(multi_gpu=False)
+    assert Nvml().uuids() is None or isinstance(Nvml().uuids(), tuple)
+    assert 1 <= resources.usable_cores() <= (os.cpu_count() or 1)
+    assert (resources.available_mib() or 0) > 0
+
+
+def write(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return root / "proc", root / "cgroup"
+
+
+def test_limits_of_cgroup_version_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    proc, cgroups = write(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/app/job",
+            "proc/meminfo": "MemTotal: 99 kB\nMemAvailable:   8388608 kB",
+            "cgroup/app/cpu.max": "350000 100000",
+            "cgroup/app/job/cpu.max": "max 100000",
+            "cgroup/app/memory.max": str(4 << 30),
+            "cgroup/app/memory.current": str(3 << 30),
+            "cgroup/app/memory.stat": f"anon 1\ninactive_file {1 << 29}",
+            "cgroup/app/job/memory.max": "max",
+        },
+    )
+    assert resources.usable_cores(proc, cgroups) == 3
+    assert resources.available_mib(proc, cgroups) == 1024 + 512
+
+
+def test_limits_of_cgroup_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    proc, cgroups = write(
+        tmp_path,
+        {
+            # As in a container: the path is the host's and does not exist below the mount.
+            "proc/self/cgroup": "4:memory:/docker/abc\n2:cpu,cpuacct:/docker/abc",
+            "proc/meminfo": "MemAvailable:   8388608 kB",
+            "cgroup/cpu,cpuacct/cpu.cfs_quota_us": "50000",
+            "cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000",
+            "cgroup/memory/memory.limit_in_bytes": "9223372036854771712",
+        },
+    )
+    assert resources.usable_cores(proc, cgroups) == 1
+    assert resources.available_mib(proc, cgroups) == 8192
+
+
+def test_importing_the_pool_is_cheap() -> None:
+    heavy = ("torch", "gradio", "fastapi", "ctranslate2", "faster_whisper", "onnxruntime", "av")
+    program = f"import sys, workers.pool; print([m for m in {heavy!r} if m in sys.modules])"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

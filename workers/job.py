@@ -1,0 +1,160 @@
+"""One recording's work in the pool, as its owner sees it.
+
+The owner adds segments from any thread while they are being planned, and watches the events;
+everything else is written by the pool's supervisor thread alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.errors import SubtitleError
+from core.events import (
+    LanguageDecided,
+    SegmentFailed,
+    SegmentFinished,
+    SegmentStarted,
+    WorkersLoading,
+)
+from core.pcm import PcmSpool
+from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SegmentReport
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """The last event of a job: every segment is finished or failed, or ``error`` says why not.
+
+    No worker touches the spool any more.
+    """
+
+    error: SubtitleError | None = None
+
+
+PoolEvent = WorkersLoading | LanguageDecided | SegmentStarted | SegmentFinished | SegmentFailed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    model: ModelSpec
+    spool: PcmSpool
+    options: DecodeOptions
+    on_event: Callable[[PoolEvent | JobEnded], None] | None = None
+    """Called on the supervisor's thread instead of filling ``events()``: must return at once,
+    a queue's ``put`` for example. The last call is with :class:`JobEnded`."""
+
+
+class JobSink(Protocol):
+    """Who takes the owner's calls; all but ``post`` run on the supervisor's thread, through it."""
+
+    def post(self, call: Callable[[], None]) -> None: ...
+
+    def add(self, job: PoolJob, segments: tuple[AudioSegment, ...]) -> None: ...
+
+    def finish_input(self, job: PoolJob) -> None: ...
+
+    def cancel(self, job: PoolJob) -> None: ...
+
+
+class PoolJob:
+    """Made by ``WorkerPool.submit``. Every method may be called from any thread."""
+
+    def __init__(self, spec: JobSpec, sink: JobSink) -> None:
+        self.spec = spec
+        self.language: str | None = spec.options.language
+        self.load_s = 0.0
+        """Seconds the job had work while no worker had its model ready."""
+        self.transcribe_s = 0.0
+        """Worker seconds spent on the job, summed over workers."""
+        self.error: SubtitleError | None = None
+        """Set when the job ended early."""
+        self._sink = sink
+        self._reports: list[SegmentReport] = []
+        self._gaps: list[Gap] = []
+        self._events: queue.SimpleQueue[PoolEvent | JobEnded] = queue.SimpleQueue()
+        self._ended = threading.Event()
+        self._input_finished = False
+
+    @property
+    def reports(self) -> tuple[SegmentReport, ...]:
+        """Of the segments finished so far, in the recording's order."""
+        return tuple(sorted(self._reports, key=lambda report: report.index))
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Of the segments given up and of those finished with holes, in the recording's order."""
+        return tuple(sorted(self._gaps, key=lambda gap: gap.start_s))
+
+    @property
+    def windows(self) -> int:
+        return sum(report.windows for report in self._reports)
+
+    @property
+    def redecoded_windows(self) -> int:
+        return sum(report.redecoded_windows for report in self._reports)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    def add(self, segments: Iterable[AudioSegment]) -> None:
+        """Queue segments; their audio must be in the spool already. Ignored once the job ended."""
+        if self._input_finished:
+            raise ValueError("add() after finish_input()")
+        batch = tuple(segments)
+        self._sink.post(lambda: self._sink.add(self, batch))
+
+    def finish_input(self) -> None:
+        """There are no more segments. Without this call a job never ends."""
+        self._input_finished = True
+        self._sink.post(lambda: self._sink.finish_input(self))
+
+    def cancel(self) -> None:
+        """Stop. The job ends with Cancelled within two seconds, whatever its workers do."""
+        self._sink.post(lambda: self._sink.cancel(self))
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False when the time ran out first."""
+        return self._ended.wait(timeout_s)
+
+    def events(self) -> Iterator[PoolEvent]:
+        """Events as they come, until the job ended; raises the error of a job that failed or
+        was cancelled. For one reader."""
+        while not isinstance(event := self._events.get(), JobEnded):
+            yield event
+        # Whoever asks again is told the same and does not wait for ever.
+        self._events.put(event)
+        if event.error is not None:
+            raise event.error
+
+    # The rest is for the supervisor's thread.
+
+    def emit(self, event: PoolEvent | JobEnded) -> None:
+        if isinstance(event, SegmentFinished):
+            self._gaps.extend(event.gaps)
+        elif isinstance(event, SegmentFailed):
+            self._gaps.append(event.gap)
+        elif isinstance(event, LanguageDecided):
+            self.language = event.language
+        elif isinstance(event, JobEnded):
+            self.error = event.error
+        if self.spec.on_event is None:
+            self._events.put(event)
+        else:
+            try:
+                self.spec.on_event(event)
+            except Exception:
+                # The owner's code must not take the pool, and every other job, with it.
+                log.exception("A job's event handler failed")
+                self.cancel()
+        if isinstance(event, JobEnded):
+            self._ended.set()
+
+    def report(self, report: SegmentReport) -> None:
+        self._reports.append(report)

@@ -1,0 +1,213 @@
+"""What runs inside a worker process.
+
+    parent ──pipe──► reader thread ──► commands ──► main thread: load, decode
+                          │ CancelTask, Stop              │
+                          └──► should_stop() ◄────────────┤
+    parent ◄──pipe── Ready, Started, SegmentDone, … ◄─────┘
+    parent ◄──pipe── Heartbeat ◄── heartbeat thread
+
+A worker keeps nothing that matters: everything it finishes is handed over at once, so it may be
+killed at any moment. It must start fast, so the engine is imported only when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import NoReturn, cast
+
+from core.errors import ModelError, SubtitleError
+from core.logs import setup_logging
+from core.types import ModelSpec
+from workers.engine import Engine, import_factory
+from workers.messages import (
+    CancelTask,
+    Command,
+    Decode,
+    Heartbeat,
+    LanguageDetected,
+    LanguageFailed,
+    LoadFailed,
+    LoadModel,
+    Message,
+    ModelLoaded,
+    Ready,
+    Stop,
+    TaskDone,
+    WorkerSpec,
+)
+from workers.reporting import TaskReporter, portable, traceback_of
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>."""
+
+
+def worker_main(connection: Connection, spec: WorkerSpec) -> None:
+    """Entry of the process. Order matters: nothing may import CTranslate2 before the environment
+    is set, and nothing may take long before the process is bound to its parent's life."""
+    die_with_parent(spec.parent_pid)
+    faulthandler.enable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    setup_logging(spec.log_level)
+    # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
+    # OpenMP runtime know no other way to be told.
+    os.environ.update(
+        CUDA_VISIBLE_DEVICES=spec.slot.visible,
+        OMP_NUM_THREADS=str(spec.threads),
+    )
+    WorkerLoop(connection, spec).run()
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        # It ended before the kernel was told. Elsewhere than on Linux, the closed pipe tells.
+        os._exit(0)
+
+
+class WorkerLoop:
+    """Takes commands one after the other; a cancel overtakes them."""
+
+    def __init__(self, connection: Connection, spec: WorkerSpec) -> None:
+        self._connection = connection
+        self._spec = spec
+        self._label = spec.slot.label
+        self._send_lock = threading.Lock()
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._stopping = threading.Event()
+        self._engines: OrderedDict[ModelSpec, Engine] = OrderedDict()
+
+    def run(self) -> NoReturn:
+        threading.Thread(target=self._read, name="pipe reader", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+        self.send(Ready(self._label, os.getpid()))
+        while True:
+            command = self._commands.get()
+            if isinstance(command, LoadModel):
+                self._engine(command.model)
+            elif isinstance(command, Decode):
+                self._run_task(command)
+            elif isinstance(command, Stop):
+                # Without the interpreter's own end: tearing down a CUDA context may abort.
+                logging.shutdown()
+                _leave("stopped")
+
+    def send(self, message: Message) -> None:
+        """Raises what pickling raises; nothing has been written then."""
+        try:
+            with self._send_lock:
+                self._connection.send(message)
+        except OSError:
+            _leave("the parent closed the pipe")
+
+    def _read(self) -> None:
+        while True:
+            try:
+                command = cast(Command, self._connection.recv())
+            except (EOFError, OSError):
+                _leave("the parent closed the pipe")
+            if isinstance(command, CancelTask):
+                self._cancelled.add(command.task_id)
+                continue
+            if isinstance(command, Stop):
+                self._stopping.set()
+            self._commands.put(command)
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(self._spec.heartbeat_s):
+            self.send(Heartbeat())
+
+    def _engine(self, model: ModelSpec) -> Engine | None:
+        """The loaded model; None, and the parent told, when it cannot be had."""
+        engine = self._engines.get(model)
+        if engine is not None:
+            self._engines.move_to_end(model)
+            return engine
+        while len(self._engines) >= self._spec.max_models:
+            evicted, _ = self._engines.popitem(last=False)
+            log.info("[%s] Unloading Whisper model: %s", self._label, evicted.name)
+            # CTranslate2 frees the device memory when the object goes.
+            gc.collect()
+        log.info("Loading Whisper model: %s on %s", model.name, model.device)
+        begun = time.monotonic()
+        try:
+            engine = import_factory(self._spec.engine)(model)
+            engine.warm_up()
+        except Exception as error:
+            log.exception("[%s] Model %s cannot be loaded", self._label, model.name)
+            if not isinstance(error, SubtitleError):
+                error = ModelError(
+                    f"Model {model.name} cannot be loaded on {self._label}:"
+                    f" {type(error).__name__}: {error}"
+                )
+            self.send(LoadFailed(model, tuple(self._engines), portable(error)))
+            return None
+        self._engines[model] = engine
+        self.send(ModelLoaded(model, tuple(self._engines), time.monotonic() - begun))
+        return engine
+
+    def _run_task(self, task: Decode) -> None:
+        begun = time.monotonic()
+        try:
+            engine = self._engine(task.model)
+            if engine is not None:
+                self._decode(engine, task)
+        finally:
+            self._cancelled.discard(task.task_id)
+        self.send(TaskDone(task.task_id, time.monotonic() - begun))
+
+    def _decode(self, engine: Engine, task: Decode) -> None:
+        def should_stop() -> bool:
+            return self._stopping.is_set() or task.task_id in self._cancelled
+
+        options = task.options
+        if task.language_windows and not should_stop():
+            try:
+                language, probability = engine.detect_language(task.spool, task.language_windows)
+            except Exception as error:
+                log.exception("[%s] ✗ ERROR in language detection", self._label)
+                self.send(LanguageFailed(task.task_id, portable(error), traceback_of(error)))
+                return
+            log.info("[%s] Language: %s (%.0f%%)", self._label, language, 100 * probability)
+            self.send(LanguageDetected(task.task_id, language, probability))
+            options = replace(options, language=language)
+        reporter = TaskReporter(task, self._label, self.send)
+        try:
+            if not should_stop():
+                engine.decode(
+                    task.spool,
+                    task.segments,
+                    options,
+                    on_started=reporter.started,
+                    on_result=reporter.result,
+                    on_error=reporter.error,
+                    should_stop=should_stop,
+                )
+        except Exception as error:
+            if not should_stop():
+                reporter.fail_rest(error)
+        else:
+            if not should_stop():
+                reporter.check_complete()
+
+
+def _leave(reason: str) -> NoReturn:
+    """End now: without a parent nobody wants the work, and the main thread may be deep in it."""
+    log.debug("Worker ends: %s", reason)
+    os._exit(0)

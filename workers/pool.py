@@ -1,0 +1,131 @@
+"""The pool of workers: one process per device, kept for the life of the service.
+
+    with WorkerPool(find_slots()) as pool:
+        job = pool.submit(JobSpec(model=model, spool=spool, options=DecodeOptions()))
+        job.add(segments)
+        job.finish_input()
+        for event in job.events():
+            ...
+
+A worker that dies is replaced and its unfinished segments go to another one; a segment that
+kills two workers, or raises twice, is reported as a gap and the job goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from types import TracebackType
+
+from core.errors import DeviceUnavailable
+from core.types import ModelSpec
+from workers.devices import Slot
+from workers.engine import DEFAULT_ENGINE
+from workers.fleet import WorkerStatus
+from workers.job import JobSpec, PoolJob
+from workers.limits import PoolLimits
+from workers.messages import WorkerSpec
+from workers.supervisor import Supervisor
+
+CLOSE_GRACE_S = 2.0
+"""Time for workers to leave by themselves; an encoder pass in work is not worth waiting for."""
+
+
+class WorkerPool:
+    """Thread-safe. Processes start with the first job, preload, or ``start()``."""
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        *,
+        engine: str = DEFAULT_ENGINE,
+        threads: int = 1,
+        log_level: str = "info",
+        max_models: int = 1,
+        limits: PoolLimits | None = None,
+    ) -> None:
+        """``engine`` names the factory as "module:callable"; see ``workers.engine``."""
+        if not slots:
+            raise DeviceUnavailable("A pool needs at least one slot.")
+        self.slots = tuple(slots)
+        self._engine = engine
+        self._threads = threads
+        self._log_level = log_level
+        self._max_models = max_models
+        self._limits = limits or PoolLimits()
+        self._supervisor = Supervisor(self.slots, self._spec_for, self._limits)
+        self._lock = threading.Lock()
+        self._started = False
+
+    def start(self) -> None:
+        """Start the worker processes now, without a model. Does nothing the second time."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                # The interpreter ends daemon threads only after these handlers.
+                atexit.register(self.close)
+                self._supervisor.start()
+
+    def submit(self, spec: JobSpec) -> PoolJob:
+        """A new job, which shares the workers with the others from now on.
+
+        It never raises: whatever goes wrong later, a closed pool included, is how the job ends.
+        """
+        self.start()
+        job = PoolJob(spec, self._supervisor)
+        self._supervisor.post(lambda: self._supervisor.submit(job))
+        return job
+
+    def preload(self, model: ModelSpec) -> Future[float]:
+        """Load a model in all workers now, as far as running jobs leave them free for it.
+
+        The future gives the seconds until every worker had it or had refused it; its exception
+        is the reason why none has it.
+        """
+        self.start()
+        future: Future[float] = Future()
+        future.set_running_or_notify_cancel()
+        self._supervisor.post(lambda: self._supervisor.preload(model, future))
+        return future
+
+    def status(self) -> tuple[WorkerStatus, ...]:
+        """One line per slot; cheap enough for every health check."""
+        return self._supervisor.status
+
+    def close(self, grace_s: float = CLOSE_GRACE_S) -> None:
+        """End running jobs as cancelled and every worker process. Returns when all are gone."""
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._supervisor.discard()
+        if self._supervisor.thread.ident is None:
+            return
+        atexit.unregister(self.close)
+        self._supervisor.post(lambda: self._supervisor.close(grace_s))
+        if threading.current_thread() is not self._supervisor.thread:
+            self._supervisor.thread.join()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _spec_for(self, slot: Slot) -> WorkerSpec:
+        return WorkerSpec(
+            slot=slot,
+            engine=self._engine,
+            threads=self._threads,
+            log_level=self._log_level,
+            parent_pid=os.getpid(),
+            heartbeat_s=self._limits.heartbeat_s,
+            max_models=self._max_models,
+        )

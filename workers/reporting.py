@@ -1,0 +1,93 @@
+"""A worker's report of one task: every segment answered exactly once, in log and pipe.
+
+Whatever an engine raises or returns, what goes over the pipe is sure to unpickle in the parent.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+
+from core.errors import SubtitleError, WorkerError
+from core.types import SegmentResult
+from workers.messages import Decode, Message, SegmentDone, SegmentError, Started
+
+log = logging.getLogger(__name__)
+
+
+class TaskReporter:
+    """The callbacks an engine gets for one task."""
+
+    def __init__(self, task: Decode, label: str, send: Callable[[Message], None]) -> None:
+        self._task_id = task.task_id
+        self._label = label
+        self._send = send
+        self._open = {segment.index: segment for segment in task.segments}
+        self._started: set[int] = set()
+
+    def started(self, index: int) -> None:
+        segment = self._open.get(index)
+        if segment is None or index in self._started:
+            return
+        self._started.add(index)
+        log.info("[%s] Processing segment %d (%.1fs)", self._label, index, segment.duration_s)
+        self._send(Started(self._task_id, index))
+
+    def result(self, result: SegmentResult) -> None:
+        self._close(result.index)
+        try:
+            self._send(SegmentDone(self._task_id, result))
+        except Exception as error:
+            # The pipe takes nothing of a message that cannot be pickled, so the error can follow.
+            self._send_error(result.index, error)
+            return
+        log.info("[%s] ✓ Segment %d: %d texts", self._label, result.index, len(result.segments))
+
+    def error(self, index: int, error: Exception) -> None:
+        self._close(index)
+        self._send_error(index, error)
+
+    def fail_rest(self, error: Exception) -> None:
+        """The whole task raised: charge every segment that has no answer yet."""
+        for index in sorted(self._open):
+            self.error(index, error)
+
+    def check_complete(self) -> None:
+        """An engine that returns without an answer for a segment must not lose it in silence."""
+        for index in sorted(self._open):
+            self.error(index, WorkerError("The engine gave neither text nor error."))
+
+    def _close(self, index: int) -> None:
+        if self._open.pop(index, None) is None:
+            raise WorkerError(f"The engine answered segment {index} twice or without being asked.")
+
+    def _send_error(self, index: int, error: Exception) -> None:
+        text = traceback_of(error)
+        log.error(
+            "[%s] ✗ ERROR in segment %d: %s",
+            self._label,
+            index,
+            error,
+            extra={"traceback_text": text},
+        )
+        self._send(SegmentError(self._task_id, index, portable(error), text))
+
+
+def traceback_of(error: Exception) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
+def portable(error: Exception) -> SubtitleError:
+    """The error itself if it is ours and survives the trip, else one of ours that says the same."""
+    if isinstance(error, SubtitleError):
+        try:
+            copy = pickle.loads(pickle.dumps(error))
+        except Exception as problem:
+            # A foreign subclass may break pickling in any way it likes; its text is kept below.
+            log.debug("%s does not survive pickling: %s", type(error).__name__, problem)
+        else:
+            if type(copy) is type(error):
+                return error
+    return WorkerError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,190 @@
+"""Who does what next. No processes, no clock of its own: called by the supervisor, tested alone.
+
+Idle workers pull. Between jobs the one that has been given the least audio goes first, so a
+short job is not behind a six-hour one. Within a job the recording's order wins over the longest
+first, because people read the first cues while the rest is being done; only the last few
+segments, one for each worker, go longest first, so that all workers end together.
+
+A task is as many segments as fill an encoder batch, fewer when that would leave another worker
+without work, and one alone at the start of a job, so that the first cue is there early.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from core.types import ModelSpec, Window
+from workers.limits import PoolLimits
+from workers.seat import Seat
+from workers.tasks import Entry, JobState, Task
+
+LANGUAGE_SEGMENTS = 3
+"""One window of each of the first three segments votes on the language: one alone may be a jingle
+or a greeting in another language, and each more delays the first cue by an encoder pass."""
+
+
+class Scheduler:
+    def __init__(self, limits: PoolLimits) -> None:
+        self.jobs: list[JobState] = []
+        self.preload: ModelSpec | None = None
+        """For workers that no job wants: one that has nothing loaded, or any while ..."""
+        self.preload_pending = False
+        """... somebody waits for it. Later it must not push out what the last job used."""
+        self._limits = limits
+        self._task_ids = itertools.count(1)
+
+    def enter(self, state: JobState) -> None:
+        self.jobs.append(state)
+
+    def add(self, state: JobState, entries: Sequence[Entry], now: float) -> None:
+        if not state.waiting:
+            # A new job starts level with the others, and time without work is not saved up to
+            # be taken from them later.
+            state.served_s = max(state.served_s, self._least_served())
+        for entry in entries:
+            state.put(entry)
+        if state.first_added_s is None and entries:
+            state.first_added_s = now
+
+    def choose(self, seat: Seat, seats: Sequence[Seat], now: float) -> Task | ModelSpec | None:
+        """A task for an idle worker, a model it should load, or nothing."""
+        active = [s for s in self.jobs if s.ending is None and s.model not in seat.refused]
+        active.sort(key=lambda s: s.served_s)
+        runnable = [s for s in active if self._choices(s, seat, seats, now)]
+        mine = [s for s in runnable if s.model in seat.models]
+        model = self._other_model(seat, seats, active, runnable, bool(mine), now)
+        if model is not None:
+            return model
+        if mine:
+            return self._task(mine[0], self._choices(mine[0], seat, seats, now), seats, now)
+        return self._model_ahead(seat, seats, active)
+
+    def wakeup_s(self, now: float) -> float | None:
+        """When next a job becomes runnable by time alone."""
+        times = [
+            s.first_added_s + self._limits.language_patience_s
+            for s in self.jobs
+            if s.first_added_s is not None and not s.begun and s.options.language is None
+        ]
+        return min((time for time in times if time > now), default=None)
+
+    def _least_served(self) -> float:
+        return min((s.served_s for s in self.jobs if s.waiting or s.tasks), default=0.0)
+
+    def _other_model(
+        self,
+        seat: Seat,
+        seats: Sequence[Seat],
+        active: list[JobState],
+        runnable: list[JobState],
+        has_own_work: bool,
+        now: float,
+    ) -> ModelSpec | None:
+        """A model worth unloading the present one for: another job's work that nobody serves,
+        or, for a worker whose own models no job wants any more, any other work."""
+        others = [s for s in runnable if s.model not in seat.models]
+        for state in others:
+            since = state.unserved_since_s
+            patient = since is None or now - since < self._limits.switch_model_s
+            unserved = not any(other.serves(state.model) for other in seats)
+            if unserved and not (has_own_work and patient):
+                return state.model
+        kept = any(s.model in seat.models for s in active)
+        return others[0].model if others and not kept else None
+
+    def _model_ahead(
+        self, seat: Seat, seats: Sequence[Seat], active: list[JobState]
+    ) -> ModelSpec | None:
+        """Load before the first segment is there: for jobs that just began, and on request."""
+        if any(s.model in seat.models for s in active):
+            return None
+        models = [s.model for s in active]
+        if self.preload is not None and (self.preload_pending or not seat.models):
+            models.append(self.preload)
+        models = [m for m in models if m not in seat.models and m not in seat.refused]
+        return min(
+            models,
+            key=lambda model: sum(other.serves(model) for other in seats),
+            default=None,
+        )
+
+    def _choices(
+        self, state: JobState, seat: Seat, seats: Sequence[Seat], now: float
+    ) -> list[Entry]:
+        """Segments of a job this worker may take now, in the recording's order."""
+        if state.options.language is None and (state.detecting or not self._may_detect(state, now)):
+            return []
+        better = {
+            other.label
+            for other in seats
+            if other is not seat and other.alive and state.model in other.models
+        }
+        return [
+            entry
+            for entry in state.waiting
+            if seat.label not in entry.avoid or not better - entry.avoid
+        ]
+
+    def _may_detect(self, state: JobState, now: float) -> bool:
+        if state.input_finished or len(state.waiting) >= LANGUAGE_SEGMENTS:
+            return True
+        added = state.first_added_s
+        return added is not None and now >= added + self._limits.language_patience_s
+
+    def _task(
+        self, state: JobState, choices: list[Entry], seats: Sequence[Seat], now: float
+    ) -> Task:
+        language_windows: tuple[Window, ...] = ()
+        if state.options.language is None:
+            chosen = choices[:1]
+            language_windows = _spoken_windows(state.waiting[:LANGUAGE_SEGMENTS])
+            state.detecting = True
+        elif not state.begun or choices[0].alone:
+            chosen = choices[:1]
+        else:
+            chosen = _batch(state, choices, seats)
+        state.begun = True
+        state.tasks += 1
+        for entry in chosen:
+            entry.attempts += 1
+            state.waiting.remove(entry)
+            state.served_s += entry.segment.duration_s
+        opened = {entry.index: entry for entry in chosen}
+        return Task(next(self._task_ids), state, opened, language_windows, now, now)
+
+
+def _batch(state: JobState, choices: list[Entry], seats: Sequence[Seat]) -> list[Entry]:
+    """Segments for one encoder batch, leaving their share to the other workers.
+
+    While more is to come, only workers idle now need a share; when the last segment is known,
+    everyone who will be free before the end does.
+    """
+    ready = [entry for entry in choices if not entry.alone]
+    queued = sum(entry.windows for entry in ready)
+    if state.input_finished:
+        sharers = sum(seat.serves(state.model) for seat in seats)
+    else:
+        sharers = sum(seat.idle and state.model in seat.models for seat in seats)
+    share = math.ceil(queued / max(1, sharers))
+    limit = min(state.options.batch_size, share)
+    if state.input_finished and share <= 1:
+        return [max(ready, key=lambda entry: entry.segment.speech_s)]
+    chosen: list[Entry] = []
+    windows = 0
+    for entry in ready:
+        if chosen and windows + entry.windows > limit:
+            break
+        chosen.append(entry)
+        windows += entry.windows
+    return chosen
+
+
+def _spoken_windows(entries: Sequence[Entry]) -> tuple[Window, ...]:
+    """The window with the most speech of each segment."""
+    return tuple(
+        max(entry.segment.windows, key=lambda w: sum(span.duration_s for span in w.spans))
+        for entry in entries
+        if entry.segment.windows
+    )
