@@ -1,137 +1,254 @@
-"""One Whisper model on one device: ``WhisperTranscriber``.
+"""One Whisper model on one device: ``WhisperTranscriber``, and the engine a worker runs.
 
-In a worker it decodes segments another process has planned (:meth:`WhisperTranscriber.decode`);
-used alone, :meth:`WhisperTranscriber.transcribe` takes a recording's samples to text.
+``WhisperEngine`` decodes segments that another process has planned; ``WhisperTranscriber`` is the
+same engine used alone, from a recording to its text in one call.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import deque
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
 
-from core.errors import Cancelled
+import ctranslate2
+import numpy as np
+
+from core.errors import DeviceUnavailable, InvalidOption
+from core.events import Decoded, Event, Planned, SegmentFinished
+from core.merge import TranscriptBuilder
+from core.model_store import model_spec, resolve_for
+from core.models import check_request
 from core.pcm import PcmSpool
-from core.planning import pack_windows
+from core.progress import Progress
+from core.settings import Settings
 from core.types import (
+    SAMPLE_RATE,
     AudioSegment,
-    Gap,
+    DecodeOptions,
+    ModelSpec,
+    PlanOptions,
     SegmentResult,
-    SpeechSpan,
+    Task,
     TranscriptSegment,
     Window,
 )
-from decoding.rounds import Decoder, Heard
+from decoding.clip import cut_clip
+from decoding.failures import explain_load_failure
+from decoding.model import Row, SpeechModel
+from decoding.rounds import Decoder
+from decoding.segments import SegmentDecoder
+from ingest import start_ingest
+from media.container import DecodeLimits
 
 log = logging.getLogger("transcriber")
 
-MAX_ROUNDS = 3
-"""Encoder passes speech gets to yield words: the planned one and two over what was left."""
+VOTERS = 5
+"""Windows that vote on the language: a minority of music or quotes is outvoted."""
+
+
+def load_engine(spec: ModelSpec) -> WhisperEngine:
+    """The pool's engine factory (``workers.engine``)."""
+    return WhisperEngine(spec)
 
 
 def _never() -> bool:
     return False
 
 
-@dataclass(slots=True)
-class _Progress:
-    """A segment that is being decoded."""
+class WhisperEngine:
+    """A loaded model that decodes planned segments; ``workers.engine.Engine`` describes the calls.
 
-    segment: AudioSegment
-    started: float
-    open: int = 0
-    """Windows of the current round that have not been heard."""
-    round: int = 1
-    windows: int = 0
-    redecoded: int = 0
-    texts: list[TranscriptSegment] = field(default_factory=list)
-    leftover: list[SpeechSpan] = field(default_factory=list)
+    Raises:
+        ModelError, DeviceUnavailable, OutOfMemory: it cannot be loaded.
+    """
 
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        try:
+            self._model = SpeechModel(spec)
+        except Exception as error:
+            raise explain_load_failure(error) from error
+        self._rows: dict[Window, Row] = {}
+        self._rows_of: PcmSpool | None = None
 
-class SegmentDecoder:
-    """Rounds over the windows of several segments, always in full batches."""
+    def warm_up(self) -> None:
+        """Encode and decode a second of silence: a missing library shows here, not at load."""
+        try:
+            tokenizer = self._model.tokenizer("en", "transcribe")
+            rows = self._model.encode([np.zeros(SAMPLE_RATE, np.float32)])
+            prompt = self._model.prompt(DecodeOptions(), tokenizer)
+            self._model.generate(rows, [prompt], tokenizer, beam_size=1, durations_s=[1.0])
+        except Exception as error:
+            raise explain_load_failure(error) from error
 
-    def __init__(
+    def detect_language(self, spool: PcmSpool, windows: Sequence[Window]) -> tuple[str, float]:
+        """Add up every window's probabilities; give the winner and its mean probability.
+
+        The encoder output is kept for :meth:`decode`, so that the vote costs no extra pass.
+        """
+        if not self._model.is_multilingual:
+            return "en", 1.0
+        clips = [cut_clip(spool, window) for window in windows]
+        rows = self._model.encode([clip.audio for clip in clips])
+        self._rows_of, self._rows = spool, dict(zip(windows, rows, strict=True))
+        total: dict[str, float] = {}
+        for votes in self._model.detect_language(rows):
+            for language, probability in votes.items():
+                total[language] = total.get(language, 0.0) + probability
+        language = max(total, key=lambda code: total[code])
+        return language, total[language] / len(windows)
+
+    def decode(
         self,
-        decoder: Decoder,
         spool: PcmSpool,
-        batch_size: int,
+        segments: Sequence[AudioSegment],
+        options: DecodeOptions,
+        *,
         on_started: Callable[[int], None],
         on_result: Callable[[SegmentResult], None],
         on_error: Callable[[int, Exception], None],
+        should_stop: Callable[[], bool] = _never,
     ) -> None:
-        self._decoder = decoder
-        self._spool = spool
-        self._batch_size = batch_size
-        self._on_started = on_started
-        self._on_result = on_result
-        self._on_error = on_error
-
-    def run(self, segments: Sequence[AudioSegment]) -> None:
-        fresh = deque(segments)
-        queue: deque[tuple[_Progress, Window]] = deque()
-        while fresh or queue:
-            while fresh and len(queue) < self._batch_size:
-                segment = fresh.popleft()
-                self._on_started(segment.index)
-                progress = _Progress(segment, time.monotonic())
-                queue.extend(self._opened(progress, segment.windows))
-            batch = [queue.popleft() for _ in range(min(self._batch_size, len(queue)))]
-            try:
-                heard = self._decoder.hear(self._spool, [window for _, window in batch])
-            except Cancelled:
-                raise
-            except Exception as error:
-                failed = {id(progress) for progress, _ in batch}
-                for index in sorted({progress.segment.index for progress, _ in batch}):
-                    self._on_error(index, error)
-                queue = deque(item for item in queue if id(item[0]) not in failed)
-                continue
-            # What is left of a window goes first: its segment is nearest to being done.
-            queue.extendleft(reversed(self._settle(batch, heard)))
-
-    def _opened(
-        self, progress: _Progress, windows: Sequence[Window]
-    ) -> list[tuple[_Progress, Window]]:
-        progress.open = len(windows)
-        progress.windows += len(windows)
-        return [(progress, window) for window in windows]
-
-    def _settle(
-        self, batch: Sequence[tuple[_Progress, Window]], heard: Sequence[Heard]
-    ) -> list[tuple[_Progress, Window]]:
-        """Note what the windows gave; return the windows of the next round."""
-        again: list[tuple[_Progress, Window]] = []
-        for (progress, _), one in zip(batch, heard, strict=True):
-            progress.texts.extend(one.segments)
-            progress.leftover.extend(one.leftover)
-            progress.redecoded += one.redecoded or progress.round > 1
-            progress.open -= 1
-            if progress.open:
-                continue
-            if progress.leftover and progress.round < MAX_ROUNDS:
-                leftover = sorted(progress.leftover, key=lambda span: span.start_s)
-                progress.round += 1
-                progress.leftover = []
-                again.extend(self._opened(progress, pack_windows(leftover)))
-            else:
-                self._on_result(_result(progress))
-        return again
+        """Decode the segments in rounds; see ``decoding.rounds``."""
+        rows = self._rows if self._rows_of == spool else {}
+        decoder = Decoder(self._model, options, options.language or "en", should_stop, rows)
+        SegmentDecoder(decoder, spool, options.batch_size, on_started, on_result, on_error).run(
+            segments
+        )
+        self._rows = {}
 
 
-def _result(progress: _Progress) -> SegmentResult:
-    index = progress.segment.index
-    gaps = tuple(
-        Gap(span.start_s, span.end_s, "speech was heard but the model found no words", index)
-        for span in sorted(progress.leftover, key=lambda span: span.start_s)
-    )
-    return SegmentResult(
-        index,
-        tuple(sorted(progress.texts, key=lambda segment: segment.start_s)),
-        gaps,
-        windows=progress.windows,
-        redecoded_windows=progress.redecoded,
-        elapsed_s=time.monotonic() - progress.started,
-    )
+class WhisperTranscriber:
+    """A Whisper model on one device, used alone: from a recording to its text. One call at a time.
+
+    Args:
+        model_size: ``auto``, a model's name, or a CTranslate2 directory.
+        device: ``cuda``, ``cpu`` or ``auto``. ``cuda`` without a GPU is an error.
+        compute_type: CTranslate2's, or ``auto``: float16 on a GPU, int8 on a CPU.
+        use_vad: False: decode every second, silence too; nothing is audited then.
+        settings: everything else; None: read from the environment.
+
+    Raises:
+        ModelError: the model cannot be had, is damaged, or does not run with this compute type.
+        DeviceUnavailable: there is no such device.
+    """
+
+    def __init__(
+        self,
+        model_size: str = "auto",
+        device: str = "auto",
+        compute_type: str = "auto",
+        use_vad: bool = True,
+        *,
+        settings: Settings | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._use_vad = use_vad
+        kind = _device(device)
+        self.model = resolve_for(self._settings, model_size, kind)
+        spec = model_spec(self.model, kind, compute_type, self._settings.threads)
+        log.info("Loading Whisper model: %s on %s", spec.name, spec.device)
+        self.engine = WhisperEngine(spec)
+        self.engine.warm_up()
+
+    def transcribe(
+        self,
+        audio_path: str | Path,
+        language: str | None = None,
+        task: Task = "transcribe",
+        progress_callback: Callable[[float, str], None] | None = None,
+        *,
+        options: DecodeOptions | None = None,
+    ) -> list[TranscriptSegment]:
+        """Transcribe a recording; its text in order, on the recording's clock (seconds).
+
+        Args:
+            progress_callback: called with the share done (0–1) and a line for people.
+            options: beam size, prompt and the rest; ``language`` and ``task`` go before it.
+
+        Raises:
+            InputError: the recording or the options cannot be used.
+            WorkerError: the device failed.
+        """
+        info = self.model.info
+        code = check_request(info, language, task) or info.only_language
+        options = replace(
+            options or DecodeOptions(batch_size=self._settings.batch_size),
+            language=code,
+            task=task,
+            audit=self._use_vad,
+        )
+        with tempfile.TemporaryDirectory(prefix="spool-") as folder:
+            spool = PcmSpool(Path(folder) / "audio.pcm")
+            spool.path.touch()
+            return self._run(Path(audio_path), spool, options, progress_callback)
+
+    def _run(
+        self,
+        path: Path,
+        spool: PcmSpool,
+        options: DecodeOptions,
+        progress_callback: Callable[[float, str], None] | None,
+    ) -> list[TranscriptSegment]:
+        limits = DecodeLimits(max_audio_s=self._settings.max_audio_hours * 3600)
+        progress, builder = Progress(), TranscriptBuilder()
+
+        def note(event: Event) -> None:
+            progress.feed(event)
+            if progress_callback is not None:
+                progress_callback(progress.fraction, progress.message)
+
+        def done(result: SegmentResult) -> None:
+            builder.add(result.index, result.segments, result.gaps)
+            for gap in result.gaps:
+                log.warning("No text from %.1fs to %.1fs: %s", gap.start_s, gap.end_s, gap.reason)
+            note(SegmentFinished(result.index, self.engine.spec.device, (), (), 0.0))
+
+        def failed(index: int, error: Exception) -> None:
+            raise error
+
+        def decode(batch: list[AudioSegment]) -> None:
+            nonlocal options
+            if options.language is None:
+                windows = [window for segment in batch for window in segment.windows][:VOTERS]
+                options = replace(options, language=self.engine.detect_language(spool, windows)[0])
+            self.engine.decode(
+                spool,
+                batch,
+                options,
+                on_started=lambda index: None,
+                on_result=done,
+                on_error=failed,
+            )
+            batch.clear()
+
+        waiting: list[AudioSegment] = []
+        plan = PlanOptions(use_vad=self._use_vad)
+        with start_ingest(path, spool, plan, limits) as process:
+            for message in process.messages():
+                if isinstance(message, Decoded | Planned):
+                    note(message)
+                if isinstance(message, Planned):
+                    waiting.append(message.segment)
+                    if sum(len(s.windows) for s in waiting) >= options.batch_size:
+                        decode(waiting)
+            if waiting:
+                decode(waiting)
+        if progress_callback is not None:
+            progress_callback(1.0, "")
+        return list(builder.build().segments)
+
+
+def _device(name: str) -> Literal["cpu", "cuda"]:
+    if name == "cpu":
+        return "cpu"
+    if name not in ("auto", "cuda"):
+        raise InvalidOption(f"There is no device {name!r}.", hint="Use cpu, cuda or auto.")
+    if ctranslate2.get_cuda_device_count():
+        return "cuda"
+    if name == "cuda":
+        raise DeviceUnavailable("A GPU was asked for, and this machine shows none.")
+    return "cpu"

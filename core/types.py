@@ -205,6 +205,9 @@ class DecodeOptions:
     initial_prompt: str | None = None
     hotwords: str | None = None
     word_timestamps: bool = True
+    audit: bool = True
+    """Decode again, and in the end report as a gap, speech that has no words. Off where the spans
+    are not the VAD's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +218,8 @@ class PlanOptions:
     """Speech probability (0–1) over which a 32 ms frame counts as speech."""
     min_segment_duration: float = 10.0
     max_segment_duration: float = 60.0
+    use_vad: bool = True
+    """Without it every second is decoded, silence too, and nothing can be audited."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

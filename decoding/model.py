@@ -101,6 +101,8 @@ class SpeechModel:
 
     def encode(self, clips: Sequence[Float32]) -> list[Row]:
         """One encoder pass each for clips of at most 30 s, as one batch."""
+        if not clips:
+            return []
         features = np.stack([self._features(clip) for clip in clips])
         output = self._engine.encode(
             ctranslate2.StorageView.from_array(np.ascontiguousarray(features)), to_cpu=True

@@ -84,12 +84,15 @@ class Decoder:
         options: DecodeOptions,
         language: str,
         should_stop: Callable[[], bool],
+        known_rows: dict[Window, Row] | None = None,
     ) -> None:
+        """``known_rows``: encoder output that is there already; taken out as it is used."""
         self._model = model
         self._options = options
         self._tokenizer = model.tokenizer(language, options.task)
         self._prompt = model.prompt(options, self._tokenizer)
         self._should_stop = should_stop
+        self._known_rows = known_rows if known_rows is not None else {}
 
     def hear(self, spool: PcmSpool, windows: Sequence[Window]) -> list[Heard]:
         """Decode windows as one batch, in their order.
@@ -99,10 +102,11 @@ class Decoder:
         """
         clips = [cut_clip(spool, window) for window in windows]
         self._check()
-        rows = self._model.encode([clip.audio for clip in clips])
+        new = [i for i, window in enumerate(windows) if window not in self._known_rows]
+        rows = dict(zip(new, self._model.encode([clips[i].audio for i in new]), strict=True))
         batch = [
-            Hearing(window, clip, row)
-            for window, clip, row in zip(windows, clips, rows, strict=True)
+            Hearing(window, clips[i], rows[i] if i in rows else self._known_rows.pop(window))
+            for i, window in enumerate(windows)
         ]
         self._first_search(batch)
         self._continue(batch)
@@ -230,5 +234,5 @@ class Decoder:
             hearing.scores,
             texts,
         )
-        leftover = holes(hearing.window.spans, segments)
+        leftover = holes(hearing.window.spans, segments) if self._options.audit else ()
         return Heard(segments, leftover, hearing.redecoded, hearing.silent)

@@ -1,0 +1,114 @@
+"""How far a job is, from its events: the same numbers for the page, the CLI and the API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from core.events import (
+    Decoded,
+    Event,
+    Finished,
+    LanguageDecided,
+    Planned,
+    SegmentFailed,
+    SegmentFinished,
+    SegmentStarted,
+    WorkersLoading,
+)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Feed it every event of one job; read the rest. Progress counts audio seconds done."""
+
+    clock: Callable[[], float] = time.monotonic
+    decoded_s: float = 0.0
+    total_s: float | None = None
+    """Length of the recording: declared while it decodes, true afterwards."""
+    decode_finished: bool = False
+    language: str | None = None
+    devices: dict[str, str] = field(default_factory=dict)
+    """One line per device: what it does now."""
+    message: str = ""
+    """What the job waits for, if it waits."""
+    segments_planned: int = 0
+    segments_done: int = 0
+    segments_failed: int = 0
+    finished: bool = False
+    _planned_s: dict[int, float] = field(default_factory=dict)
+    _planned_until_s: float = 0.0
+    _planned_sum_s: float = 0.0
+    _done_sum_s: float = 0.0
+    _begun: float | None = None
+
+    def feed(self, event: Event) -> None:
+        """Take one event."""
+        match event:
+            case Decoded():
+                self._decoded(event)
+            case Planned(segment=segment):
+                self.segments_planned += 1
+                self._planned_s[segment.index] = segment.duration_s
+                self._planned_sum_s += segment.duration_s
+                self._planned_until_s = max(self._planned_until_s, segment.end_s)
+            case WorkersLoading(text=text):
+                self.message = text
+            case LanguageDecided(language=language):
+                self.language = language
+            case SegmentStarted(index=index, device=device):
+                if self._begun is None:
+                    self._begun = self.clock()
+                self.message = ""
+                self.devices[device] = f"segment {index} ({self._planned_s.get(index, 0.0):.1f}s)"
+            case SegmentFinished(index=index, device=device):
+                self._done(index, device)
+            case SegmentFailed(index=index, device=device):
+                self.segments_failed += 1
+                self._done(index, device)
+            case Finished():
+                self.finished = True
+                self.message = ""
+
+    @property
+    def fraction(self) -> float:
+        """Share of the work that is done, 0–1; never falls once decoding has finished."""
+        if self.finished:
+            return 1.0
+        expected_s = self._expected_s()
+        return min(0.99, self._done_sum_s / expected_s) if expected_s else 0.0
+
+    @property
+    def done_s(self) -> float:
+        """Audio seconds done, silence between the segments shared out."""
+        return self.fraction * (self.total_s or self.decoded_s)
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds left at the speed so far; None before there is one."""
+        if self.finished:
+            return 0.0
+        if self._begun is None or not self._done_sum_s:
+            return None
+        elapsed_s = self.clock() - self._begun
+        return elapsed_s * max(0.0, self._expected_s() / self._done_sum_s - 1.0)
+
+    def _expected_s(self) -> float:
+        """Audio seconds in segments once all are planned, guessed from those planned so far."""
+        if self.decode_finished or not self.total_s or not self._planned_until_s:
+            return self._planned_sum_s
+        return self._planned_sum_s * max(1.0, self.total_s / self._planned_until_s)
+
+    def _decoded(self, event: Decoded) -> None:
+        self.decoded_s = event.audio_s
+        self.decode_finished = event.finished
+        if event.finished:
+            self.total_s = event.audio_s
+        elif event.total_s is not None:
+            self.total_s = max(event.total_s, event.audio_s)
+
+    def _done(self, index: int, device: str) -> None:
+        self.segments_done += 1
+        self._done_sum_s += self._planned_s.get(index, 0.0)
+        self.devices[device] = "waiting"

@@ -1,0 +1,141 @@
+"""Rounds over the windows of several segments, always in batches as full as they can be."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from core.errors import Cancelled, OutOfMemory
+from core.pcm import PcmSpool
+from core.planning import pack_windows
+from core.types import AudioSegment, Gap, SegmentResult, SpeechSpan, TranscriptSegment, Window
+from decoding.failures import explain_failure
+from decoding.rounds import Decoder, Heard
+
+log = logging.getLogger("transcriber")
+
+MAX_ROUNDS = 3
+"""Encoder passes speech gets to yield words: the planned one and two over what was left."""
+
+MAX_HALVINGS = 2
+"""Times the batch is halved when memory runs out; after that only a new process helps
+(TranscriptionSuite#268)."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """A segment that is being decoded."""
+
+    segment: AudioSegment
+    started: float
+    open: int = 0
+    """Windows of the current round that have not been heard."""
+    round: int = 1
+    windows: int = 0
+    redecoded: int = 0
+    texts: list[TranscriptSegment] = field(default_factory=list)
+    leftover: list[SpeechSpan] = field(default_factory=list)
+
+
+class SegmentDecoder:
+    """Rounds over the windows of several segments, always in full batches."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        spool: PcmSpool,
+        batch_size: int,
+        on_started: Callable[[int], None],
+        on_result: Callable[[SegmentResult], None],
+        on_error: Callable[[int, Exception], None],
+    ) -> None:
+        self._decoder = decoder
+        self._spool = spool
+        self._batch_size = batch_size
+        self._on_started = on_started
+        self._on_result = on_result
+        self._on_error = on_error
+        self._halvings = 0
+
+    def run(self, segments: Sequence[AudioSegment]) -> None:
+        fresh = deque(segments)
+        queue: deque[tuple[_Progress, Window]] = deque()
+        while fresh or queue:
+            while fresh and len(queue) < self._batch_size:
+                segment = fresh.popleft()
+                self._on_started(segment.index)
+                progress = _Progress(segment, time.monotonic())
+                queue.extend(self._opened(progress, segment.windows))
+            batch = [queue.popleft() for _ in range(min(self._batch_size, len(queue)))]
+            try:
+                heard = self._decoder.hear(self._spool, [window for _, window in batch])
+            except Cancelled:
+                raise
+            except Exception as caught:
+                error = explain_failure(caught)
+                if isinstance(error, OutOfMemory) and self._halve(len(batch)):
+                    queue.extendleft(reversed(batch))
+                    continue
+                failed = {id(progress) for progress, _ in batch}
+                for index in sorted({progress.segment.index for progress, _ in batch}):
+                    self._on_error(index, error)
+                queue = deque(item for item in queue if id(item[0]) not in failed)
+                continue
+            # What is left of a window goes first: its segment is nearest to being done.
+            queue.extendleft(reversed(self._settle(batch, heard)))
+
+    def _halve(self, tried: int) -> bool:
+        """Go on with half the batch that did not fit, if that may still help."""
+        if self._halvings == MAX_HALVINGS or tried == 1:
+            return False
+        self._halvings += 1
+        self._batch_size = tried // 2
+        log.warning("Out of memory with %d windows; going on with %d", tried, self._batch_size)
+        return True
+
+    def _opened(
+        self, progress: _Progress, windows: Sequence[Window]
+    ) -> list[tuple[_Progress, Window]]:
+        progress.open = len(windows)
+        progress.windows += len(windows)
+        return [(progress, window) for window in windows]
+
+    def _settle(
+        self, batch: Sequence[tuple[_Progress, Window]], heard: Sequence[Heard]
+    ) -> list[tuple[_Progress, Window]]:
+        """Note what the windows gave; return the windows of the next round."""
+        again: list[tuple[_Progress, Window]] = []
+        for (progress, _), one in zip(batch, heard, strict=True):
+            progress.texts.extend(one.segments)
+            progress.leftover.extend(one.leftover)
+            progress.redecoded += one.redecoded or progress.round > 1
+            progress.open -= 1
+            if progress.open:
+                continue
+            if progress.leftover and progress.round < MAX_ROUNDS:
+                leftover = sorted(progress.leftover, key=lambda span: span.start_s)
+                progress.round += 1
+                progress.leftover = []
+                again.extend(self._opened(progress, pack_windows(leftover)))
+            else:
+                self._on_result(_result(progress))
+        return again
+
+
+def _result(progress: _Progress) -> SegmentResult:
+    index = progress.segment.index
+    gaps = tuple(
+        Gap(span.start_s, span.end_s, "speech was heard but the model found no words", index)
+        for span in sorted(progress.leftover, key=lambda span: span.start_s)
+    )
+    return SegmentResult(
+        index,
+        tuple(sorted(progress.texts, key=lambda segment: segment.start_s)),
+        gaps,
+        windows=progress.windows,
+        redecoded_windows=progress.redecoded,
+        elapsed_s=time.monotonic() - progress.started,
+    )

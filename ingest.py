@@ -1,0 +1,133 @@
+"""The recording's way in: decode, hear, plan, in one isolated process, all at once.
+
+    file ─► MediaDecoder ─► block ─► spool (on disk, for the workers)
+                              └────► SileroVAD ─► SegmentPlanner ─► Planned(segment) ─► parent
+
+Segments leave for the workers while the file is still being decoded. The process loads libav and
+onnxruntime and nothing else; torch, gradio and the models stay outside.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.events import Decoded, Planned
+from core.pcm import Int16, PcmSpool
+from core.planning import SegmentPlanner
+from core.types import SAMPLE_RATE, AudioSegment, PlanOptions, SpeechSpan
+from media.container import DecodeLimits
+from media.decoder import DecodeSummary, MediaDecoder
+from media.process import IsolatedProcess, ProcessLimits, Send
+from vad import SileroVAD
+
+REPORT_EVERY_S = 20.0
+"""Audio seconds between two progress messages: some ten a second at full speed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestSummary:
+    """What came in."""
+
+    decode: DecodeSummary
+    speech_s: float
+    spans: int
+    segments: int
+    dropped_spans: int
+    """Spans under 100 ms."""
+    vad_s: float
+    """CPU seconds of voice activity detection and planning."""
+
+
+def start_ingest(
+    path: Path,
+    spool: PcmSpool,
+    plan: PlanOptions,
+    limits: DecodeLimits,
+    audio_track: int | None = None,
+) -> IsolatedProcess[IngestSummary]:
+    """Start the process. Its messages are ``Decoded`` and ``Planned`` events."""
+    return IsolatedProcess(
+        ingest,
+        path,
+        spool,
+        plan,
+        limits,
+        audio_track,
+        name="ingest",
+        limits=ProcessLimits(wall_clock_s=limits.wall_clock_s),
+    )
+
+
+def ingest(
+    send: Send,
+    path: Path,
+    spool: PcmSpool,
+    plan: PlanOptions,
+    limits: DecodeLimits,
+    audio_track: int | None,
+) -> IngestSummary:
+    """Body of the ingest process."""
+    with MediaDecoder(path, limits, audio_track=audio_track) as decoder:
+        run = _Ingest(send, plan)
+        total_s = decoder.probe.duration_s
+        decoded_s = reported_s = 0.0
+        for block in decoder.decode_to(spool):
+            decoded_s += len(block) / SAMPLE_RATE
+            run.hear(block)
+            if decoded_s - reported_s >= REPORT_EVERY_S or not reported_s:
+                send(Decoded(decoded_s, total_s, finished=False))
+                reported_s = decoded_s
+        summary = decoder.summary()
+    run.finish(summary.audio_s)
+    send(Decoded(summary.audio_s, total_s, finished=True))
+    return IngestSummary(
+        decode=summary,
+        speech_s=run.speech_s,
+        spans=run.spans,
+        segments=run.segments,
+        dropped_spans=run.planner.dropped,
+        vad_s=run.cpu_s,
+    )
+
+
+class _Ingest:
+    """Voice activity and plan of one recording, fed with blocks."""
+
+    def __init__(self, send: Send, plan: PlanOptions) -> None:
+        self._send = send
+        self._plan = plan
+        self._vad = SileroVAD(plan.vad_threshold)
+        self.planner = SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)
+        self.speech_s = 0.0
+        self.spans = 0
+        self.segments = 0
+        self.cpu_s = 0.0
+
+    def hear(self, block: Int16) -> None:
+        started = time.thread_time()
+        spans = self._vad.push(block)
+        if self._plan.use_vad:
+            self._take(spans, self._vad.settled_s)
+        self.cpu_s += time.thread_time() - started
+
+    def finish(self, duration_s: float) -> None:
+        started = time.thread_time()
+        spans = self._vad.flush()
+        if not self._plan.use_vad:
+            # Everything counts as speech; the probabilities still say where to cut.
+            spans = [SpeechSpan(0.0, duration_s)] if duration_s else []
+        self._take(spans, duration_s)
+        self._emit(self.planner.flush(duration_s))
+        self.cpu_s += time.thread_time() - started
+
+    def _take(self, spans: list[SpeechSpan], settled_s: float) -> None:
+        self.spans += len(spans)
+        self.speech_s += sum(span.duration_s for span in spans)
+        self._emit(self.planner.push(spans, self._vad.probabilities, settled_s))
+
+    def _emit(self, segments: list[AudioSegment]) -> None:
+        for segment in segments:
+            self._send(Planned(segment))
+            self.segments += 1

@@ -1,0 +1,181 @@
+"""A recording to a Transcript on every device, as a stream of events.
+
+    TranscriptionRun (parent)             one ingest process          one process per device
+      start ───────────────────────────►  decode, VAD, plan
+      events ◄── Decoded, Planned ──────        │ writes
+        │                                       ▼
+        └─ Planned.segment ─► WorkerPool ─► tasks ─► worker: reads the spool, decodes windows
+      events ◄── SegmentStarted, SegmentFinished, SegmentFailed ──┘
+      Finished(transcript, report): merged, on the recording's clock, gaps named
+
+The pool and its loaded models outlive the run; several runs share them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from core.model_store import ResolvedModel, model_spec, resolve_for
+from core.models import check_request
+from core.settings import Settings
+from core.types import DecodeOptions, ModelSpec, PlanOptions, Task, TranscriptSegment
+from media.container import DecodeLimits
+from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
+from workers.devices import find_slots
+from workers.pool import WorkerPool
+
+log = logging.getLogger("parallel_transcriber")
+
+CPU_WORKER_MIB = 600
+"""Memory a CPU worker of the installed models takes at batch 8; bounds their number."""
+
+
+class ParallelWhisperTranscriber:
+    """Transcribes recordings on all chosen devices; thread-safe, keeps workers and models.
+
+    Args:
+        model_size: ``auto``, a model's name, an allowed hub id or a CTranslate2 directory.
+        compute_type: CTranslate2's, or ``auto``: float16 on a GPU, int8 on a CPU.
+        gpu_ids: GPUs to use, indices or UUIDs; None: those of ``CUDA_VISIBLE_DEVICES``, or all.
+        vad_threshold: speech probability (0–1) that counts as speech.
+        multi_gpu: False: one worker only.
+        settings: everything else; None: read from the environment.
+        pool: workers to share with others; None: own workers, ended by :meth:`close`.
+
+    Raises:
+        DeviceUnavailable: a GPU was asked for and is not there.
+    """
+
+    def __init__(
+        self,
+        model_size: str = "auto",
+        compute_type: str = "auto",
+        gpu_ids: Sequence[int | str] | None = None,
+        vad_threshold: float = 0.5,
+        *,
+        multi_gpu: bool = True,
+        settings: Settings | None = None,
+        pool: WorkerPool | None = None,
+    ) -> None:
+        self._settings = settings or Settings()
+        self._model_size = model_size
+        self._compute_type = compute_type
+        self._vad_threshold = vad_threshold
+        self._own_pool = pool is None
+        self.pool = pool or make_pool(self._settings, gpu_ids=gpu_ids, multi_gpu=multi_gpu)
+        self._resolved: ResolvedModel | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def device(self) -> str:
+        """``cuda`` or ``cpu``."""
+        return self.pool.slots[0].kind
+
+    def resolve(self, progress: Callable[[str], None] | None = None) -> ResolvedModel:
+        """The model's files; found, verified and if need be downloaded at the first call."""
+        with self._lock:
+            if self._resolved is None:
+                self._resolved = resolve_for(
+                    self._settings, self._model_size, self.device, progress
+                )
+            return self._resolved
+
+    def model_spec(self) -> ModelSpec:
+        """What the workers load."""
+        kind = self.pool.slots[0].kind
+        return model_spec(self.resolve(), kind, self._compute_type, self._settings.threads)
+
+    def preload(self) -> float:
+        """Load the model in every worker; returns the seconds it took."""
+        return self.pool.preload(self.model_spec()).result()
+
+    def start(
+        self,
+        audio_path: str | Path,
+        options: DecodeOptions | None = None,
+        plan: PlanOptions | None = None,
+        *,
+        audio_track: int | None = None,
+        work_dir: Path | None = None,
+    ) -> TranscriptionRun:
+        """Begin a recording; :meth:`TranscriptionRun.events` is its course.
+
+        Args:
+            work_dir: where the spool lies while the run lasts; None: a temporary directory.
+
+        Raises:
+            InvalidOption, ModelError: the request contradicts itself or the model.
+        """
+        options = options or DecodeOptions()
+        plan = plan or PlanOptions(vad_threshold=self._vad_threshold)
+        info = self.resolve().info
+        language = check_request(info, options.language, options.task)
+        options = replace(options, language=language or info.only_language, audit=plan.use_vad)
+        limits = DecodeLimits(max_audio_s=self._settings.max_audio_hours * 3600)
+        request = RunRequest(
+            path=Path(audio_path),
+            model=self.model_spec(),
+            options=options,
+            plan=plan,
+            limits=limits,
+            audio_track=audio_track,
+        )
+        return TranscriptionRun(request, self.pool, work_dir)
+
+    def transcribe_parallel(
+        self,
+        audio_path: str | Path,
+        language: str | None = None,
+        task: Task = "transcribe",
+        min_segment_duration: float = 10.0,
+        max_segment_duration: float = 60.0,
+        progress_callback: ProgressCallback | None = None,
+    ) -> list[TranscriptSegment]:
+        """Transcribe a file; returns its text in order, on the recording's clock (seconds).
+
+        What could not be transcribed is named in the log; :meth:`start` gives it as gaps.
+        """
+        plan = PlanOptions(
+            vad_threshold=self._vad_threshold,
+            min_segment_duration=min_segment_duration,
+            max_segment_duration=max_segment_duration,
+        )
+        run = self.start(audio_path, DecodeOptions(language=language, task=task), plan)
+        return list(run.result(progress_callback).transcript.segments)
+
+    def close(self) -> None:
+        """End the workers, unless they are shared."""
+        if self._own_pool:
+            self.pool.close()
+
+    def __enter__(self) -> ParallelWhisperTranscriber:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def make_pool(
+    settings: Settings,
+    *,
+    gpu_ids: Sequence[int | str] | None = None,
+    multi_gpu: bool = True,
+) -> WorkerPool:
+    """Workers for the devices the settings name, and the line operators look for."""
+    slots = find_slots(
+        device=settings.device,
+        cuda_visible_devices=settings.cuda_visible_devices,
+        gpu_ids=gpu_ids,
+        multi_gpu=multi_gpu,
+        workers=settings.workers,
+        threads=settings.threads,
+        worker_mib=CPU_WORKER_MIB,
+    )
+    names = ", ".join(slot.label.split()[-1] for slot in slots)
+    kind = "GPUs" if slots[0].kind == "cuda" else "CPU workers"
+    log.info("Initialized ParallelWhisperTranscriber with %d %s: [%s]", len(slots), kind, names)
+    return WorkerPool(slots, threads=settings.threads, log_level=settings.log_level)

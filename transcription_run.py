@@ -1,0 +1,270 @@
+"""One recording's run: the ingest process and the pool's job, woven into one stream of events."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import DiskFull, SubtitleError, UnreadableMedia, WorkerError
+from core.events import Decoded, Event, Finished, Planned, SegmentFailed, SegmentFinished
+from core.merge import TranscriptBuilder
+from core.pcm import PcmSpool
+from core.progress import Progress
+from core.types import DecodeOptions, Gap, JobReport, ModelSpec, PlanOptions, Transcript
+from ingest import IngestSummary, start_ingest
+from media.container import DecodeLimits
+from media.process import IsolatedProcess
+from workers.job import JobEnded, JobSpec, PoolEvent, PoolJob
+from workers.pool import WorkerPool
+
+log = logging.getLogger("parallel_transcriber")
+
+ProgressCallback = Callable[[float, str], None]
+"""Called with the share done (0–1) and a line for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """Everything that decides a run's result."""
+
+    path: Path
+    model: ModelSpec
+    options: DecodeOptions
+    plan: PlanOptions
+    limits: DecodeLimits
+    audio_track: int | None = None
+    """Which audio track, from 0; None: the default-flagged one or the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _IngestEnded:
+    summary: IngestSummary | None
+    error: SubtitleError | None
+
+
+_Inbox = queue.SimpleQueue[PoolEvent | JobEnded | Planned | Decoded | _IngestEnded]
+
+
+class TranscriptionRun:
+    """One recording on its way. Iterate :meth:`events` once, in one thread; cancel from any.
+
+    Args:
+        work_dir: where the spool lies while the run lasts; None: the system's temporary folder.
+    """
+
+    def __init__(self, request: RunRequest, pool: WorkerPool, work_dir: Path | None = None) -> None:
+        self._request = request
+        self._pool = pool
+        self._work_dir = work_dir
+        self._cancelled = threading.Event()
+        self._job: PoolJob | None = None
+
+    def cancel(self) -> None:
+        """Stop; ``events()`` raises ``Cancelled`` within two seconds. From any thread."""
+        self._cancelled.set()
+        if self._job is not None:
+            self._job.cancel()
+
+    def result(self, progress_callback: ProgressCallback | None = None) -> Finished:
+        """Run to the end without looking at the events. Raises as :meth:`events`."""
+        progress = Progress()
+        for event in self.events():
+            progress.feed(event)
+            if progress_callback is not None:
+                progress_callback(progress.fraction, progress.message)
+            if isinstance(event, Finished):
+                return event
+        raise WorkerError("The run ended without a result.")
+
+    def events(self) -> Iterator[Event]:
+        """What happens, ending with one ``Finished``.
+
+        Raises:
+            InputError: the recording cannot be used.
+            ModelError, WorkerError: nothing can decode it.
+            CapacityError: no space for its audio.
+            Cancelled: :meth:`cancel` was called.
+        """
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="spool-", dir=self._work_dir))
+        except OSError as error:
+            raise DiskFull(f"No room for the recording's audio: {error.strerror}.") from error
+        try:
+            yield from self._run(PcmSpool(folder / "audio.pcm"))
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run(self, spool: PcmSpool) -> Iterator[Event]:
+        inbox: _Inbox = queue.SimpleQueue()
+        request = self._request
+        opened = time.monotonic()
+        spool.path.touch()
+        process = start_ingest(
+            request.path, spool, request.plan, request.limits, request.audio_track
+        )
+        job = self._pool.submit(
+            JobSpec(model=request.model, spool=spool, options=request.options, on_event=inbox.put)
+        )
+        self._job = job
+        if self._cancelled.is_set():
+            job.cancel()
+        feeder = threading.Thread(target=_feed, args=(process, job, inbox), name="ingest")
+        feeder.start()
+        try:
+            yield from _Course(request, job, opened).follow(inbox)
+        finally:
+            job.cancel()  # does nothing to a job that has ended
+            process.cancel()
+            feeder.join()
+            process.close()
+            job.wait()
+
+
+def _feed(process: IsolatedProcess[IngestSummary], job: PoolJob, inbox: _Inbox) -> None:
+    """Thread: hand on what the ingest process sends, and in the end its summary or error."""
+    summary: IngestSummary | None = None
+    error: SubtitleError | None = None
+    try:
+        for message in process.messages():
+            if isinstance(message, Planned):
+                inbox.put(message)
+                job.add([message.segment])
+            elif isinstance(message, Decoded):
+                inbox.put(message)
+        summary = process.result
+    except SubtitleError as caught:
+        error = caught
+    except Exception as caught:
+        log.exception("The ingest thread failed")
+        error = WorkerError(f"Reading the recording failed: {caught!r}.")
+    inbox.put(_IngestEnded(summary, error))
+    job.finish_input()
+
+
+class _Course:
+    """Follows one run's inbox to its end and keeps what the transcript and report need."""
+
+    def __init__(self, request: RunRequest, job: PoolJob, opened: float) -> None:
+        self._request = request
+        self._job = job
+        self._opened = opened
+        self._builder = TranscriptBuilder()
+        self._ingested: _IngestEnded | None = None
+        self._planned = 0
+        self._failed = 0
+        self._decoded_s = 0.0
+        self._declared_s: float | None = None
+        self._language_probability: float | None = None
+        self._first_text_s: float | None = None
+
+    def follow(self, inbox: _Inbox) -> Iterator[Event]:
+        while not isinstance(item := inbox.get(), JobEnded):
+            if isinstance(item, _IngestEnded):
+                self._ingest_ended(item)
+            else:
+                self._note(item)
+                yield item
+        if item.error is not None:
+            raise item.error
+        yield self._finished()
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Decoded(audio_s=audio_s, total_s=total_s):
+                self._decoded_s, self._declared_s = audio_s, total_s
+            case Planned():
+                self._planned += 1
+            case SegmentFinished(index=index, segments=segments, gaps=gaps):
+                self._builder.add(index, segments, gaps)
+                if segments and self._first_text_s is None:
+                    self._first_text_s = self._elapsed_s()
+            case SegmentFailed(index=index, gap=gap):
+                self._builder.add(index, (), [gap])
+                self._failed += 1
+            case _:
+                self._language_probability = getattr(
+                    event, "probability", self._language_probability
+                )
+
+    def _ingest_ended(self, ended: _IngestEnded) -> None:
+        """A recording that breaks in the middle keeps what was read of it."""
+        self._ingested = ended
+        keep = isinstance(ended.error, UnreadableMedia) and self._planned
+        if ended.error is not None:
+            if not keep:
+                raise ended.error
+            log.error("Reading stopped at %.1fs: %s", self._decoded_s, ended.error)
+
+    def _elapsed_s(self) -> float:
+        return max(1e-6, time.monotonic() - self._opened - self._job.load_s)
+
+    def _finished(self) -> Finished:
+        transcript = self._transcript()
+        report = self._report(transcript)
+        if self._failed:
+            log.warning("Warning: %d segments failed to transcribe", self._failed)
+        if not transcript.segments and not transcript.gaps:
+            log.info("No speech was found in %s", self._request.path.name)
+        verdict = (
+            "Complete!" if transcript.complete else f"Finished with {len(transcript.gaps)} gaps:"
+        )
+        log.info("%s %d segments | Speed: %.1fx realtime", verdict, self._planned, report.speed)
+        return Finished(transcript, report)
+
+    def _transcript(self) -> Transcript:
+        summary = self._ingested.summary if self._ingested else None
+        lost = self._lost_end()
+        if lost is not None:
+            self._builder.add(self._planned, (), [lost])
+        return self._builder.build(
+            language=self._job.language,
+            language_probability=self._language_probability,
+            duration_s=summary.decode.audio_s if summary else self._decoded_s,
+            speech_s=summary.speech_s if summary else 0.0,
+        )
+
+    def _lost_end(self) -> Gap | None:
+        """The end of a recording that is cut off or cannot be read."""
+        assert self._ingested is not None, "the pool ends a job after its input"
+        ended = self._ingested
+        if ended.summary is not None and not ended.summary.decode.truncated:
+            return None
+        reached_s = ended.summary.decode.audio_s if ended.summary else self._decoded_s
+        end_s = max(self._declared_s or 0.0, reached_s)
+        reason = (
+            f"the recording cannot be read any further: {ended.error}"
+            if ended.error is not None
+            else "the file ends before the length it declares"
+        )
+        return Gap(reached_s, end_s, reason)
+
+    def _report(self, transcript: Transcript) -> JobReport:
+        summary = self._ingested.summary if self._ingested else None
+        elapsed_s = self._elapsed_s()
+        reports = self._job.reports
+        return JobReport(
+            audio_s=transcript.duration_s,
+            speech_s=transcript.speech_s,
+            load_s=self._job.load_s,
+            elapsed_s=elapsed_s,
+            decode_s=summary.decode.cpu_s if summary else 0.0,
+            vad_s=summary.vad_s if summary else 0.0,
+            transcribe_s=self._job.transcribe_s,
+            speed=transcript.duration_s / elapsed_s,
+            model=self._request.model.name,
+            language=transcript.language,
+            devices=tuple(sorted({report.device for report in reports})),
+            segments=reports,
+            windows=self._job.windows,
+            dropped_spans=summary.dropped_spans if summary else 0,
+            gaps=transcript.gaps,
+            redecoded_windows=self._job.redecoded_windows,
+            first_text_s=self._first_text_s,
+        )
