@@ -101,11 +101,13 @@ class ParallelWhisperTranscriber:
         *,
         audio_track: int | None = None,
         work_dir: Path | None = None,
+        max_workers: int | None = None,
     ) -> TranscriptionRun:
         """Begin a recording; :meth:`TranscriptionRun.events` is its course.
 
         Args:
             work_dir: where the spool lies while the run lasts; None: a temporary directory.
+            max_workers: workers that may serve this recording; None: all.
 
         Raises:
             InvalidOption, ModelError: the request contradicts itself or the model.
@@ -123,6 +125,7 @@ class ParallelWhisperTranscriber:
             plan=plan,
             limits=limits,
             audio_track=audio_track,
+            max_workers=max_workers,
         )
         return TranscriptionRun(request, self.pool, work_dir)
 

@@ -41,6 +41,8 @@ class RunRequest:
     limits: DecodeLimits
     audio_track: int | None = None
     """Which audio track, from 0; None: the default-flagged one or the first."""
+    max_workers: int | None = None
+    """Workers that may serve the run; None: all of the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,13 @@ class TranscriptionRun:
             request.path, spool, request.plan, request.limits, request.audio_track
         )
         job = self._pool.submit(
-            JobSpec(model=request.model, spool=spool, options=request.options, on_event=inbox.put)
+            JobSpec(
+                model=request.model,
+                spool=spool,
+                options=request.options,
+                max_workers=request.max_workers,
+                on_event=inbox.put,
+            )
         )
         self._job = job
         if self._cancelled.is_set():

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import deque
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -65,11 +67,18 @@ def quietest_cut(probabilities: Probabilities, start_s: float, end_s: float) -> 
     return min(end_s, max(start_s, (first + best + 0.5) * FRAME_S))
 
 
-def cut_of(start_s: float, probabilities: Probabilities, limit_s: float = CONTENT_S) -> float:
+def cut_of(
+    start_s: float,
+    probabilities: Probabilities,
+    limit_s: float = CONTENT_S,
+    end_s: float = math.inf,
+) -> float:
     """Where speech that began at ``start_s`` and does not fit ``limit_s`` is cut: in the second
-    half of what fits, where speech is least probable, on a frame's edge."""
+    half of what fits, where speech is least probable, on a frame's edge. At least a span's least
+    length stays before ``end_s``."""
     room_s = limit_s - 2 * PAD_S
-    cut_s = quietest_cut(probabilities, start_s + room_s / 2, start_s + room_s)
+    latest_s = min(start_s + room_s, end_s - MIN_SPAN_S)
+    cut_s = quietest_cut(probabilities, start_s + room_s / 2, latest_s)
     return math.floor(cut_s / FRAME_S + 1e-6) * FRAME_S
 
 
@@ -87,7 +96,8 @@ class SegmentPlanner:
     def __init__(
         self, min_segment_duration: float = 10.0, max_segment_duration: float = 60.0
     ) -> None:
-        if not 0.0 <= min_segment_duration <= max_segment_duration or max_segment_duration < 2.0:
+        possible = 0.0 <= min_segment_duration <= max_segment_duration < math.inf
+        if not possible or max_segment_duration < 2.0:
             raise InvalidOption(
                 f"Segments of {min_segment_duration:g} to {max_segment_duration:g} s are not"
                 " possible.",
@@ -97,6 +107,8 @@ class SegmentPlanner:
         self._max_s = max_segment_duration
         self._content_s = min(CONTENT_S, max_segment_duration)
         self._atoms: list[SpeechSpan] = []
+        self._last_start_s = -math.inf
+        """Where the speech of the latest segment begins."""
         self._done_s = 0.0
         """End of the speech that is already in a segment."""
         self._spans = 0
@@ -142,7 +154,7 @@ class SegmentPlanner:
         parts: list[SpeechSpan] = []
         start_s = span.start_s
         while span.end_s - start_s > self._content_s - 2 * PAD_S:
-            cut_s = cut_of(start_s, probabilities, self._content_s)
+            cut_s = cut_of(start_s, probabilities, self._content_s, span.end_s)
             parts.append(SpeechSpan(start_s, cut_s))
             start_s = cut_s
         return [*parts, SpeechSpan(start_s, span.end_s)]
@@ -152,11 +164,11 @@ class SegmentPlanner:
         horizon_s = self._atoms[0].start_s + LOOKAHEAD * self._max_s
         ahead = [atom for atom in self._atoms if atom.end_s <= horizon_s] or self._atoms[:1]
         size, windows = _best_first_segment(
-            ahead, self._min_s, self._max_s, self._content_s, horizon_s
+            ahead, self._min_s, self._max_s, self._content_s, horizon_s, self._last_start_s
         )
         atoms, self._atoms = self._atoms[:size], self._atoms[size:]
         segment = self._segment(atoms, windows)
-        self._done_s = atoms[-1].end_s
+        self._last_start_s, self._done_s = atoms[0].start_s, atoms[-1].end_s
         self._count += 1
         return segment
 
@@ -215,60 +227,103 @@ def _content(spans: Sequence[SpeechSpan]) -> float:
 
 
 def _best_first_segment(
-    atoms: list[SpeechSpan], min_s: float, max_s: float, content_s: float, horizon_s: float
+    atoms: list[SpeechSpan],
+    min_s: float,
+    max_s: float,
+    content_s: float,
+    horizon_s: float,
+    previous_s: float,
 ) -> tuple[int, list[int]]:
     """Dynamic programming over ``atoms``: number of atoms in the best plan's first segment, and
-    where that segment's windows after the first begin."""
+    where that segment's windows after the first begin. ``previous_s``: where the speech of the
+    segment before begins, which is final."""
     count = len(atoms)
+    line = _Line.of(atoms)
     best = [math.inf] * count + [0.0]  # best[i]: cheapest plan of atoms[i:]
     choice: list[tuple[int, list[int]]] = [(count, [])] * count
     for first in range(count - 1, -1, -1):
-        costs, cuts, fills = _window_costs(atoms, first, max_s, content_s)
+        costs, begins = _window_costs(atoms, line, first, max_s, content_s)
         extendable = atoms[first].start_s - PAD_S + max_s > horizon_s
+        chosen = 0
         for size, cost in enumerate(costs, start=1):
             last = first + size
             if last == count and extendable:
                 # What follows the horizon may fill its last window up: only the part counts.
-                cost -= 1.0 - fills[size - 1]
+                cost -= 1.0 - min(1.0, line.content(begins[-1], last - 1) / content_s)
             total = cost + best[last]
             if last < count:
-                total += cut_cost(atoms[last].start_s - atoms[last - 1].end_s)
-            duration_s = atoms[last - 1].end_s - atoms[first].start_s + 2 * PAD_S
+                total += line.cut_costs[last]
+            # Neighbours that touch leave no room for padding, so it does not count here.
+            duration_s = atoms[last - 1].end_s - atoms[first].start_s
             if duration_s < min_s and not (last == count and extendable):
                 total += SHORT_COST
+                if first == 0 and atoms[last - 1].end_s - previous_s + 2 * PAD_S <= max_s:
+                    # It should have been part of the segment before: leave another one short.
+                    total += SHORT_COST
             if total < best[first] - 1e-9:
-                best[first], choice[first] = total, (size, cuts[size - 1])
+                best[first], chosen = total, size
+        choice[first] = chosen, _chain(begins, first, chosen)
     return choice[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What the plan asks of the same atoms again and again, worked out once."""
+
+    upto_s: list[float]
+    """Seconds of audio from the first atom to the end of each, silences shortened."""
+    lengths_s: list[float]
+    cut_costs: list[float]
+    """Price of a cut before each atom."""
+
+    @classmethod
+    def of(cls, atoms: Sequence[SpeechSpan]) -> _Line:
+        gaps_s = [0.0, *(right.start_s - left.end_s for left, right in pairwise(atoms))]
+        lengths_s = [atom.duration_s for atom in atoms]
+        content_s = (
+            length_s + min(JOIN_S, gap_s) for length_s, gap_s in zip(lengths_s, gaps_s, strict=True)
+        )
+        return cls(list(accumulate(content_s)), lengths_s, [cut_cost(gap_s) for gap_s in gaps_s])
+
+    def content(self, first: int, last: int) -> float:
+        """Seconds of audio in a window of the atoms from ``first`` to ``last``."""
+        return self.upto_s[last] - self.upto_s[first] + self.lengths_s[first] + 2 * PAD_S
+
+
 def _window_costs(
-    atoms: list[SpeechSpan], first: int, max_s: float, content_s: float
-) -> tuple[list[float], list[list[int]], list[float]]:
+    atoms: list[SpeechSpan], line: _Line, first: int, max_s: float, content_s: float
+) -> tuple[list[float], list[int]]:
     """For segments that begin at ``first`` and hold 1, 2, … atoms: the cheapest cost of their
-    windows; where, counted from ``first``, the windows after the first begin; and how full the
-    last window is (0–1)."""
+    windows, and where the last of these windows begins.
+
+    A window's price does not depend on its length, so the best beginning of the last window is
+    the least of a range that only moves forward: a queue of the candidates that may still win.
+    """
     costs: list[float] = []
-    fills: list[float] = []
-    cuts: list[list[int]] = []
+    begins: list[int] = []
+    limit_s = atoms[first].start_s + max_s - 2 * PAD_S
+    before: deque[tuple[float, int]] = deque()  # (cost of all before it, beginning), ascending
     for last in range(first, len(atoms)):
-        if last > first and atoms[last].end_s - atoms[first].start_s + 2 * PAD_S > max_s:
+        if last > first and atoms[last].end_s > limit_s:
             break
-        filled_s = 2 * PAD_S
-        cost, where, fill = math.inf, [], 1.0
-        for start in range(last, first - 1, -1):  # the last window holds atoms[start..last]
-            filled_s += atoms[start].duration_s
-            if start < last:
-                filled_s += min(JOIN_S, atoms[start + 1].start_s - atoms[start].end_s)
-            if filled_s > content_s + 1e-9 and start < last:
-                break
-            total = 1.0
-            if start > first:
-                total += costs[start - first - 1]
-                total += cut_cost(atoms[start].start_s - atoms[start - 1].end_s)
-            if total < cost - 1e-9:
-                cost, fill = total, min(1.0, filled_s / content_s)
-                where = [*cuts[start - first - 1], start - first] if start > first else []
-        costs.append(cost)
-        fills.append(fill)
-        cuts.append(where)
-    return costs, cuts, fills
+        price = costs[-1] + line.cut_costs[last] if last > first else 0.0
+        # Of equally cheap beginnings the later one.
+        while before and before[-1][0] >= price - 1e-9:
+            before.pop()
+        before.append((price, last))
+        while len(before) > 1 and line.content(before[0][1], last) > content_s + 1e-9:
+            before.popleft()
+        costs.append(1.0 + before[0][0])
+        begins.append(before[0][1])
+    return costs, begins
+
+
+def _chain(begins: list[int], first: int, size: int) -> list[int]:
+    """Where the windows of the segment of ``size`` atoms begin after its first, counted from
+    ``first``."""
+    cuts: list[int] = []
+    begin = begins[size - 1]
+    while begin > first:
+        cuts.append(begin - first)
+        begin = begins[begin - first - 1]
+    return cuts[::-1]

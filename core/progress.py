@@ -37,6 +37,8 @@ class Progress:
     segments_done: int = 0
     segments_failed: int = 0
     finished: bool = False
+    _working: dict[int, str] = field(default_factory=dict)
+    """Device of every segment in work; one device may have a batch of several."""
     _planned_s: dict[int, float] = field(default_factory=dict)
     _planned_until_s: float = 0.0
     _planned_sum_s: float = 0.0
@@ -61,7 +63,7 @@ class Progress:
                 if self._begun is None:
                     self._begun = self.clock()
                 self.message = ""
-                self.devices[device] = f"segment {index} ({self._planned_s.get(index, 0.0):.1f}s)"
+                self._work(index, device)
             case SegmentFinished(index=index, device=device):
                 self._done(index, device)
             case SegmentFailed(index=index, device=device):
@@ -108,7 +110,23 @@ class Progress:
         elif event.total_s is not None:
             self.total_s = max(event.total_s, event.audio_s)
 
+    def _work(self, index: int, device: str | None) -> None:
+        """Note who works on a segment now, if anybody; its former device may have lost it."""
+        before = self._working.pop(index, None)
+        if device is not None:
+            self._working[index] = device
+        for label in (before, device):
+            if label is None:
+                continue
+            mine = [segment for segment, owner in self._working.items() if owner == label]
+            self.devices[label] = (
+                f"segment {mine[-1]} ({self._planned_s.get(mine[-1], 0.0):.1f}s)"
+                if mine
+                else "waiting"
+            )
+
     def _done(self, index: int, device: str) -> None:
         self.segments_done += 1
         self._done_sum_s += self._planned_s.get(index, 0.0)
-        self.devices[device] = "waiting"
+        self.devices.setdefault(device, "waiting")
+        self._work(index, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
 
 from core.merge import audit_coverage
 from core.types import SpeechSpan, TranscriptSegment, Word
@@ -25,6 +27,65 @@ MIN_HOLE_S = 0.6
 
 TOLERANCE_S = 0.25
 """Error of word times by cross-attention: 0.2–0.5 s, taken on both sides of a hole."""
+
+
+STAMP_S = 0.5
+"""How far words may leave the times the model itself set for their part; the same tolerance as in
+faster-whisper's ``add_word_timestamps``."""
+
+
+def hold_in_parts(words: Sequence[AlignedWord], parts: Sequence[Part]) -> list[AlignedWord]:
+    """Bring back the first and last words of a part where alignment stretched them out of it.
+
+    The path of dynamic time warping has no holes: where the model skipped some speech, the words
+    before or after it are stretched over it, and would hide the hole from the audit. Only words
+    too long to be true are moved, and those they have pushed away.
+    """
+    held: list[AlignedWord] = []
+    for part_index, group in groupby(words, key=lambda word: word.part):
+        part = parts[part_index]
+        held.extend(_held_at_end(part, _held_at_start(part, list(group))))
+    return held
+
+
+def _held_at_start(part: Part, words: list[AlignedWord]) -> list[AlignedWord]:
+    stretched = [
+        index
+        for index, word in enumerate(words)
+        if word.start_s < part.start_s - STAMP_S and word.end_s - word.start_s > MAX_WORD_S
+    ]
+    if not stretched:
+        return words
+    last = stretched[-1]
+    start_s = min(part.start_s, words[last].end_s - MIN_WORD_S)
+    moved = [
+        replace(
+            word,
+            start_s=start_s - (last - index) * MIN_WORD_S,
+            end_s=start_s - (last - index - 1) * MIN_WORD_S,
+        )
+        for index, word in enumerate(words[:last])
+    ]
+    return [*moved, replace(words[last], start_s=start_s), *words[last + 1 :]]
+
+
+def _held_at_end(part: Part, words: list[AlignedWord]) -> list[AlignedWord]:
+    stretched = [
+        index
+        for index, word in enumerate(words)
+        if word.end_s > part.end_s + STAMP_S and word.end_s - word.start_s > MAX_WORD_S
+    ]
+    if not stretched:
+        return words
+    first = stretched[0]
+    end_s = max(part.end_s, words[first].start_s + MIN_WORD_S)
+    moved = [
+        replace(
+            word, start_s=end_s + index * MIN_WORD_S, end_s=end_s + (index + 1) * MIN_WORD_S
+        )
+        for index, word in enumerate(words[first + 1 :])
+    ]
+    return [*words[:first], replace(words[first], end_s=end_s), *moved]
 
 
 def place_words(
@@ -72,6 +133,7 @@ def to_segments(
 ) -> list[TranscriptSegment]:
     """One TranscriptSegment per part that has text; without ``words`` the model's own times."""
     segments: list[TranscriptSegment] = []
+    words = hold_in_parts(words, parts) if words is not None else None
     placed = place_words(clip, words, speech) if words is not None else []
     for index, (part, text) in enumerate(zip(parts, texts, strict=True)):
         own: tuple[Word, ...] = ()

@@ -50,7 +50,11 @@ class Scheduler:
 
     def choose(self, seat: Seat, seats: Sequence[Seat], now: float) -> Task | ModelSpec | None:
         """A task for an idle worker, a model it should load, or nothing."""
-        active = [s for s in self.jobs if s.ending is None and s.model not in seat.refused]
+        active = [
+            s
+            for s in self.jobs
+            if s.ending is None and s.model not in seat.refused and _may_serve(s, seat, seats)
+        ]
         active.sort(key=lambda s: s.served_s)
         runnable = [s for s in active if self._choices(s, seat, seats, now)]
         mine = [s for s in runnable if s.model in seat.models]
@@ -58,6 +62,7 @@ class Scheduler:
         if model is not None:
             return model
         if mine:
+            mine[0].labels.add(seat.label)
             return self._task(mine[0], self._choices(mine[0], seat, seats, now), seats, now)
         return self._model_ahead(seat, seats, active)
 
@@ -119,7 +124,10 @@ class Scheduler:
         better = {
             other.label
             for other in seats
-            if other is not seat and other.alive and state.model in other.models
+            if other is not seat
+            and other.alive
+            and state.model in other.models
+            and _may_serve(state, other, seats)
         }
         return [
             entry
@@ -144,7 +152,7 @@ class Scheduler:
         elif not state.begun or choices[0].alone:
             chosen = choices[:1]
         else:
-            chosen = _batch(state, choices, seats)
+            chosen = _batch(state, choices, [s for s in seats if _may_serve(state, s, seats)])
         state.begun = True
         state.tasks += 1
         for entry in chosen:
@@ -153,6 +161,28 @@ class Scheduler:
             state.served_s += entry.segment.duration_s
         opened = {entry.index: entry for entry in chosen}
         return Task(next(self._task_ids), state, opened, language_windows, now, now)
+
+
+def _may_serve(state: JobState, seat: Seat, seats: Sequence[Seat]) -> bool:
+    """Whether the job's limit of workers leaves room for this one.
+
+    Those that have worked on it come first; before any has, those that have its model.
+    """
+    limit = state.job.spec.max_workers
+    if limit is None or seat.label in state.labels:
+        return True
+    ahead = [
+        other
+        for other in seats
+        if other is not seat
+        and not other.retired
+        and state.model not in other.refused
+        and (
+            other.label in state.labels
+            or (state.model not in seat.models and other.serves(state.model))
+        )
+    ]
+    return len(ahead) < limit
 
 
 def _batch(state: JobState, choices: list[Entry], seats: Sequence[Seat]) -> list[Entry]:

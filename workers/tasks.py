@@ -48,6 +48,8 @@ class JobState:
     """In the recording's order."""
     tasks: int = 0
     """Given out and not yet taken back."""
+    labels: set[str] = field(default_factory=set)
+    """Slots that have worked on the job."""
     begun: bool = False
     input_finished: bool = False
     ending: SubtitleError | None = None
