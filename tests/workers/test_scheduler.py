@@ -241,3 +241,40 @@ def test_back_off_doubles_and_a_retired_slot_stays_so() -> None:
     assert waits[:4] == [0.0, 0.5, 1.0, 2.0]
     assert worker.retired
     assert worker.state == "retired"
+
+
+def test_a_job_limited_to_one_worker_stays_on_it() -> None:
+    scheduler = Scheduler(LIMITS)
+    limited = job(scheduler, 6, batch_size=1)
+    limited.job.spec = replace(limited.job.spec, max_workers=1)
+    seats = [seat("CPU 0", TINY), seat("CPU 1", TINY)]
+    assert list(take(scheduler, seats[1], seats[0]).open) == [0]
+    assert scheduler.choose(seats[0], seats, 0.0) is None
+    free = job(scheduler, 1)
+    assert take(scheduler, seats[0], seats[1]).state is free
+    assert take(scheduler, seats[1], seats[0]).state is limited
+
+
+def test_only_as_many_workers_load_the_model_as_the_job_may_use() -> None:
+    scheduler = Scheduler(LIMITS)
+    limited = job(scheduler, 0, finished=False)
+    limited.job.spec = replace(limited.job.spec, max_workers=1)
+    seats = [seat("CPU 0"), seat("CPU 1")]
+    assert scheduler.choose(seats[0], seats, 0.0) == TINY
+    seats[0].loading = TINY
+    assert scheduler.choose(seats[1], seats, 0.0) is None
+
+
+def test_another_worker_takes_a_limited_job_over_when_its_own_is_given_up() -> None:
+    scheduler = Scheduler(LIMITS)
+    limited = job(scheduler, 2, batch_size=1)
+    limited.job.spec = replace(limited.job.spec, max_workers=1)
+    seats = [seat("CPU 0", TINY), seat("CPU 1", TINY)]
+    take(scheduler, seats[0], seats[1])
+    # Where it went wrong is avoided only if there is another that may take it.
+    limited.waiting[0].avoid.add("CPU 0")
+    assert scheduler.choose(seats[1], seats, 0.0) is None
+    assert list(take(scheduler, seats[0], seats[1]).open) == [1]
+    scheduler.add(limited, [Entry(segment(2))], 0.0)
+    seats[0].retired, seats[0].worker = True, None
+    assert list(take(scheduler, seats[1], seats[0]).open) == [2]

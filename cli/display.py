@@ -1,0 +1,111 @@
+"""What a person sees while a job runs: a bar on a terminal, nothing where the log tells it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Never, Protocol
+
+from tqdm import tqdm
+
+from core.logs import one_line
+from jobs.job import JobView
+
+MAX_NAME = 30
+MAX_DEVICES = 4
+
+
+class Display(Protocol):
+    def show(self, view: JobView) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class NoDisplay:
+    """The log goes to the same place and says more."""
+
+    def show(self, view: JobView) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Bar:
+    """One line: name, bar, audio seconds done, speed, time left, what the devices do.
+
+    talk.mp4  45%|█████████           | 5:24/12:00 23.1x, 0:17 left, CPU 0: segment 9 (41.2s)
+    """
+
+    def __init__(self) -> None:
+        # No thread that redraws: the job's own news do.
+        tqdm.monitor_interval = 0
+        self._bar: tqdm[Never] | None = None
+        self._name = ""
+        self._began: tuple[float, float] | None = None
+        """When the shown job was first seen to move, and how far it was."""
+
+    def show(self, view: JobView) -> None:
+        if view.name != self._name:
+            self.close()
+            self._name = view.name
+        name, status = _literal(_short(one_line(view.name))), _literal(self._status(view))
+        self._draw(f"{name} {{percentage:3.0f}}%|{{bar:20}}| {status}", view.fraction)
+
+    def say(self, text: str) -> None:
+        """A line in place of the bar, while there is no job yet."""
+        self._draw(_literal(one_line(text)), 0.0)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._began, self._name = None, None, ""
+
+    def _draw(self, line: str, fraction: float) -> None:
+        if self._bar is None:
+            self._bar = tqdm(
+                total=1.0, leave=False, dynamic_ncols=True, file=sys.stderr, bar_format=line
+            )
+        self._bar.bar_format = line
+        self._bar.n = fraction
+        self._bar.refresh()
+
+    def _status(self, view: JobView) -> str:
+        if view.message:
+            return one_line(view.message)
+        parts = [f"{clock(view.done_s)}/{clock(view.total_s)}"]
+        now = time.monotonic()
+        if self._began is None:
+            self._began = (now, view.done_s)
+        since, done_s = self._began
+        if view.done_s > done_s and now > since:
+            parts[0] += f" {(view.done_s - done_s) / (now - since):.1f}x"
+        if view.remaining_s is not None:
+            parts.append(f"{clock(view.remaining_s)} left")
+        busy = [f"{name}: {what}" for name, what in view.devices.items() if what != "waiting"]
+        if len(busy) > MAX_DEVICES:
+            busy = [f"{len(busy)} of {len(view.devices)} devices busy"]
+        return ", ".join([*parts, *busy])
+
+
+def clock(seconds: float | None) -> str:
+    """``5:24`` or ``1:05:24``; ``?`` for what nobody knows."""
+    if seconds is None:
+        return "?"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
+
+
+def _literal(text: str) -> str:
+    """As tqdm's format shows it unchanged."""
+    return text.replace("{", "{{").replace("}", "}}")

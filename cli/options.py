@@ -1,0 +1,116 @@
+"""From arguments to settings and requests: flag before environment before .env before default."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from core.errors import InvalidOption
+from core.settings import Settings
+from core.types import PlanOptions
+from jobs.request import JobRequest, decode_options, format_names
+
+SETTINGS = ("model", "device", "compute_type", "workers", "threads", "beam_size", "batch_size")
+"""Options of ``transcribe`` that are settings."""
+
+PLAN = {
+    "min_segment": "min_segment_duration",
+    "max_segment": "max_segment_duration",
+    "vad_threshold": "vad_threshold",
+}
+
+
+def build_settings(flags: dict[str, Any]) -> Settings:
+    """Settings with the flags that were given. Raises InvalidOption for a value that cannot be,
+    whether it came from a flag, the environment or .env."""
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise InvalidOption(
+            f"Wrong settings: {'; '.join(wrong)}.",
+            hint="Check the options, the environment (WHISPER_…) and the file .env.",
+        ) from error
+    except SettingsError as error:
+        raise InvalidOption(
+            f"Wrong settings: {error}.",
+            hint="Check the environment (WHISPER_…) and the file .env; lists are JSON.",
+        ) from error
+
+
+def settings_of(args: argparse.Namespace) -> Settings:
+    """Settings of a ``transcribe`` command."""
+    return build_settings({name: getattr(args, name) for name in SETTINGS})
+
+
+def gpus_of(args: argparse.Namespace) -> list[str] | None:
+    """GPUs that were asked for; None: as the settings say."""
+    if args.gpus is None:
+        return None
+    gpus = [gpu for gpu in (part.strip() for part in args.gpus.split(",")) if gpu]
+    if not gpus or args.device == "cpu":
+        raise InvalidOption(
+            "--gpus names no GPU." if not gpus else "--gpus and --device cpu contradict each other."
+        )
+    return gpus
+
+
+def requests_of(args: argparse.Namespace, settings: Settings) -> list[JobRequest]:
+    """One request for each file; none writes over another's outputs."""
+    decode = decode_options(
+        settings,
+        language=args.language,
+        task=args.task,
+        initial_prompt=args.prompt,
+        hotwords=args.hotwords,
+        word_timestamps=args.word_timestamps,
+    )
+    chosen = {to: getattr(args, name) for name, to in PLAN.items()}
+    plan = PlanOptions(**{name: value for name, value in chosen.items() if value is not None})
+    folders = [args.output_dir or path.parent for path in args.files]
+    return [
+        JobRequest(
+            path=path,
+            decode=decode,
+            plan=plan,
+            audio_track=args.audio_track,
+            formats=_formats(args.formats),
+            output_dir=folder,
+            output_stem=stem,
+        )
+        for path, folder, stem in zip(
+            args.files, folders, unique_stems(args.files, folders), strict=True
+        )
+    ]
+
+
+def unique_stems(paths: Sequence[Path], folders: Sequence[Path]) -> list[str]:
+    """A name for the outputs of each file: its stem, with ``-2`` where another has taken that.
+
+    Letter case does not make names different: on some disks it is the same file.
+    """
+
+    def key(folder: Path, stem: str) -> tuple[Path, str]:
+        return folder.resolve(), stem.casefold()
+
+    wanted = {key(folder, path.stem) for path, folder in zip(paths, folders, strict=True)}
+    taken: set[tuple[Path, str]] = set()
+    stems = []
+    for path, folder in zip(paths, folders, strict=True):
+        stem, number = path.stem, 1
+        while key(folder, stem) in taken or (number > 1 and key(folder, stem) in wanted):
+            number += 1
+            stem = f"{path.stem}-{number}"
+        taken.add(key(folder, stem))
+        stems.append(stem)
+    return stems
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
+    return format_names() if names == ("all",) else names

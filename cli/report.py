@@ -1,0 +1,78 @@
+"""The file ``--report`` writes: how each job went and where its time went, as JSON.
+
+An object for one recording, a list of objects for several, in the order of the command line.
+Each is the job's ``core.types.JobReport`` (times in seconds) with ``input`` and ``state``; a job
+that failed has ``error`` and ``hint`` instead of the numbers.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from core.errors import DiskFull, InvalidOption, SubtitleError
+from core.types import JobReport
+
+DIGITS = 4
+"""A tenth of a millisecond."""
+
+
+def report_entry(
+    path: Path, state: str, report: JobReport | None, error: SubtitleError | None
+) -> dict[str, Any]:
+    """One recording's object."""
+    entry: dict[str, Any] = {"input": str(path), "state": state}
+    if error is not None:
+        entry |= {"error": error.message, "hint": error.hint}
+    if report is not None:
+        entry |= _rounded(asdict(report))
+        entry["gaps"] = [
+            _rounded({"start": gap.start_s, "end": gap.end_s, "reason": gap.reason})
+            for gap in report.gaps
+        ]
+    return entry
+
+
+def check_writable(path: Path) -> None:
+    """Refuse before hours of work what cannot be written after them. Raises InvalidOption."""
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InvalidOption(
+            f"The report cannot be written to {path}.",
+            hint="Name a file in a folder that exists and that you may write to.",
+        )
+
+
+def write_report(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Write all at once, or nothing. Raises DiskFull, InvalidOption."""
+    content = entries[0] if len(entries) == 1 else entries
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+            try:
+                # File names may not be Unicode; their escapes are good JSON.
+                file.write(text.encode("utf-8", "backslashreplace"))
+                file.close()
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, path)
+            except OSError:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"No space left to write the report {path}.") from error
+        raise InvalidOption(f"The report cannot be written to {path}: {error.strerror}.") from error
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value

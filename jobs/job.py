@@ -1,0 +1,276 @@
+"""One job as fronts see it: a state, a snapshot to show, a way to wait and to cancel."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+from core.errors import Cancelled, SubtitleError
+from core.events import Event, SegmentFailed, SegmentFinished
+from core.merge import TranscriptBuilder
+from core.progress import Progress
+from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
+from jobs.pipeline import PipelineResult
+from jobs.request import JobRequest
+from subtitles.layout import layout
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    COMPLETE_WITH_GAPS = "complete_with_gaps"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView:
+    """A job at one moment."""
+
+    id: str
+    name: str
+    """The recording's name."""
+    state: JobState
+    version: int
+    """Grows with every change; see :meth:`Job.watch`."""
+    fraction: float = 0.0
+    """Share of the work that is done, 0–1."""
+    done_s: float = 0.0
+    """Audio seconds done."""
+    total_s: float | None = None
+    """Length of the recording, as far as it is known."""
+    remaining_s: float | None = None
+    """Seconds left; None while nobody can tell."""
+    message: str = ""
+    """One line for people: what the job waits for, or how it ended. Empty while it goes well."""
+    language: str | None = None
+    model: str | None = None
+    """The model that runs, once it is found."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """What each device does for this job."""
+    segments: tuple[TranscriptSegment, ...] = ()
+    """Text that is final: everything before the first segment that is still missing."""
+    cues: tuple[Cue, ...] = ()
+    """Its subtitles; the last one or two may still change."""
+    gaps: tuple[Gap, ...] = ()
+    error: SubtitleError | None = None
+    report: JobReport | None = None
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    """File of each format, once all are written."""
+
+
+class Job:
+    """Made by ``JobService.submit``. Every method may be called from any thread."""
+
+    def __init__(self, request: JobRequest, on_cancel: Callable[[Job], None]) -> None:
+        self.id = secrets.token_urlsafe(12)
+        self.request = request
+        self.ended_at: float | None = None
+        """On the clock of ``time.monotonic``."""
+        self._on_cancel = on_cancel
+        self._changed = threading.Condition()
+        self._version = 1
+        self._state = JobState.QUEUED
+        self._message = ""
+        self._model: str | None = None
+        self._error: SubtitleError | None = None
+        self._result: PipelineResult | None = None
+        self._cancelled = False
+        self._stop: Callable[[], None] | None = None
+        self._progress = Progress()
+        self._builder = TranscriptBuilder()
+        self._gaps: list[Gap] = []
+        self._text = _Text()
+
+    @property
+    def state(self) -> JobState:
+        return self._state
+
+    @property
+    def cancelled(self) -> bool:
+        """Somebody wants it to stop, whether or not it has."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Stop; the job ends within two seconds. Does nothing to a job that has ended."""
+        with self._changed:
+            self._cancelled = True
+            stop = self._stop
+        self._on_cancel(self)
+        if stop is not None:
+            stop()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; False when the time ran out first."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state.ended, timeout_s)
+
+    def watch(self, after_version: int, timeout_s: float, *, text: bool = True) -> JobView:
+        """The first snapshot newer than that version, or the present one after the time.
+
+        Returns at once when the job has ended: nothing newer will come.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._version > after_version or self._state.ended, timeout_s
+            )
+        return self.view(text=text)
+
+    def view(self, *, text: bool = True) -> JobView:
+        """A snapshot. ``text=False`` leaves segments and cues out, which makes it cheap."""
+        with self._changed:
+            progress, result = self._progress, self._result
+            view = JobView(
+                id=self.id,
+                name=self.request.title,
+                state=self._state,
+                version=self._version,
+                fraction=1.0 if result else progress.fraction,
+                done_s=result.report.audio_s if result else progress.done_s,
+                total_s=result.report.audio_s if result else progress.total_s,
+                remaining_s=0.0 if self._state.ended else progress.remaining_s,
+                message=self._message or progress.message,
+                language=result.report.language if result else progress.language,
+                model=self._model,
+                devices={} if self._state.ended else dict(progress.devices),
+                gaps=result.transcript.gaps if result else tuple(self._gaps),
+                error=self._error,
+                report=result.report if result else None,
+                outputs=dict(result.outputs) if result else {},
+            )
+            if not text:
+                return view
+            if result is not None:
+                return _with_text(view, result.transcript.segments, result.cues)
+            done, segments = self._builder.next_index, self._builder.ordered_prefix()
+        return _with_text(view, segments, self._text.cues(done, segments, view.language))
+
+    # The rest is for the service and the job's own thread.
+
+    def queued(self, ahead: int) -> None:
+        """It waits behind that many jobs."""
+        self._set_message("Waiting for a free place" + (f" ({ahead} before it)" if ahead else ""))
+
+    def begin(self) -> bool:
+        """False when it was cancelled before."""
+        with self._changed:
+            if self._state is not JobState.QUEUED:
+                return False
+            self._state, self._message = JobState.RUNNING, ""
+            self._bump()
+            return True
+
+    def progress_text(self, text: str) -> None:
+        """What happens before the run: finding or downloading the model. Raises Cancelled, which
+        ends a download."""
+        if self._cancelled:
+            raise Cancelled()
+        self._set_message(text)
+
+    def stoppable(self, stop: Callable[[], None]) -> None:
+        """How to stop what runs now; stops it at once if somebody asked for it before."""
+        with self._changed:
+            self._stop = stop
+            self._message = ""
+            cancelled = self._cancelled
+        if cancelled:
+            stop()
+
+    def uses(self, model: str) -> None:
+        with self._changed:
+            self._model = model
+            self._bump()
+
+    def feed(self, event: Event) -> None:
+        with self._changed:
+            self._progress.feed(event)
+            if isinstance(event, SegmentFinished):
+                self._builder.add(event.index, event.segments, event.gaps)
+                self._gaps.extend(event.gaps)
+            elif isinstance(event, SegmentFailed):
+                self._builder.add(event.index, (), [event.gap])
+                self._gaps.append(event.gap)
+            self._bump()
+
+    def finish(self, result: PipelineResult) -> None:
+        complete = result.transcript.complete
+        state = JobState.COMPLETE if complete else JobState.COMPLETE_WITH_GAPS
+        self._end(state, _verdict(result.transcript), result=result)
+
+    def fail(self, error: SubtitleError) -> None:
+        state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+        self._end(state, error.explain(), error=error)
+
+    def _end(
+        self,
+        state: JobState,
+        message: str,
+        result: PipelineResult | None = None,
+        error: SubtitleError | None = None,
+    ) -> None:
+        with self._changed:
+            if self._state.ended:
+                return
+            self._state, self._message = state, message
+            self._result, self._error = result, error
+            self._stop = None
+            self.ended_at = time.monotonic()
+            if result is not None:
+                # The result holds the text; the parts it was made from are not needed any more.
+                self._builder, self._text = TranscriptBuilder(), _Text()
+            self._bump()
+
+    def _set_message(self, message: str) -> None:
+        with self._changed:
+            if message != self._message and not self._state.ended:
+                self._message = message
+                self._bump()
+
+    def _bump(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
+
+
+class _Text:
+    """Cues of the text so far, laid out again only when there is more of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._done = 0
+        self._language: str | None = None
+        self._cues: tuple[Cue, ...] = ()
+
+    def cues(
+        self, done: int, segments: tuple[TranscriptSegment, ...], language: str | None
+    ) -> tuple[Cue, ...]:
+        with self._lock:
+            if done > self._done or language != self._language:
+                self._cues = layout(Transcript(segments, language=language))
+                self._done, self._language = done, language
+            return self._cues
+
+
+def _with_text(
+    view: JobView, segments: tuple[TranscriptSegment, ...], cues: tuple[Cue, ...]
+) -> JobView:
+    return replace(view, segments=segments, cues=cues)
+
+
+def _verdict(transcript: Transcript) -> str:
+    if not transcript.complete:
+        count, lost_s = len(transcript.gaps), sum(gap.duration_s for gap in transcript.gaps)
+        what = "gap" if count == 1 else "gaps"
+        return f"Finished with {count} {what}: {lost_s:.1f} s of speech have no text."
+    if not transcript.segments:
+        return "No speech was found in the recording."
+    return ""

@@ -1,0 +1,62 @@
+"""The second half of a job: a run's transcript to cues to files, and the report of the whole."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.errors import WorkerError
+from core.events import Event, Finished
+from core.types import Cue, JobReport, Transcript
+from subtitles.formats import get_format, write_files
+from subtitles.layout import layout
+from transcription_run import TranscriptionRun
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineResult:
+    transcript: Transcript
+    cues: tuple[Cue, ...]
+    outputs: dict[str, Path]
+    """File of each format, in the order they were asked for."""
+    report: JobReport
+
+
+def run_pipeline(
+    run: TranscriptionRun,
+    formats: Sequence[str],
+    directory: Path,
+    stem: str,
+    on_event: Callable[[Event], None],
+) -> PipelineResult:
+    """Follow the run to its end, then lay out and write ``directory/stem.<extension>``.
+
+    ``on_event`` gets every event but ``Finished``, on the calling thread. Raises what
+    ``TranscriptionRun.events`` and ``subtitles.formats.write_files`` raise; no file is written
+    unless the run has finished.
+    """
+    for event in run.events():
+        if isinstance(event, Finished):
+            return _write(event, formats, directory, stem)
+        on_event(event)
+    raise WorkerError("The run ended without a result.")
+
+
+def _write(
+    finished: Finished, formats: Sequence[str], directory: Path, stem: str
+) -> PipelineResult:
+    began = time.monotonic()
+    transcript, report = finished.transcript, finished.report
+    cues = layout(transcript)
+    names = list(dict.fromkeys(get_format(name).name for name in formats))
+    paths = write_files(transcript, cues, names, directory, stem)
+    elapsed_s = report.elapsed_s + time.monotonic() - began
+    report = replace(
+        report,
+        elapsed_s=elapsed_s,
+        speed=report.audio_s / elapsed_s,
+        outputs=tuple(str(path) for path in paths),
+    )
+    return PipelineResult(transcript, cues, dict(zip(names, paths, strict=True)), report)

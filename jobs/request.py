@@ -1,0 +1,179 @@
+"""What a front asks for: one recording, how to hear it, and which files to make of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
+from core.models import AUTO, check_request, find_model, unknown_model
+from core.planning import SegmentPlanner
+from core.settings import Settings
+from core.types import DecodeOptions, PlanOptions
+from subtitles.formats import FORMATS, get_format
+from subtitles.sanitize import safe_stem
+
+MAX_BEAM, MAX_BATCH = 20, 128
+"""As in ``core.settings``."""
+
+COMPUTE_TYPES = (
+    AUTO,
+    "default",
+    "int8",
+    "int8_float16",
+    "int8_bfloat16",
+    "int8_float32",
+    "int16",
+    "float16",
+    "bfloat16",
+    "float32",
+)
+"""CTranslate2's names; whether a device can do one shows when the model is loaded there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """One job. :func:`decode_options` fills ``decode`` with the settings' defaults."""
+
+    path: Path
+    """The recording; it must stay until the job has ended."""
+    name: str | None = None
+    """Its name as people know it: outputs are named after its stem. None: the path's own."""
+    model: str = AUTO
+    """``auto``: what the settings say."""
+    compute_type: str = AUTO
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    plan: PlanOptions = field(default_factory=PlanOptions)
+    audio_track: int | None = None
+    """Which audio track, from 0; None: the default-flagged one or the first."""
+    multi_gpu: bool = True
+    """False: this job uses one worker, the others are left to other jobs."""
+    formats: tuple[str, ...] = ("srt",)
+    output_dir: Path | None = None
+    """None: the job's own folder, which is removed some time after the job."""
+    output_stem: str | None = None
+    """Name of the outputs where it is not to come from ``name``; used as it is."""
+
+    @property
+    def title(self) -> str:
+        return self.path.name if self.name is None else self.name
+
+    @property
+    def stem(self) -> str:
+        """Name of the outputs, without extension."""
+        return safe_stem(self.title) if self.output_stem is None else self.output_stem
+
+
+def format_names() -> tuple[str, ...]:
+    """Every subtitle format there is."""
+    return tuple(FORMATS)
+
+
+def decode_options(settings: Settings, **chosen: Any) -> DecodeOptions:
+    """Options with what was chosen (None: not chosen) over what the settings say."""
+    defaults = DecodeOptions(beam_size=settings.beam_size, batch_size=settings.batch_size)
+    return replace(defaults, **{k: v for k, v in chosen.items() if v is not None})
+
+
+def with_defaults(request: JobRequest, settings: Settings) -> JobRequest:
+    """The request with the model and compute type that the settings name where it names none."""
+    model = request.model.strip() or AUTO
+    compute_type = request.compute_type.strip() or AUTO
+    return replace(
+        request,
+        model=settings.model if model.lower() == AUTO else model,
+        compute_type=settings.compute_type if compute_type.lower() == AUTO else compute_type,
+    )
+
+
+def check(request: JobRequest, settings: Settings) -> None:
+    """Refuse, without loading or decoding anything, what cannot work.
+
+    Raises:
+        FileMissing, UnreadableMedia: there is no such recording.
+        InvalidOption: an option nobody knows, or one out of range.
+        ModelError: a model nobody knows, or one that cannot do the language or task.
+    """
+    request = with_defaults(request, settings)
+    _check_recording(request)
+    _check_model(request.model, settings)
+    check_request(request.model, request.decode.language, request.decode.task)
+    _check_numbers(request)
+    if request.compute_type.lower() not in COMPUTE_TYPES:
+        raise InvalidOption(
+            f"Unknown compute type {request.compute_type!r}.",
+            hint=f"Choose from: {', '.join(COMPUTE_TYPES)}.",
+        )
+    _check_outputs(request)
+
+
+def _check_recording(request: JobRequest) -> None:
+    try:
+        mode = request.path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileMissing(f"{request.title} does not exist.") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableMedia(f"{request.title} cannot be opened: {reason}.", hint="") from error
+    if stat.S_ISDIR(mode):
+        raise UnreadableMedia(f"{request.title} is a folder.", hint="Choose a recording.")
+
+
+def _check_model(name: str, settings: Settings) -> None:
+    known = name.lower() == AUTO or find_model(name) is not None
+    local = Path(name).expanduser().is_dir() or (settings.models_dir / name).is_dir()
+    if known or local or name in settings.allowed_hub_models:
+        return
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"The hub model {name!r} is not allowed here.",
+            hint="Add it to WHISPER_ALLOWED_HUB_MODELS, or choose a model of the list.",
+        )
+    raise unknown_model(name)
+
+
+def _check_numbers(request: JobRequest) -> None:
+    decode, plan = request.decode, request.plan
+    for what, value, highest in (
+        ("beam size", decode.beam_size, MAX_BEAM),
+        ("batch size", decode.batch_size, MAX_BATCH),
+    ):
+        if not 1 <= value <= highest:
+            raise InvalidOption(f"A {what} of {value} is not between 1 and {highest}.")
+    if not 0.0 < plan.vad_threshold < 1.0:
+        raise InvalidOption(
+            f"The VAD threshold {plan.vad_threshold:g} is not between 0 and 1.",
+            hint="0.5 suits most recordings; lower finds quieter speech.",
+        )
+    if request.audio_track is not None and request.audio_track < 0:
+        raise InvalidOption("Audio tracks are counted from 0.")
+    SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)  # raises
+
+
+def _check_outputs(request: JobRequest) -> None:
+    if not request.formats:
+        raise InvalidOption("No subtitle format was chosen.", hint=f"One of: {', '.join(FORMATS)}.")
+    formats = [get_format(name) for name in request.formats]
+    if request.output_dir is None:
+        return
+    _check_folder(request.output_dir)
+    for entry in formats:
+        target = request.output_dir / f"{request.stem}{entry.extension}"
+        if target.exists() and target.samefile(request.path):
+            raise InvalidOption(
+                f"The output {target.name} would replace the recording itself.",
+                hint="Choose another folder for the output.",
+            )
+
+
+def _check_folder(folder: Path) -> None:
+    """Hours of work must not end at a folder that cannot be written."""
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidOption(
+            f"Subtitles cannot be written to {folder}.",
+            hint="Choose a folder that exists or can be created, and that you may write to.",
+        )

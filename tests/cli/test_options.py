@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cli.failures import EXIT_CODES, exit_code, worst
+from cli.main import main, parser
+from cli.options import build_settings, gpus_of, requests_of, settings_of, unique_stems
+from core import errors
+from core.settings import Settings
+from core.types import DecodeOptions, PlanOptions
+
+
+def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def beams(*flags: str) -> int:
+        return settings_of(parser().parse_args(["transcribe", "x.wav", *flags])).beam_size
+
+    assert beams() == 5
+    (tmp_path / ".env").write_text("WHISPER_BEAM_SIZE=4\n")
+    assert beams() == 4
+    monkeypatch.setenv("WHISPER_BEAM_SIZE", "3")
+    assert beams() == 3
+    assert beams("--beam-size", "2") == 2
+
+
+def test_every_option_arrives() -> None:
+    text = """transcribe a.mkv --model m --language zh --task translate --formats vtt,srt
+        --output-dir out --device cuda --gpus 0,GPU-1 --workers 3 --threads 2 --compute-type int8
+        --beam-size 2 --batch-size 4 --min-segment 5 --max-segment 25.5 --vad-threshold 0.4
+        --prompt P --hotwords H --audio-track 1 --no-word-timestamps --quiet"""
+    args = parser().parse_args(text.split())
+    settings = settings_of(args)
+    assert settings == build_settings(
+        {
+            "model": "m",
+            "device": "cuda",
+            "workers": 3,
+            "threads": 2,
+            "compute_type": "int8",
+            "beam_size": 2,
+            "batch_size": 4,
+        }
+    )
+    assert gpus_of(args) == ["0", "GPU-1"]
+    (request,) = requests_of(args, settings)
+    assert (request.path, request.output_dir, request.stem) == (Path("a.mkv"), Path("out"), "a")
+    assert (request.formats, request.audio_track) == (("vtt", "srt"), 1)
+    assert request.decode == DecodeOptions(
+        language="zh",
+        task="translate",
+        beam_size=2,
+        batch_size=4,
+        initial_prompt="P",
+        hotwords="H",
+        word_timestamps=False,
+    )
+    assert request.plan == PlanOptions(
+        vad_threshold=0.4, min_segment_duration=5.0, max_segment_duration=25.5
+    )
+
+
+def test_without_options_the_defaults_of_the_house_hold() -> None:
+    args = parser().parse_args(["transcribe", "a/b.wav", "--formats", "all"])
+    (request,) = requests_of(args, Settings())
+    assert (request.decode, request.plan) == (DecodeOptions(), PlanOptions())
+    assert request.output_dir == Path("a")
+    assert set(request.formats) >= {"srt", "vtt", "txt", "tsv", "json"}
+    assert gpus_of(args) is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "stems"),
+    [
+        (["a.wav", "b.wav"], ["a", "b"]),
+        (["a.wav", "a.mp3", "A.mp4"], ["a", "a-2", "A-3"]),
+        (["a.wav", "a.mp3", "a-2.wav"], ["a", "a-3", "a-2"]),
+        (["x/a.wav", "a.wav"], ["a", "a-2"]),
+        (["a.b.wav", ".wav"], ["a.b", ".wav"]),
+    ],
+)
+def test_outputs_of_one_call_never_meet(paths: list[str], stems: list[str]) -> None:
+    files = [Path(path) for path in paths]
+    assert unique_stems(files, [Path("out")] * len(files)) == stems
+
+
+def test_the_same_name_in_two_folders_is_no_conflict() -> None:
+    files = [Path("x/a.wav"), Path("y/a.wav")]
+    assert unique_stems(files, [file.parent for file in files]) == ["a", "a"]
+
+
+def test_every_error_has_an_exit_code() -> None:
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.SubtitleError)
+    ]
+    assert set(EXIT_CODES) == set(kinds)
+
+    class Later(errors.FileMissing):
+        pass
+
+    assert exit_code(Later("x")) == 2
+    assert {exit_code(kind("x")) for kind in kinds} <= {1, 2, 130}
+
+
+def test_the_worst_outcome_decides() -> None:
+    assert worst([0, 3, 2, 0]) == 2
+    assert worst([0, 3, 0]) == 3
+    assert worst([1, 2, 3]) == 1
+    assert worst([130, 1]) == 130
+    assert worst([0, 0]) == worst([]) == 0
+
+
+def test_models_are_listed_with_what_they_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["large-v3", "100", "yes", "1550", "M", "2948", "MiB"] in [line[:7] for line in lines]
+    assert next(line for line in lines if line[:1] == ["large-v3-turbo"])[2] == "no"
+    assert next(line for line in lines if line[:1] == ["tiny.en"])[1] == "English"
+
+
+def test_serve_hands_its_options_to_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Settings] = []
+    monkeypatch.setitem(sys.modules, "app", SimpleNamespace(serve=served.append))
+    assert main(["serve", "--host", "0.0.0.0", "--port", "7999"]) == 0
+    assert (served[0].host, served[0].port) == ("0.0.0.0", 7999)
+    assert main(["serve", "--port", "70000"]) == 2
+    assert len(served) == 1

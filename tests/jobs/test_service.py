@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import (
+    Cancelled,
+    DeviceUnavailable,
+    DiskFull,
+    FileMissing,
+    ModelError,
+    QueueFull,
+    UnreadableMedia,
+)
+from core.settings import Settings
+from jobs.job import JobState
+from jobs.request import JobRequest
+from jobs.service import JobService
+from tests.jobs.conftest import DEADLINE_S, ended, seen
+from tests.jobs.recordings import SHORT, cut_off, joined, silence
+
+pytestmark = pytest.mark.usefixtures("no_job_left")
+
+
+def test_a_job_ends_with_its_text_its_files_and_a_report(
+    service: JobService, short: JobRequest
+) -> None:
+    job = service.submit(replace(short, name="Böse: talk.mp3", formats=("srt", "txt", "srt")))
+    view = ended(job)
+    assert (view.state, view.error, view.message) == (JobState.COMPLETE, None, "")
+    assert view.segments[0].text.strip() == "in being comparatively modern."
+    assert [cue.text for cue in view.cues] == ["in being comparatively modern."]
+    folder = service.folders.path(job.id)
+    assert view.outputs == {"srt": folder / "Böse_ talk.srt", "txt": folder / "Böse_ talk.txt"}
+    assert view.outputs["txt"].read_text() == "in being comparatively modern.\n"
+    assert sorted(os.listdir(folder)) == ["Böse_ talk.srt", "Böse_ talk.txt"]
+    assert (view.fraction, view.remaining_s, view.model) == (1.0, 0.0, "tiny.en")
+    assert view.report is not None
+    assert view.report.outputs == tuple(map(str, view.outputs.values()))
+    assert view.report.speed == pytest.approx(view.report.audio_s / view.report.elapsed_s)
+    assert service.get(job.id) is job
+    assert service.health().ready
+
+
+def test_files_go_to_a_folder_of_choice_and_the_jobs_own_is_removed(
+    service: JobService, short: JobRequest, tmp_path: Path
+) -> None:
+    job = service.submit(replace(short, output_dir=tmp_path / "new", output_stem="x"))
+    assert ended(job).outputs == {"srt": tmp_path / "new" / "x.srt"}
+    assert not service.folders.path(job.id).exists()
+
+
+def test_snapshots_show_text_before_the_end_and_it_does_not_change(
+    service: JobService, tmp_path: Path
+) -> None:
+    job = service.submit(JobRequest(path=joined(tmp_path / "a.wav", 2)))
+    early = seen(job, lambda view: bool(view.cues))
+    assert early.state is JobState.RUNNING
+    assert 0.0 < early.fraction < 1.0
+    assert early.devices
+    assert early.remaining_s is not None
+    assert early.total_s is not None
+    assert job.view(text=False).segments == ()
+    final = ended(job)
+    assert final.segments[: len(early.segments)] == early.segments
+    assert final.total_s == pytest.approx(early.total_s, abs=0.1)
+    assert final.devices == {}
+
+
+def test_watching_waits_for_news_and_never_for_a_job_that_has_ended(
+    service: JobService, short: JobRequest
+) -> None:
+    job = service.submit(short)
+    versions = [job.watch(0, 0.0).version]
+    while not (view := job.watch(versions[-1], DEADLINE_S)).state.ended:
+        versions.append(view.version)
+    assert versions == sorted(set(versions))
+    began = time.monotonic()
+    assert job.watch(view.version, DEADLINE_S) == view
+    assert time.monotonic() - began < DEADLINE_S / 2
+
+
+def test_the_queue_is_bounded_and_first_come_first_served(
+    service: JobService, long: JobRequest, short: JobRequest
+) -> None:
+    running, waiting = service.submit(long), service.submit(short)
+    assert waiting.state is JobState.QUEUED
+    assert waiting.view().message == "Waiting for a free place"
+    with pytest.raises(QueueFull):
+        service.submit(short)
+    running.cancel()
+    assert ended(running).state is JobState.CANCELLED
+    assert ended(waiting).state is JobState.COMPLETE
+    assert ended(service.submit(short)).state is JobState.COMPLETE
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_makes_room(
+    service: JobService, long: JobRequest, short: JobRequest
+) -> None:
+    running, waiting = service.submit(long), service.submit(short)
+    waiting.cancel()
+    view = waiting.view()
+    assert view.state is JobState.CANCELLED
+    assert isinstance(view.error, Cancelled)
+    assert running.state is JobState.RUNNING
+    assert service.submit(short).state is JobState.QUEUED
+
+
+def test_a_running_job_is_cancelled_within_two_seconds_and_leaves_nothing(
+    service: JobService, long: JobRequest
+) -> None:
+    job = service.submit(long)
+    seen(job, lambda view: bool(view.devices))
+    job.cancel()
+    began = time.monotonic()
+    assert job.wait(DEADLINE_S)
+    assert time.monotonic() - began < 2.5
+    assert job.view().error is not None
+    assert not service.folders.path(job.id).exists()
+    job.cancel()
+    assert job.state is JobState.CANCELLED
+
+
+def test_silence_completes_without_cues_and_says_so(service: JobService, tmp_path: Path) -> None:
+    view = ended(service.submit(JobRequest(path=silence(tmp_path / "a.wav"))))
+    assert (view.state, view.cues) == (JobState.COMPLETE, ())
+    assert view.message == "No speech was found in the recording."
+    assert view.outputs["srt"].read_text() == ""
+
+
+def test_a_recording_that_is_cut_off_is_not_called_complete(
+    service: JobService, tmp_path: Path
+) -> None:
+    view = ended(service.submit(JobRequest(path=cut_off(tmp_path / "a.wav", 12.0))))
+    assert view.state is JobState.COMPLETE_WITH_GAPS
+    assert view.message.startswith("Finished with 1 gap: ")
+    assert view.gaps[0].start_s == pytest.approx(12.0, abs=0.5)
+    assert view.cues
+
+
+def test_a_bad_recording_fails_its_job_alone(
+    service: JobService, short: JobRequest, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp3"
+    bad.write_text("This is no sound.")
+    job = service.submit(JobRequest(path=bad))
+    view = ended(job)
+    assert view.state is JobState.FAILED
+    assert isinstance(view.error, UnreadableMedia)
+    assert view.message == view.error.explain()
+    assert not service.folders.path(job.id).exists()
+    assert ended(service.submit(short)).state is JobState.COMPLETE
+
+
+def test_a_recording_that_vanishes_while_waiting_is_missing(
+    service: JobService, long: JobRequest, tmp_path: Path
+) -> None:
+    path = silence(tmp_path / "a.wav")
+    first, second = service.submit(long), service.submit(JobRequest(path=path))
+    path.unlink()
+    first.cancel()
+    assert isinstance(ended(second).error, FileMissing)
+
+
+def test_a_job_may_be_limited_to_one_worker(service: JobService, tmp_path: Path) -> None:
+    request = JobRequest(path=joined(tmp_path / "a.wav", 2), multi_gpu=False)
+    report = ended(service.submit(request)).report
+    assert report is not None
+    assert len(report.segments) > 2
+    assert len(report.devices) == 1
+
+
+def test_two_jobs_share_the_loaded_models(
+    settings: Settings, short: JobRequest, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with JobService(settings.model_copy(update={"max_running_jobs": 2})) as service:
+        assert service.preload() > 0.0
+        jobs = [service.submit(short), service.submit(replace(short, multi_gpu=False))]
+        jobs.append(service.submit(replace(short, model="tiny.en", compute_type="int8")))
+        assert [ended(job).state for job in jobs] == [JobState.COMPLETE] * 3
+        pids = [worker.pid for worker in service.health().workers]
+    assert capfd.readouterr().err.count("Loading Whisper model: tiny.en on cpu") == 2
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+def test_closing_cancels_everything_within_two_seconds(
+    settings: Settings, long: JobRequest, short: JobRequest
+) -> None:
+    service = JobService(settings)
+    running, waiting = service.submit(long), service.submit(short)
+    seen(running, lambda view: bool(view.devices))
+    began = time.monotonic()
+    service.close()
+    assert time.monotonic() - began < 2.5
+    assert {running.state, waiting.state} == {JobState.CANCELLED}
+    assert (service.health().alive, service.health().ready) == (False, False)
+    with pytest.raises(Cancelled):
+        service.submit(short)
+    assert [t for t in threading.enumerate() if t.name.startswith(("job ", "ingest"))] == [
+        t for t in threading.enumerate() if t.name == "job sweeper"
+    ]
+
+
+def test_a_model_that_cannot_be_had_is_the_reason_for_not_being_ready(
+    settings: Settings, short: JobRequest
+) -> None:
+    changed = settings.model_copy(update={"model": "small", "offline": True})
+    with JobService(changed) as service:
+        assert service.preload() == 0.0
+        health = service.health()
+        assert health.alive
+        assert not health.ready
+        assert "The model small is not on this machine" in health.reason
+        view = ended(service.submit(short))
+        assert isinstance(view.error, ModelError)
+        assert ended(service.submit(replace(short, model="tiny.en"))).state is JobState.COMPLETE
+        assert service.health().ready
+
+
+def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(
+    settings: Settings, short: JobRequest
+) -> None:
+    changed = settings.model_copy(update={"device": "auto"})
+    with JobService(changed, gpu_ids=["99"]) as service:
+        with pytest.raises(DeviceUnavailable):
+            service.submit(short)
+        assert service.preload() == 0.0
+        assert not service.health().ready
+
+
+def test_a_full_disk_fails_the_job_and_says_so(
+    settings: Settings, full_disk: Path, long: JobRequest
+) -> None:
+    with JobService(settings.model_copy(update={"data_dir": full_disk})) as service:
+        assert isinstance(ended(service.submit(long)).error, DiskFull)
+        assert list((full_disk / "jobs").iterdir()) == []
+        request = JobRequest(path=SHORT, output_dir=full_disk / "out")
+        (full_disk / "ballast").write_bytes(bytes(os.statvfs(full_disk).f_bavail * 4096))
+        assert isinstance(ended(service.submit(request)).error, DiskFull)
