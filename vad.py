@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,8 @@ class SileroVAD:
                 f"The VAD threshold {threshold} is not between 0 and 1.",
                 hint="0.5 suits most recordings; lower finds quieter speech.",
             )
+        # It sends usage data unless told otherwise before it is loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

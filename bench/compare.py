@@ -26,6 +26,7 @@ from bench import ways
 from bench.recording import build
 from bench.scoring import WordErrors, true_text, word_errors
 from core.model_store import resolve_model
+from core.settings import Settings
 from workers.resources import usable_cores
 
 
@@ -108,7 +109,7 @@ def plot(measured: dict[str, list[Measured]], audio_s: float, target: Path) -> N
 
 
 def candidates(model: str, batches: list[int], workers: int) -> list[ways.Way]:
-    path = str(resolve_model(model, device="cpu", models_dir=Path("models")).path)
+    path = str(resolve_model(model, device="cpu", models_dir=Settings().models_dir).path)
     return [
         ways.ours(model, workers, batch=8),
         ways.sequential(path, 1),

@@ -131,6 +131,12 @@ _ALIASES = {
 }
 
 
+DEFAULT_PROMPTS = {"zh": "以下是普通话的句子。"}
+"""Text before a window where the user gives none. Whisper knows one Chinese and two scripts, and
+windows decoded on their own would choose between them one by one; the prompt settles on simplified
+characters with punctuation. Who wants traditional ones gives a prompt in them."""
+
+
 def language_code(text: str | None) -> str | None:
     """Whisper's code for what a person wrote: ``ZH``, ``Chinese`` and ``zh-TW`` are all ``zh``.
 

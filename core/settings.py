@@ -14,13 +14,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Device = Literal["auto", "cpu", "cuda"]
 
+PROJECT = Path(__file__).resolve().parent.parent
+"""The project's folder: models and jobs lie in it wherever a command is run from, and only its own
+``.env`` is read, not that of a folder of strangers' recordings."""
+
 
 class Settings(BaseSettings):
     """Frozen: build one in ``main`` and pass it on. Every field stands in docs/settings.md."""
 
     model_config = SettingsConfigDict(
         env_prefix="WHISPER_",
-        env_file=".env",
+        env_file=PROJECT / ".env",
         extra="ignore",
         frozen=True,
         populate_by_name=True,
@@ -58,10 +62,10 @@ class Settings(BaseSettings):
     preload_model: bool = True
     """Load the model when the server starts instead of at the first job."""
 
-    models_dir: Path = Path("models")
+    models_dir: Path = PROJECT / "models"
     """Where installed and downloaded models lie."""
 
-    data_dir: Path = Path("data")
+    data_dir: Path = PROJECT / "data"
     """Where jobs keep their audio and subtitles."""
 
     allowed_hub_models: tuple[str, ...] = ()

@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from core.errors import Cancelled
+from core.languages import DEFAULT_PROMPTS
 from core.pcm import PcmSpool
 from core.types import DecodeOptions, SpeechSpan, TranscriptSegment, Window
 from decoding import quality
@@ -90,6 +91,8 @@ class Decoder:
         self._model = model
         self._options = options
         self._tokenizer = model.tokenizer(language, options.task)
+        if options.initial_prompt is None and options.task == "transcribe":
+            options = replace(options, initial_prompt=DEFAULT_PROMPTS.get(language))
         self._prompt = model.prompt(options, self._tokenizer)
         self._should_stop = should_stop
         self._known_rows = known_rows if known_rows is not None else {}

@@ -80,9 +80,7 @@ def _held_at_end(part: Part, words: list[AlignedWord]) -> list[AlignedWord]:
     first = stretched[0]
     end_s = max(part.end_s, words[first].start_s + MIN_WORD_S)
     moved = [
-        replace(
-            word, start_s=end_s + index * MIN_WORD_S, end_s=end_s + (index + 1) * MIN_WORD_S
-        )
+        replace(word, start_s=end_s + index * MIN_WORD_S, end_s=end_s + (index + 1) * MIN_WORD_S)
         for index, word in enumerate(words[first + 1 :])
     ]
     return [*words[:first], replace(words[first], end_s=end_s), *moved]

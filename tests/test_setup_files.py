@@ -17,7 +17,7 @@ import yaml
 
 from core.errors import ModelError
 from core.model_files import PACKAGED
-from core.settings import Settings
+from core.settings import PROJECT, Settings
 from scripts import healthcheck, install_models
 from scripts.install_models import requirement_lines
 
@@ -81,6 +81,7 @@ def test_every_setting_stands_in_the_docs_with_its_default() -> None:
             row = re.search(rf"^\| [^|]*`{name}`[^|]* \| ([^|]+) \|", page, re.MULTILINE)
             assert row, f"{name} is missing in docs/settings.md"
             default = "unset" if info.default is None else f"`{info.default}`".lower()
+        default = default.replace(f"{PROJECT}/".lower(), "")
             assert row[1].lower() == default.replace("()", "[]"), name
 
 
