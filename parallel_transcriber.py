@@ -106,13 +106,14 @@ class ParallelWhisperTranscriber:
         """Begin a recording; :meth:`TranscriptionRun.events` is its course.
 
         Args:
+            options: None: beam and batch size of the settings, everything else by default.
             work_dir: where the spool lies while the run lasts; None: a temporary directory.
             max_workers: workers that may serve this recording; None: all.
 
         Raises:
             InvalidOption, ModelError: the request contradicts itself or the model.
         """
-        options = options or DecodeOptions()
+        options = options or self._default_options()
         plan = plan or PlanOptions(vad_threshold=self._vad_threshold)
         info = self.resolve().info
         language = check_request(info, options.language, options.task)
@@ -147,8 +148,14 @@ class ParallelWhisperTranscriber:
             min_segment_duration=min_segment_duration,
             max_segment_duration=max_segment_duration,
         )
-        run = self.start(audio_path, DecodeOptions(language=language, task=task), plan)
+        options = replace(self._default_options(), language=language, task=task)
+        run = self.start(audio_path, options, plan)
         return list(run.result(progress_callback).transcript.segments)
+
+    def _default_options(self) -> DecodeOptions:
+        return DecodeOptions(
+            beam_size=self._settings.beam_size, batch_size=self._settings.batch_size
+        )
 
     def close(self) -> None:
         """End the workers, unless they are shared."""

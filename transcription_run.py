@@ -167,6 +167,7 @@ class _Course:
         self._ingested: _IngestEnded | None = None
         self._planned = 0
         self._failed = 0
+        self._planned_until_s = 0.0
         self._decoded_s = 0.0
         self._declared_s: float | None = None
         self._language_probability: float | None = None
@@ -187,8 +188,9 @@ class _Course:
         match event:
             case Decoded(audio_s=audio_s, total_s=total_s):
                 self._decoded_s, self._declared_s = audio_s, total_s
-            case Planned():
+            case Planned(segment=segment):
                 self._planned += 1
+                self._planned_until_s = segment.end_s
             case SegmentFinished(index=index, segments=segments, gaps=gaps):
                 self._builder.add(index, segments, gaps)
                 if segments and self._first_text_s is None:
@@ -216,6 +218,8 @@ class _Course:
     def _finished(self) -> Finished:
         transcript = self._transcript()
         report = self._report(transcript)
+        for gap in transcript.gaps:
+            log.warning("No text from %.1fs to %.1fs: %s", gap.start_s, gap.end_s, gap.reason)
         if self._failed:
             log.warning("Warning: %d segments failed to transcribe", self._failed)
         if not transcript.segments and not transcript.gaps:
@@ -244,8 +248,9 @@ class _Course:
         ended = self._ingested
         if ended.summary is not None and not ended.summary.decode.truncated:
             return None
-        reached_s = ended.summary.decode.audio_s if ended.summary else self._decoded_s
-        end_s = max(self._declared_s or 0.0, reached_s)
+        # Without a summary nobody planned what was decoded last: it is lost as well.
+        reached_s = ended.summary.decode.audio_s if ended.summary else self._planned_until_s
+        end_s = max(self._declared_s or 0.0, self._decoded_s, reached_s)
         reason = (
             f"the recording cannot be read any further: {ended.error}"
             if ended.error is not None

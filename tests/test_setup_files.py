@@ -81,7 +81,7 @@ def test_every_setting_stands_in_the_docs_with_its_default() -> None:
             row = re.search(rf"^\| [^|]*`{name}`[^|]* \| ([^|]+) \|", page, re.MULTILINE)
             assert row, f"{name} is missing in docs/settings.md"
             default = "unset" if info.default is None else f"`{info.default}`".lower()
-        default = default.replace(f"{PROJECT}/".lower(), "")
+            default = default.replace(f"{PROJECT}/".lower(), "")
             assert row[1].lower() == default.replace("()", "[]"), name
 
 
