@@ -1,0 +1,60 @@
+"""``/health`` and ``/ready``: what the container's check and a load balancer ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+
+from jobs.service import Health, JobService
+
+_WARMED_UP = ("idle", "busy")
+"""States of a worker that holds a model; it gets there only by a real inference."""
+
+
+def health_router(service: JobService) -> APIRouter:
+    router = APIRouter(tags=["health"])
+
+    @router.get("/health")
+    async def health() -> JSONResponse:
+        """200 while the service works or can start working, 503 when no worker lives."""
+        now = service.health()
+        fault = _fault(now)
+        body = {"alive": not fault, "reason": fault, "workers": _workers(now)}
+        return JSONResponse(body, 503 if fault else 200, headers={"Cache-Control": "no-store"})
+
+    @router.get("/ready")
+    async def ready() -> JSONResponse:
+        """200 once a worker has made a real inference, 503 with the reason before."""
+        now = service.health()
+        reason = _fault(now) or now.reason
+        if not reason and not any(w.state in _WARMED_UP and w.model for w in now.workers):
+            reason = "No worker has loaded a model yet."
+        body = {"ready": not reason, "reason": reason}
+        return JSONResponse(body, 503 if reason else 200, headers={"Cache-Control": "no-store"})
+
+    return router
+
+
+def _fault(health: Health) -> str:
+    """Why the service is as good as dead; empty while it lives."""
+    if not health.alive:
+        return health.reason
+    if health.workers and all(worker.pid is None for worker in health.workers):
+        return health.reason or "No worker lives."
+    return ""
+
+
+def _workers(health: Health) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": worker.label,
+            "state": worker.state,
+            "model": worker.model,
+            "heartbeat_age_s": None
+            if worker.last_heard_s is None
+            else round(worker.last_heard_s, 1),
+        }
+        for worker in health.workers
+    ]

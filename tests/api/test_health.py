@@ -1,0 +1,71 @@
+"""What the container's check and a load balancer hear, in every state of the workers."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any, cast
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from api.health import health_router
+from jobs.service import Health, JobService
+from workers.fleet import WorkerStatus
+
+
+def worker(state: Any, model: str | None = "base", pid: int | None = 7) -> WorkerStatus:
+    return WorkerStatus("CPU 0", pid, state, model, None, 0, monotonic() if pid else None)
+
+
+def ask(health: Health, path: str) -> tuple[int, Any]:
+    class Service:
+        def health(self) -> Health:
+            return health
+
+    app = FastAPI()
+    app.include_router(health_router(cast(JobService, Service())))
+    answer = TestClient(app).get(path)
+    return answer.status_code, answer.json()
+
+
+def state(*workers: WorkerStatus, reason: str = "", alive: bool = True) -> Health:
+    return Health(alive=alive, ready=not reason, workers=workers, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("health", "alive", "ready"),
+    [
+        (state(worker("idle"), worker("busy")), 200, 200),
+        (state(worker("dead", None, None), worker("busy")), 200, 200),
+        (state(worker("loading"), reason="The model is being loaded."), 200, 503),
+        (state(worker("loading")), 200, 503),
+        (state(worker("idle", None)), 200, 503),
+        (state(), 200, 503),
+        (state(worker("idle"), reason="The model x is not on this machine."), 200, 503),
+        (state(worker("dead", None, None)), 503, 503),
+        (state(worker("retired", None, None), reason="No worker is left."), 503, 503),
+        (state(worker("idle"), alive=False, reason="The service is closed."), 503, 503),
+    ],
+)
+def test_health_and_readiness_follow_the_workers(health: Health, alive: int, ready: int) -> None:
+    status, body = ask(health, "/health")
+    assert (status, body["alive"]) == (alive, alive == 200)
+    status, body = ask(health, "/ready")
+    assert (status, body["ready"]) == (ready, ready == 200)
+    assert bool(body["reason"]) is (ready != 200)
+    if health.reason:
+        assert body["reason"] == health.reason
+
+
+def test_health_tells_each_workers_state() -> None:
+    _, body = ask(state(worker("busy"), worker("dead", None, None)), "/health")
+    first, second = body["workers"]
+    assert first["heartbeat_age_s"] < 5
+    assert {**first, "heartbeat_age_s": 0} == {
+        "label": "CPU 0",
+        "state": "busy",
+        "model": "base",
+        "heartbeat_age_s": 0,
+    }
+    assert second["heartbeat_age_s"] is None

@@ -1,0 +1,92 @@
+"""The form: what it offers, and that it asks for exactly what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from core.models import MODELS, find_model
+from core.settings import Settings
+from core.types import DecodeOptions, PlanOptions
+from ui.options import ANY_LANGUAGE, Choices, language_choices, model_choices
+
+SHOWN = Choices(
+    model="base",
+    language="auto",
+    task="translate",
+    formats=["srt", "txt"],
+    compute_type="int8",
+    multi_gpu=False,
+    vad_threshold=0.4,
+    min_segment=5,
+    max_segment=40,
+    beam_size=3,
+    batch_size=4,
+    initial_prompt="  In this lecture, ",
+    hotwords="",
+    audio_track=2,
+)
+
+
+def test_the_request_is_what_the_form_says() -> None:
+    request = SHOWN.request(Path("/tmp/x/talk.mp3"), "talk.mp3", Settings())
+    assert (request.model, request.compute_type, request.multi_gpu) == ("base", "int8", False)
+    assert request.decode == DecodeOptions(
+        task="translate", beam_size=3, batch_size=4, initial_prompt="In this lecture,"
+    )
+    assert request.plan == PlanOptions(
+        vad_threshold=0.4, min_segment_duration=5, max_segment_duration=40
+    )
+    assert request.audio_track == 1, "people count from one"
+    assert request.formats == ("srt", "txt", "vtt"), "the player needs captions"
+
+
+def test_an_emptied_field_means_its_default() -> None:
+    emptied = replace(
+        SHOWN,
+        vad_threshold=None,
+        min_segment=None,
+        max_segment=None,
+        beam_size=None,
+        batch_size=None,
+        initial_prompt=None,
+        hotwords=None,
+        audio_track=None,
+    )
+    settings = Settings(beam_size=7, batch_size=2)
+    request = emptied.request(Path("talk.mp3"), "talk.mp3", settings)
+    assert request.decode == DecodeOptions(task="translate", beam_size=7, batch_size=2)
+    assert request.plan == PlanOptions()
+    assert request.audio_track is None
+
+
+def test_every_model_is_offered_and_those_that_are_here_come_first(
+    models_dir: Path, tiny_en: Path
+) -> None:
+    settings = Settings(models_dir=models_dir)
+    names = [name for _, name in model_choices(settings)]
+    assert names[0] == "auto"
+    assert set(names) == {"auto", *MODELS}
+    assert len(names) == len(set(names))
+    assert names.index("tiny.en") < names.index("tiny")
+    labels = dict((name, label) for label, name in model_choices(settings))
+    assert labels["tiny.en"] == "tiny.en (English only, ready)"
+    assert labels["large-v3"] == "large-v3 (download 2948 MiB)"
+    offline = Settings(models_dir=models_dir, offline=True)
+    assert ("large-v3 (not on this machine)", "large-v3") in model_choices(offline)
+
+
+def test_a_model_of_the_settings_is_offered_too(models_dir: Path) -> None:
+    settings = Settings(models_dir=models_dir, model="/srv/lectures", allowed_hub_models=("me/x",))
+    choices = model_choices(settings)
+    assert ("lectures (local)", "/srv/lectures") in choices
+    assert ("me/x", "me/x") in choices
+
+
+def test_languages_are_those_of_the_model_by_name() -> None:
+    assert language_choices(find_model("tiny.en")) == [ANY_LANGUAGE, ("English", "en")]
+    everything = language_choices(None)
+    assert everything[0] == ANY_LANGUAGE
+    assert ("Cantonese", "yue") in everything
+    assert ("Cantonese", "yue") not in language_choices(find_model("base"))
+    assert everything[1:] == sorted(everything[1:])

@@ -1,0 +1,223 @@
+"""The form of a transcription: its controls, and the request they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from core.languages import LANGUAGES
+from core.model_store import available_models
+from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
+from core.settings import Settings
+from core.types import PlanOptions
+from jobs.request import COMPUTE_TYPES, MAX_BATCH, MAX_BEAM, JobRequest, decode_options
+from subtitles.formats import FORMATS
+
+MAX_TRACK = 16
+ANY_LANGUAGE = ("Detect automatically", "auto")
+_TASK_INFO = "Translation writes English subtitles whatever is spoken."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What the form says; the field names are those of its controls."""
+
+    model: str
+    language: str
+    task: str
+    formats: list[str]
+    compute_type: str
+    multi_gpu: bool
+    vad_threshold: float | None
+    min_segment: float | None
+    max_segment: float | None
+    beam_size: float | None
+    batch_size: float | None
+    initial_prompt: str | None
+    hotwords: str | None
+    audio_track: int | None
+    """From 1, as people count; 0: the default one."""
+
+    def request(self, path: Path, name: str, settings: Settings) -> JobRequest:
+        """The job for one recording; an emptied field means its default. Nothing is checked
+        here, ``JobService.check`` does."""
+        decode = decode_options(
+            settings,
+            language=None if self.language == AUTO else self.language,
+            task=self.task,
+            beam_size=_whole(self.beam_size),
+            batch_size=_whole(self.batch_size),
+            initial_prompt=(self.initial_prompt or "").strip() or None,
+            hotwords=(self.hotwords or "").strip() or None,
+        )
+        plan: dict[str, Any] = {
+            "vad_threshold": self.vad_threshold,
+            "min_segment_duration": self.min_segment,
+            "max_segment_duration": self.max_segment,
+        }
+        return JobRequest(
+            path=path,
+            name=name,
+            model=self.model or AUTO,
+            compute_type=self.compute_type or AUTO,
+            decode=decode,
+            plan=replace(PlanOptions(), **{k: n for k, n in plan.items() if n is not None}),
+            audio_track=self.audio_track - 1 if self.audio_track else None,
+            multi_gpu=self.multi_gpu,
+            # The player's captions are WebVTT, whatever is to be downloaded.
+            formats=tuple(dict.fromkeys([*self.formats, "vtt"])),
+        )
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def model_choices(settings: Settings) -> list[tuple[str, str]]:
+    """Label and name of every model people may choose: what is here first."""
+    here = available_models(settings.models_dir)
+    choices = [("auto: best for this machine", AUTO)]
+    choices += [(_label(MODELS[name], "ready"), name) for name in here]
+    if settings.model not in (AUTO, *here, *MODELS):
+        choices.insert(1, (f"{Path(settings.model).name} (local)", settings.model))
+    choices += [(name, name) for name in settings.allowed_hub_models]
+    absent = "not on this machine" if settings.offline else "download {} MiB"
+    for name, info in MODELS.items():
+        if name not in here:
+            choices.append((_label(info, absent.format(info.download_mib)), name))
+    return choices
+
+
+def _label(info: ModelInfo, where: str) -> str:
+    speaks = "English only, " if info.languages == ENGLISH else ""
+    return f"{info.name} ({speaks}{where})"
+
+
+def language_choices(info: ModelInfo | None) -> list[tuple[str, str]]:
+    """Names and codes of the languages a model hears, by name, detection first."""
+    codes = LANGUAGES if info is None else info.languages
+    return [ANY_LANGUAGE, *sorted((LANGUAGES[code], code) for code in codes)]
+
+
+class OptionsForm:
+    """Draws the controls into the current Gradio block; ``inputs`` are an event's inputs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        with gr.Row():
+            self.model = gr.Dropdown(
+                model_choices(settings),
+                value=settings.model,
+                label="Model",
+                min_width=220,
+                elem_id="model",
+            )
+            self.language = gr.Dropdown(
+                language_choices(find_model(settings.model)),
+                value=ANY_LANGUAGE[1],
+                label="Spoken language",
+                min_width=220,
+                elem_id="language",
+            )
+        self.task = gr.Radio(
+            [("Transcribe", "transcribe"), ("Translate to English", "translate")],
+            value="transcribe",
+            label="Task",
+            info=_TASK_INFO,
+            elem_id="task",
+        )
+        self.formats = gr.CheckboxGroup(
+            [(name.upper(), name) for name in FORMATS],
+            value=list(FORMATS),
+            label="Files to download",
+            elem_id="formats",
+        )
+        with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+            self._advanced(settings)
+        self.model.change(
+            _fit_to_model,
+            [self.model, self.language, self.task],
+            [self.language, self.task],
+            show_progress="hidden",
+            queue=False,
+            api_visibility="private",
+        )
+
+    def _advanced(self, settings: Settings) -> None:
+        plan = PlanOptions()
+        with gr.Row():
+            self.compute_type = gr.Dropdown(
+                list(COMPUTE_TYPES),
+                value=settings.compute_type,
+                label="Compute type",
+                info="auto: float16 on a GPU, int8 on a CPU",
+            )
+            self.multi_gpu = gr.Checkbox(
+                value=True, label="Use all devices", info="Off: one worker does it alone"
+            )
+        self.vad_threshold = gr.Slider(
+            0.1, 0.9, value=plan.vad_threshold, step=0.05, label="Speech threshold",
+            info="Higher ignores more noise, lower hears quieter speech",
+        )  # fmt: skip
+        with gr.Row():
+            self.min_segment = gr.Slider(
+                1, 30, value=plan.min_segment_duration, step=1, label="Shortest segment (s)"
+            )
+            self.max_segment = gr.Slider(
+                10, 120, value=plan.max_segment_duration, step=1, label="Longest segment (s)"
+            )
+        with gr.Row():
+            self.beam_size = gr.Slider(
+                1, MAX_BEAM, value=settings.beam_size, step=1, label="Beam size",
+                info="1 is faster and less accurate",
+            )  # fmt: skip
+            self.batch_size = gr.Slider(
+                1, MAX_BATCH, value=settings.batch_size, step=1, label="Batch size",
+                info="Windows decoded together on a device",
+            )  # fmt: skip
+        self.initial_prompt = gr.Textbox(
+            label="Initial prompt", max_length=1000, placeholder="A sentence in the wanted style"
+        )
+        self.hotwords = gr.Textbox(
+            label="Words to expect",
+            max_length=1000,
+            placeholder="Names and terms that will be said",
+        )
+        self.audio_track = gr.Dropdown(
+            [("Default", 0), *((str(number), number) for number in range(1, MAX_TRACK + 1))],
+            value=0,
+            label="Audio track",
+            info="Of films with several languages or commentaries",
+        )
+
+    @property
+    def inputs(self) -> list[Any]:
+        return [getattr(self, name) for name in Choices.__dataclass_fields__]
+
+    @staticmethod
+    def read(values: tuple[Any, ...]) -> Choices:
+        """The form's values, in the order of ``inputs``."""
+        return Choices(**dict(zip(Choices.__dataclass_fields__, values, strict=True)))
+
+
+def _fit_to_model(model: str, language: str, task: str) -> tuple[Any, Any]:
+    """Offer only what the model can do, and say why the rest is gone."""
+    info = find_model(model)
+    choices = language_choices(info)
+    if language not in {code for _, code in choices}:
+        language = ANY_LANGUAGE[1]
+    translates = info is None or info.can_translate
+    why = "" if info is None or translates else f"{info.name} cannot translate."
+    if info is not None and info.languages == ENGLISH:
+        why = f"{info.name} understands English only, so there is nothing to translate."
+    return (
+        gr.update(choices=choices, value=language),
+        gr.update(
+            value=task if translates else "transcribe",
+            interactive=translates,
+            info=why or _TASK_INFO,
+        ),
+    )
