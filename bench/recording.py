@@ -68,7 +68,7 @@ def speech_bounds(audio: npt.NDArray[np.float32]) -> tuple[int, int]:
 def join(
     clips: list[Clip], *, seed: int, at_least_s: float
 ) -> tuple[npt.NDArray[np.float32], list[Utterance]]:
-    """Shuffle the clips and join them with gaps, again and again until ``at_least_s``."""
+    """Shuffle the clips and join them with gaps until ``at_least_s``, anew when all were used."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
     parts: list[npt.NDArray[np.float32]] = []
@@ -78,6 +78,8 @@ def join(
         order = list(clips)
         rng.shuffle(order)
         for clip in order:
+            if position >= at_least_s * SAMPLE_RATE:
+                break
             gap = int(rng.uniform(*GAP_S) * SAMPLE_RATE)
             parts.append((noise.standard_normal(gap) * NOISE_FLOOR).astype(np.float32))
             position += gap
