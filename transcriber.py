@@ -176,7 +176,10 @@ class WhisperTranscriber:
         info = self.model.info
         code = check_request(info, language, task) or info.only_language
         options = replace(
-            options or DecodeOptions(batch_size=self._settings.batch_size),
+            options
+            or DecodeOptions(
+                beam_size=self._settings.beam_size, batch_size=self._settings.batch_size
+            ),
             language=code,
             task=task,
             audit=self._use_vad,

@@ -167,7 +167,7 @@ def plan_segments(
 
         windows                                    each is one whole encoder pass
         + 0.4 · exp(-silence_s / 0.2) per cut      free in a second of silence, 0.4 inside speech
-        + 10 per segment under the minimum
+        + 10 per segment under the minimum         20 where it would fit the one before
 
     and keeps the first segment of the best way, then goes on from there (receding horizon), so
     that a plan can be made while the recording is still being decoded: see

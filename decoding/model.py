@@ -31,6 +31,9 @@ MAX_INITIAL_TIMESTAMP = 50
 MAX_LENGTH = 448
 """Decoder positions of every Whisper model (n_text_ctx)."""
 
+REPEAT_NGRAM = 5
+"""Tokens of a phrase that a search against loops may not say twice: some four words."""
+
 BEST_OF = 5
 """Samples drawn at temperatures over 0 (whisper/transcribe.py)."""
 
@@ -141,8 +144,12 @@ class SpeechModel:
         beam_size: int,
         durations_s: Sequence[float],
         temperature: float = 0.0,
+        forbid_repeats: bool = False,
     ) -> list[Decoding]:
         """Decode windows together: beam search at temperature 0, else the best of samples.
+
+        ``forbid_repeats`` lets no phrase of ``REPEAT_NGRAM`` tokens come twice. Samples are not
+        repeatable: CTranslate2 seeds the generator of a thread once, at its first use.
 
         Prompts may differ in length after the start-of-transcript token; what stands there is
         forced and comes back as part of the decoding.
@@ -162,6 +169,7 @@ class SpeechModel:
             suppress_blank=True,
             suppress_tokens=[-1],
             max_initial_timestamp_index=MAX_INITIAL_TIMESTAMP,
+            no_repeat_ngram_size=REPEAT_NGRAM if forbid_repeats else 0,
             **search,
         )
         return [
@@ -205,10 +213,6 @@ class SpeechModel:
         for each, alignment in zip(parts, aligned, strict=True):
             words.append(_words(each, alignment))
         return words
-
-    def seed(self, value: int) -> None:
-        """Make sampling repeatable."""
-        ctranslate2.set_random_seed(value)
 
 
 def _storage(rows: Sequence[Row]) -> Any:

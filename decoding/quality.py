@@ -19,7 +19,11 @@ NO_SPEECH_PROB = 0.6
 """Over this the model says nobody speaks; believed only together with a low log-probability."""
 
 TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""Tried in this order after the beam search at 0 has failed the gate."""
+"""Tried in this order after the beam search at 0 has failed the gate (whisper/transcribe.py)."""
+
+UNSURE_TEMPERATURES = TEMPERATURES[:2]
+"""Tried for text that does not repeat itself but is improbable. Hotter samples of what the model
+hardly hears are hardly ever kept, and each costs five times a search."""
 
 LOOP_NGRAM = 3
 LOOP_REPEATS = 5
@@ -57,12 +61,13 @@ def is_silence(scores: Scores) -> bool:
     return scores.no_speech_prob > NO_SPEECH_PROB and scores.avg_logprob < MIN_AVG_LOGPROB
 
 
+def repeats(scores: Scores, text: str) -> bool:
+    """Whether the decoder has fallen into a loop."""
+    return scores.compression_ratio > MAX_COMPRESSION_RATIO or loops(text)
+
+
 def passes(scores: Scores, text: str) -> bool:
     """Whether a decoding is believed. Silence passes: there is nothing to decode better."""
     if is_silence(scores):
         return True
-    return (
-        scores.compression_ratio <= MAX_COMPRESSION_RATIO
-        and scores.avg_logprob >= MIN_AVG_LOGPROB
-        and not loops(text)
-    )
+    return scores.avg_logprob >= MIN_AVG_LOGPROB and not repeats(scores, text)

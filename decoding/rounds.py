@@ -126,6 +126,7 @@ class Decoder:
         batch: Sequence[Hearing],
         prompts: Sequence[list[int]],
         temperature: float = 0.0,
+        forbid_repeats: bool = False,
     ) -> list[Decoding]:
         self._check()
         return self._model.generate(
@@ -135,6 +136,7 @@ class Decoder:
             beam_size=self._options.beam_size,
             durations_s=[hearing.clip.duration_s for hearing in batch],
             temperature=temperature,
+            forbid_repeats=forbid_repeats,
         )
 
     def _first_search(self, batch: Sequence[Hearing]) -> None:
@@ -148,21 +150,20 @@ class Decoder:
                 hearing.parts = list(decoding.parts)
 
     def _fall_back(self, hearing: Hearing, failed: Decoding) -> Decoding:
-        """Sample at rising temperatures until the gate is passed; else the best that does not
-        repeat itself. Alone and seeded by the window, so the batch does not change the result."""
+        """Search again, this window alone: a loop first without repeats, which gives the same text
+        every time, then at rising temperatures; in the end the best that does not repeat itself."""
         tried = [failed]
-        for temperature in quality.TEMPERATURES:
-            self._model.seed(round(hearing.window.start_s * 1000))
-            decoding = self._search([hearing], [self._prompt], temperature)[0]
+        temperatures: tuple[float, ...] = quality.UNSURE_TEMPERATURES
+        if quality.repeats(failed.scores, failed.text):
+            temperatures = (0.0, *quality.TEMPERATURES)
+        for temperature in temperatures:
+            decoding = self._search(
+                [hearing], [self._prompt], temperature, forbid_repeats=not temperature
+            )[0]
             if quality.passes(decoding.scores, decoding.text):
                 return decoding
             tried.append(decoding)
-        plain = [
-            each
-            for each in tried
-            if each.scores.compression_ratio <= quality.MAX_COMPRESSION_RATIO
-            and not quality.loops(each.text)
-        ]
+        plain = [each for each in tried if not quality.repeats(each.scores, each.text)]
         if not plain:  # nothing but loops: no text is better than invented text
             return Decoding((), "", failed.scores)
         return max(plain, key=lambda each: each.scores.avg_logprob)

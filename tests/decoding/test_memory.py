@@ -1,0 +1,109 @@
+"""A device that runs out of memory: smaller batches first, then an error of those segments only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from core.errors import OutOfMemory
+from core.pcm import Float32, PcmSpool
+from core.types import AudioSegment
+from decoding.model import Decoding, Row, SpeechModel
+from tests.decoding.hearing import Wrapped, decode, planned
+from tests.spoken import joined, word_errors
+
+TEXTS = [
+    "CUDA failed with error out of memory",
+    "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal",
+]
+CLIPS = [1, 7, 1, 7, 1, 7, 1, 7]
+"""Short ones: 1.8 s each."""
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory) -> tuple[PcmSpool, list[AudioSegment], str]:
+    """Eight segments of one window each."""
+    recording = joined(CLIPS, gaps_s=(2.0,))
+    segments = planned(recording, 0.0, 3.5)
+    assert [len(segment.windows) for segment in segments] == [1] * 8
+    return recording.spool(tmp_path_factory.mktemp("memory")), segments, recording.text
+
+
+class Small(Wrapped):
+    """Has room for so many windows."""
+
+    def __init__(self, model: SpeechModel, room: Callable[[], int], said: str = TEXTS[0]) -> None:
+        super().__init__(model)
+        self._room = room
+        self._said = said
+
+    def encode(self, clips: Sequence[Float32]) -> list[Row]:
+        if len(clips) > self._room():
+            self.encoded.append(len(clips))
+            raise RuntimeError(self._said)
+        return super().encode(clips)
+
+
+@pytest.mark.parametrize("said", TEXTS)
+def test_batch_is_halved_until_it_fits(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str], said: str
+) -> None:
+    spool, segments, text = eight
+    model = Small(tiny, lambda: 2, said)
+    outcome = decode(model, spool, segments)
+    assert model.encoded[:6] == [8, 4, 2, 2, 2, 2]
+    assert outcome.errors == {}
+    assert sorted(outcome.results) == list(range(8))
+    assert word_errors(text, outcome.segments).wer < 0.2
+
+
+def test_after_two_halvings_the_segments_of_the_batch_fail(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    model = Small(tiny, lambda: 0)
+    outcome = decode(model, spool, segments)
+    assert model.encoded == [8, 4, 2, 2, 2, 2]
+    assert sorted(outcome.errors) == list(range(8))
+    assert {type(error) for error in outcome.errors.values()} == {OutOfMemory}
+    assert all(error.__cause__ is not None for error in outcome.errors.values())
+    assert outcome.results == {}
+
+
+def test_memory_that_comes_back_serves_the_rest(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    model = Small(tiny, lambda: 0 if len(model.encoded) < 4 else 8)
+    outcome = decode(model, spool, segments)
+    assert sorted(outcome.errors) == [0, 1, 2, 3]
+    assert sorted(outcome.results) == [4, 5, 6, 7]
+
+
+def test_one_window_that_does_not_fit_is_not_tried_again(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    model = Small(tiny, lambda: 0)
+    outcome = decode(model, spool, segments[:1])
+    assert model.encoded == [1]
+    assert type(outcome.errors[0]) is OutOfMemory
+
+
+class Stumbling(Wrapped):
+    def answer(self, rows: Sequence[Row], decodings: list[Decoding]) -> list[Decoding]:
+        if len(self.searches) == 1:
+            raise IndexError("a bug")
+        return decodings
+
+
+def test_any_other_failure_is_not_retried_with_less(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    model = Stumbling(tiny)
+    outcome = decode(model, spool, segments)
+    assert model.encoded[:1] == [8]
+    assert {type(error) for error in outcome.errors.values()} == {IndexError}
+    assert sorted(outcome.errors) == list(range(8))

@@ -1,0 +1,327 @@
+"""The public Python API on real workers: a recording to its text, whatever happens to them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+import pytest
+
+from core.errors import (
+    Cancelled,
+    DeviceUnavailable,
+    InvalidOption,
+    ModelError,
+    NoAudioTrack,
+    UnreadableMedia,
+)
+from core.events import Event, Finished, Planned, SegmentFinished, SegmentStarted
+from core.settings import Settings
+from core.types import DecodeOptions, PlanOptions, TranscriptSegment
+from parallel_transcriber import ParallelWhisperTranscriber
+from tests.media.containers import Recipe, write_media
+from tests.spoken import Recording, joined, quiet, word_errors
+from tests.workers.conftest import ended, eventually
+from transcription_run import TranscriptionRun
+
+SHORT = PlanOptions(min_segment_duration=2.0, max_segment_duration=12.0)
+"""Many segments from little audio."""
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_en: Path) -> Settings:
+    return Settings(models_dir=tiny_en.parent, offline=True, device="cpu", workers=2)
+
+
+@pytest.fixture(scope="module")
+def transcriber(settings: Settings) -> Iterator[ParallelWhisperTranscriber]:
+    with ParallelWhisperTranscriber("tiny.en", "int8", settings=settings) as transcriber:
+        yield transcriber
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return joined([0, 1, 3, 4, 5], gaps_s=(1.5, 2.0))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("parallel")
+
+
+@pytest.fixture(scope="module")
+def path(recording: Recording, folder: Path) -> Path:
+    return recording.write(folder / "speech.flac")
+
+
+@pytest.fixture(scope="module")
+def four_minutes(recording: Recording, folder: Path) -> Path:
+    pcm = np.tile(recording.pcm, round(240 / recording.duration_s))
+    return replace(recording, pcm=pcm).write(folder / "long.wav")
+
+
+def said(segments: list[TranscriptSegment] | tuple[TranscriptSegment, ...]) -> str:
+    return " ".join(segment.text for segment in segments)
+
+
+def watch(events: Iterator[Event], on_event: Callable[[Event], None]) -> None:
+    for event in events:
+        on_event(event)
+
+
+def worker_pids(transcriber: ParallelWhisperTranscriber) -> dict[str, int]:
+    return {s.label: s.pid for s in transcriber.pool.status() if s.pid is not None}
+
+
+def test_the_quoted_calls_work_as_written(
+    tiny_en: Path, path: Path, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHISPER_MODELS_DIR", str(tiny_en.parent))
+    monkeypatch.setenv("WHISPER_DEVICE", "cpu")
+    p = ParallelWhisperTranscriber(
+        model_size="tiny.en", compute_type="int8", gpu_ids=None, vad_threshold=0.5
+    )
+    try:
+        segments = p.transcribe_parallel(
+            path,
+            language=None,
+            task="transcribe",
+            min_segment_duration=10.0,
+            max_segment_duration=60.0,
+        )
+    finally:
+        p.close()
+    assert word_errors(recording.text, segments).wer <= 0.12
+    for segment in segments:
+        assert (segment["start"], segment["end"]) == (segment.start_s, segment.end_s)
+        assert dict(segment) == {
+            "start": segment.start_s,
+            "end": segment.end_s,
+            "text": segment.text,
+        }
+    assert [s["start"] for s in segments] == sorted(s["start"] for s in segments)
+
+
+def test_gpus_that_are_not_there_are_an_error(settings: Settings) -> None:
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(DeviceUnavailable):
+        ParallelWhisperTranscriber(
+            "tiny.en", "int8", [0, 1, 2, 3], settings=settings.model_copy(update={"device": "auto"})
+        )
+
+
+def test_one_worker_where_several_are_not_wanted(settings: Settings) -> None:
+    single = ParallelWhisperTranscriber("tiny.en", "int8", multi_gpu=False, settings=settings)
+    assert len(single.pool.slots) == 1
+    single.close()
+
+
+def test_requests_the_model_cannot_serve_are_refused_at_once(
+    transcriber: ParallelWhisperTranscriber, path: Path
+) -> None:
+    with pytest.raises(ModelError, match="cannot translate"):
+        transcriber.start(path, DecodeOptions(task="translate"))
+    with pytest.raises(ModelError, match="English only"):
+        transcriber.transcribe_parallel(path, language="zh")
+    with pytest.raises(InvalidOption):
+        transcriber.transcribe_parallel(path, min_segment_duration=60, max_segment_duration=10)
+
+
+def test_settings_are_the_defaults_of_every_run(
+    settings: Settings, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = settings.model_copy(update={"beam_size": 2, "batch_size": 3})
+    with ParallelWhisperTranscriber("tiny.en", "int8", settings=chosen) as transcriber:
+        run = transcriber.start(path)
+        assert (run._request.options.beam_size, run._request.options.batch_size) == (2, 3)
+        seen: list[DecodeOptions] = []
+        real = transcriber.start
+
+        def start(audio_path: Path, options: DecodeOptions, plan: PlanOptions) -> TranscriptionRun:
+            run = real(audio_path, options, plan)
+            seen.append(run._request.options)
+            run.cancel()
+            return run
+
+        monkeypatch.setattr(transcriber, "start", start)
+        with pytest.raises(Cancelled):
+            transcriber.transcribe_parallel(path)
+    assert [(options.beam_size, options.batch_size) for options in seen] == [(2, 3)]
+
+
+def test_a_killed_worker_costs_no_word(
+    transcriber: ParallelWhisperTranscriber, path: Path, recording: Recording
+) -> None:
+    whole = transcriber.start(path, plan=SHORT).result().transcript
+    events: list[Event] = []
+    killed: list[int] = []
+    for event in transcriber.start(path, plan=SHORT).events():
+        events.append(event)
+        if isinstance(event, SegmentStarted) and event.index == 1 and not killed:
+            killed.append(worker_pids(transcriber)[event.device])
+            os.kill(killed[0], signal.SIGKILL)
+    assert killed
+    end = events[-1]
+    assert isinstance(end, Finished)
+    assert end.transcript.complete
+    assert said(end.transcript.segments) == said(whole.segments)
+    assert word_errors(recording.text, end.transcript.segments).wer <= 0.15
+    assert max(report.attempts for report in end.report.segments) == 2
+    eventually(lambda: len(worker_pids(transcriber)) == 2, "the worker is replaced")
+    assert killed[0] not in worker_pids(transcriber).values()
+
+
+def test_cancelling_leaves_no_spool_and_no_process(
+    transcriber: ParallelWhisperTranscriber, four_minutes: Path, tmp_path: Path
+) -> None:
+    run = transcriber.start(four_minutes, work_dir=tmp_path)
+    asked: list[float] = []
+
+    def cancel_once(event: Event) -> None:
+        if isinstance(event, SegmentStarted) and not asked:
+            asked.append(time.monotonic())
+            threading.Thread(target=run.cancel).start()
+
+    with pytest.raises(Cancelled):
+        watch(run.events(), cancel_once)
+    assert time.monotonic() - asked[0] < 2.5
+    assert list(tmp_path.iterdir()) == []
+    assert children_named("whisper-ingest") == []
+
+
+def children_named(name: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and not ended(int(entry.name)):
+            stat = (entry / "stat").read_text()
+            parent = int(stat.rpartition(")")[2].split()[1])
+            if parent == os.getpid() and f"({name[:15]})" in stat:
+                found.append(int(entry.name))
+    return found
+
+
+def test_first_text_comes_early_and_a_second_run_is_not_behind_the_first(
+    transcriber: ParallelWhisperTranscriber,
+    four_minutes: Path,
+    path: Path,
+    recording: Recording,
+) -> None:
+    pids = worker_pids(transcriber)
+    order: list[str] = []
+    short: list[Finished] = []
+
+    def work() -> None:
+        short.append(transcriber.start(path).result())
+        order.append("short")
+
+    second = threading.Thread(target=work)
+    events: list[Event] = []
+    for event in transcriber.start(four_minutes).events():
+        events.append(event)
+        if isinstance(event, SegmentStarted) and second.ident is None:
+            second.start()
+    order.append("long")
+    second.join()
+    assert order == ["short", "long"]
+    assert word_errors(recording.text, short[0].transcript.segments).wer <= 0.12
+    long = events[-1]
+    assert isinstance(long, Finished)
+    assert long.transcript.complete
+    assert long.report.first_text_s is not None
+    assert long.report.first_text_s < long.report.elapsed_s / 2
+    kinds = [type(event) for event in events]
+    assert kinds.index(SegmentFinished) < len(kinds) - 1 - kinds[::-1].index(SegmentStarted)
+    assert len([kind for kind in kinds if kind is Planned]) >= 4
+    assert worker_pids(transcriber) == pids
+
+
+def test_a_file_that_was_cut_off_keeps_its_text_and_names_the_end(
+    transcriber: ParallelWhisperTranscriber, path: Path, recording: Recording, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    transcript = transcriber.start(cut).result().transcript
+    assert "printing" in said(transcript.segments).lower()
+    gap = transcript.gaps[-1]
+    assert gap.reason == "the file ends before the length it declares"
+    assert gap.end_s == pytest.approx(recording.duration_s, abs=0.1)
+    assert gap.start_s == pytest.approx(transcript.duration_s)
+
+
+def test_bad_files_are_typed_errors_and_the_next_job_runs(
+    transcriber: ParallelWhisperTranscriber, path: Path, tmp_path: Path
+) -> None:
+    mute = tmp_path / "mute.mp4"
+    write_media(mute, [], Recipe("aac", video="libx264"), video_s=1.0)
+    with pytest.raises(NoAudioTrack):
+        transcriber.transcribe_parallel(mute)
+    letter = tmp_path / "letter.mp3"
+    letter.write_text("no sound in here")
+    with pytest.raises(UnreadableMedia):
+        transcriber.transcribe_parallel(letter)
+    assert transcriber.transcribe_parallel(path)
+
+
+def test_a_recording_without_speech_has_no_segments_and_no_gaps(
+    transcriber: ParallelWhisperTranscriber, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    silent = Recording(quiet(15), (), "").write(tmp_path / "quiet.wav")
+    with caplog.at_level(logging.INFO):
+        transcript = transcriber.start(silent).result().transcript
+    assert (transcript.segments, transcript.gaps) == ((), ())
+    assert "No speech was found in quiet.wav" in caplog.messages
+
+
+TWO_JOBS = """
+import sys
+from pathlib import Path
+from core.logs import setup_logging
+from core.settings import Settings
+from parallel_transcriber import ParallelWhisperTranscriber
+setup_logging()
+settings = Settings(models_dir=Path(sys.argv[1]), offline=True, device="cpu", workers=2)
+with ParallelWhisperTranscriber("tiny.en", "int8", settings=settings) as transcriber:
+    transcriber.preload()
+    for _ in range(2):
+        transcriber.transcribe_parallel(
+            sys.argv[2], min_segment_duration=2.0, max_segment_duration=12.0)
+"""
+
+LINE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO "
+
+
+def test_operators_find_the_lines_they_look_for(tiny_en: Path, path: Path, root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_JOBS, str(tiny_en.parent), str(path)],
+        capture_output=True,
+        check=True,
+        cwd=root,
+        text=True,
+    )
+
+    def lines(pattern: str) -> list[str]:
+        return re.findall(f"{LINE}{pattern}$", done.stderr, re.MULTILINE)
+
+    initialized = r"Initialized ParallelWhisperTranscriber with 2 CPU workers: \[0, 1\]"
+    assert len(lines(initialized)) == 1
+    assert len(lines("Loading Whisper model: tiny.en on cpu")) == 2
+    processing = lines(r"\[CPU [01]\] Processing segment \d+ \(\d+\.\ds\)")
+    succeeded = lines(r"\[CPU [01]\] ✓ Segment \d+: [1-9]\d* texts")
+    complete = lines(r"Complete! (\d+) segments \| Speed: \d+\.\dx realtime")
+    assert len(complete) == 2
+    assert len(processing) == len(succeeded) == sum(map(int, complete)) >= 6
+    assert done.stdout == ""
+    assert " WARNING " not in done.stderr
+    assert " ERROR " not in done.stderr

@@ -1,0 +1,200 @@
+"""One model alone, from a recording to its text: the calls of the owner's documents."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import ctranslate2
+import numpy as np
+import pytest
+
+from core.errors import DeviceUnavailable, FileMissing, InvalidOption, ModelError, UnreadableMedia
+from core.settings import Settings
+from core.types import DecodeOptions, ModelSpec
+from tests.spoken import Recording, joined, quiet, word_errors
+from transcriber import WhisperEngine, WhisperTranscriber, load_engine
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_en: Path) -> Settings:
+    return Settings(models_dir=tiny_en.parent, offline=True, threads=2)
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return joined([0, 1, 4], gaps_s=(3.0, 1.5))
+
+
+@pytest.fixture(scope="module")
+def path(recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return recording.write(tmp_path_factory.mktemp("transcriber") / "speech.flac")
+
+
+@pytest.fixture(scope="module")
+def transcriber(settings: Settings) -> WhisperTranscriber:
+    return WhisperTranscriber("tiny.en", "cpu", "int8", settings=settings)
+
+
+@pytest.fixture
+def spools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the spool lies while a call runs; nothing may be left behind."""
+    folder = tmp_path / "spools"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+def test_a_recording_becomes_its_text(
+    transcriber: WhisperTranscriber, path: Path, recording: Recording, spools: Path
+) -> None:
+    calls: list[tuple[float, str]] = []
+    segments = transcriber.transcribe(
+        path,
+        language=None,
+        task="transcribe",
+        progress_callback=lambda share, message: calls.append((share, message)),
+    )
+    assert word_errors(recording.text, segments).wer <= 0.12
+    assert [s.start_s for s in segments] == sorted(s.start_s for s in segments)
+    shares = [share for share, _ in calls]
+    assert all(0.0 <= share <= 1.0 for share in shares)
+    assert shares[-1] == 1.0
+    assert len({round(share, 2) for share in shares}) > 1
+
+
+def test_results_answer_as_objects_and_as_mappings(
+    transcriber: WhisperTranscriber, path: Path, spools: Path
+) -> None:
+    segment = transcriber.transcribe(str(path))[0]
+    assert segment["start"] == segment.start_s
+    assert segment["end"] == segment.end_s
+    assert segment["text"] == segment.text
+    assert dict(segment) == {"start": segment.start_s, "end": segment.end_s, "text": segment.text}
+    assert segment.words[0]["start"] == segment.words[0].start_s
+    with pytest.raises(KeyError):
+        segment["speaker"]
+
+
+def test_without_vad_the_whole_recording_is_decoded(
+    settings: Settings,
+    path: Path,
+    recording: Recording,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        transcriber = WhisperTranscriber("tiny.en", "cpu", "int8", False, settings=settings)
+        assert "Loading Whisper model: tiny.en on cpu" in caplog.messages
+        caplog.clear()
+        seen = options_seen(transcriber, monkeypatch)
+        segments = transcriber.transcribe(path)
+    assert {options.audit for options in seen} == {False}
+    assert word_errors(recording.text, segments).wer <= 0.2
+    assert not [message for message in caplog.messages if "No text" in message]
+
+
+def options_seen(
+    transcriber: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> list[DecodeOptions]:
+    """Filled with the options of every call of the engine."""
+    seen: list[DecodeOptions] = []
+    real = transcriber.engine.decode
+
+    def decode(spool: object, segments: object, options: DecodeOptions, **calls: object) -> None:
+        seen.append(options)
+        real(spool, segments, options, **calls)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(transcriber.engine, "decode", decode)
+    return seen
+
+
+def test_options_reach_the_decoder(
+    transcriber: WhisperTranscriber, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = options_seen(transcriber, monkeypatch)
+    options = DecodeOptions(beam_size=1, word_timestamps=False, initial_prompt="Printing")
+    segments = transcriber.transcribe(path, "en", options=options)
+    assert {(o.beam_size, o.word_timestamps, o.initial_prompt) for o in seen} == {
+        (1, False, "Printing")
+    }
+    assert {(o.language, o.task, o.audit) for o in seen} == {("en", "transcribe", True)}
+    assert all(segment.words == () for segment in segments)
+
+
+def test_silence_has_no_text(transcriber: WhisperTranscriber, tmp_path: Path, spools: Path) -> None:
+    path = Recording(quiet(10), (), "").write(tmp_path / "quiet.wav")
+    assert transcriber.transcribe(path) == []
+
+
+def test_what_was_spoken_without_words_is_in_the_log(
+    transcriber: WhisperTranscriber,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(transcriber.engine._model, "generate", lambda rows, *a, **k: _nothing(rows))
+    assert transcriber.transcribe(path) == []
+    gaps = [r for r in caplog.records if r.getMessage().startswith("No text from 3.")]
+    assert [record.levelname for record in gaps] == ["WARNING"]
+
+
+def _nothing(rows: list[object]) -> list[object]:
+    from decoding.model import Decoding
+    from decoding.quality import Scores
+
+    return [Decoding((), "", Scores(-0.1, 0.0, 0.0)) for _ in rows]
+
+
+def test_errors_are_the_houses_and_the_next_call_works(
+    transcriber: WhisperTranscriber, tmp_path: Path, path: Path, spools: Path
+) -> None:
+    with pytest.raises(FileMissing):
+        transcriber.transcribe(tmp_path / "gone.wav")
+    text = tmp_path / "letter.wav"
+    text.write_text("no sound in here")
+    with pytest.raises(UnreadableMedia):
+        transcriber.transcribe(text)
+    with pytest.raises(ModelError, match="cannot translate"):
+        transcriber.transcribe(path, task="translate")
+    with pytest.raises(ModelError, match="English only"):
+        transcriber.transcribe(path, "zh")
+    with pytest.raises(InvalidOption):
+        transcriber.transcribe(path, "klingon")
+    assert transcriber.transcribe(path)
+
+
+def test_devices_are_never_swapped_in_silence(settings: Settings) -> None:
+    with pytest.raises(InvalidOption, match="no device 'tpu'"):
+        WhisperTranscriber("tiny.en", "tpu", settings=settings)
+    if ctranslate2.get_cuda_device_count():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(DeviceUnavailable):
+        WhisperTranscriber("tiny.en", "cuda", settings=settings)
+
+
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"not a model")
+    with pytest.raises(ModelError):
+        load_engine(ModelSpec("mine", str(tmp_path), "int8", "cpu"))
+    with pytest.raises(ModelError):
+        load_engine(ModelSpec("mine", str(tmp_path / "gone"), "int8", "cpu"))
+
+
+def test_a_compute_type_the_device_lacks_is_named(tiny_en: Path) -> None:
+    with pytest.raises(ModelError) as caught:
+        WhisperEngine(ModelSpec("tiny.en", str(tiny_en), "float17", "cpu"))
+    assert "float17" in str(caught.value)
+
+
+def test_audio_arrives_as_it_was_recorded(transcriber: WhisperTranscriber, tmp_path: Path) -> None:
+    """A minute of silence before the speech moves its times by a minute, and nothing else."""
+    clip = joined([1], gaps_s=(0.5,))
+    late = Recording(np.concatenate([quiet(60), clip.pcm]), (), clip.text)
+    (early_path, late_path) = (clip.write(tmp_path / "a.wav"), late.write(tmp_path / "b.wav"))
+    (early,), (shifted,) = transcriber.transcribe(early_path), transcriber.transcribe(late_path)
+    assert shifted.text == early.text
+    assert shifted.start_s == pytest.approx(early.start_s + 60, abs=0.1)
