@@ -1,12 +1,12 @@
 """This project against faster-whisper: speed and word errors, in one run, alternating.
 
-Same model, same recording, same quality settings (int8, beam 5, word timestamps), models loaded,
-from file to SRT. Writes a table and a plot.
+Same model, same recordings, same quality settings (int8, beam 5, word timestamps), models loaded,
+from file to SRT. Each round is another recording, joined from real clips with silences
+(``bench/recording.py``). Writes a table and a plot.
 
-    python -m bench.compare --models tiny.en base --rounds 3
+    python -m bench.compare --models tiny.en base --seeds 1 2 3
 
-The recording is joined from real clips with silences (``bench/recording.py``). Quote ratios: the
-absolute times are those of one machine at one moment.
+Quote ratios: the absolute times are those of one machine at one moment.
 """
 
 from __future__ import annotations
@@ -32,59 +32,71 @@ from workers.resources import usable_cores
 
 @dataclass(slots=True)
 class Measured:
+    """One way over all rounds; each round is another recording."""
+
     way: ways.Way
-    seconds: list[float] = field(default_factory=list)
-    errors: WordErrors | None = None
+    speeds: list[float] = field(default_factory=list)
+    """Times real time, one per round."""
+    errors: list[WordErrors] = field(default_factory=list)
 
     @property
-    def median_s(self) -> float:
-        return statistics.median(self.seconds)
+    def speed(self) -> float:
+        return statistics.median(self.speeds)
+
+    @property
+    def pooled(self) -> WordErrors:
+        """Errors of all rounds together."""
+        return WordErrors(
+            *(sum(getattr(one, name) for one in self.errors) for name in WordErrors.__slots__)
+        )
 
 
-def measure(candidates: list[ways.Way], recording: Path, rounds: int) -> list[Measured]:
-    """Run every way ``rounds`` times, taking turns, after one unmeasured turn each."""
+def measure(candidates: list[ways.Way], warm_up: Path, recordings: list[Path]) -> list[Measured]:
+    """Run every way on every recording, taking turns, after an unmeasured turn on ``warm_up``."""
     results = [Measured(way) for way in candidates]
-    truth = true_text(recording)
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(rounds + 1):
+        for result in results:
+            result.way.run(warm_up, Path(folder))
+        for recording in recordings:
+            audio_s, truth = soundfile.info(recording).duration, true_text(recording)
             for result in results:
                 started = time.perf_counter()
                 text = result.way.run(recording, Path(folder))
-                elapsed_s = time.perf_counter() - started
-                if turn:
-                    result.seconds.append(elapsed_s)
-                result.errors = word_errors(truth, text)
+                result.speeds.append(audio_s / (time.perf_counter() - started))
+                result.errors.append(word_errors(truth, text))
     return results
 
 
 def best_of(results: list[Measured], family: str) -> Measured:
     """The fastest way of a family."""
-    return min((r for r in results if r.way.family == family), key=lambda r: r.median_s)
+    return max((r for r in results if r.way.family == family), key=lambda r: r.speed)
 
 
-def table(model: str, results: list[Measured], audio_s: float) -> list[str]:
-    """Markdown rows; ratios are against the better of the sequential ways."""
+def table(model: str, results: list[Measured]) -> list[str]:
+    """Markdown rows; ratios are against the better of the sequential ways, round by round."""
     reference = best_of(results, "sequential")
     rows = []
     for result in results:
-        errors = result.errors
-        assert errors is not None
+        pairs = zip(result.speeds, reference.speeds, strict=True)
+        ratio = statistics.median(ours / theirs for ours, theirs in pairs)
+        errors = result.pooled
+        each = ", ".join(f"{one.rate:.1f}" for one in result.errors)
         rows.append(
-            f"| {model} | {result.way.name} | {audio_s / result.median_s:.1f}x"
-            f" ({audio_s / max(result.seconds):.1f}-{audio_s / min(result.seconds):.1f})"
-            f" | {reference.median_s / result.median_s:.2f} | {errors.rate:.2f} %"
-            f" | {errors.substitutions} | {errors.deletions} | {errors.insertions} |"
+            f"| {model} | {result.way.name} | {result.speed:.1f}x"
+            f" ({min(result.speeds):.1f}-{max(result.speeds):.1f}) | {ratio:.2f}"
+            f" | {errors.rate:.2f} % ({each}) | {errors.substitutions}"
+            f" | {errors.deletions} | {errors.insertions} |"
         )
     return rows
 
 
 HEADER = (
-    "| model | way | × real time (min-max) | ratio | WER | S | D | I |\n"
+    "| model | way | × real time (min-max) | ratio | WER (by round) | S | D | I |\n"
     "|---|---|---|---|---|---|---|---|"
 )
 
 
-def plot(measured: dict[str, list[Measured]], audio_s: float, target: Path) -> None:
+def plot(measured: dict[str, list[Measured]], target: Path) -> None:
     """Speed against word error rate: right and low is good."""
     import matplotlib
 
@@ -96,8 +108,7 @@ def plot(measured: dict[str, list[Measured]], audio_s: float, target: Path) -> N
     for marker, (model, results) in zip("osD^v", measured.items(), strict=False):
         for family, colour in colours.items():
             best = best_of(results, family)
-            assert best.errors is not None
-            x, y = audio_s / best.median_s, best.errors.rate
+            x, y = best.speed, best.pooled.rate
             axes.scatter(x, y, s=70, marker=marker, color=colour)
             label = f"{model}\n{best.way.name.split(',')[0]}"
             axes.annotate(label, (x, y), (6, 6), textcoords="offset points", fontsize=8)
@@ -128,40 +139,38 @@ def machine() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=["tiny.en", "base"])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--speech", type=Path, default=Path("../shared/speech"))
-    parser.add_argument("--recording", type=Path, help="use this file and the .json beside it")
     parser.add_argument("--minutes", type=float, default=12.0)
-    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("bench/out"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    recording = args.recording
-    if recording is None:
-        recording = args.out / "long.flac"
-        build(recording, folder=args.speech, seed=args.seed, at_least_s=args.minutes * 60)
-    audio_s = soundfile.info(recording).duration
+    warm_up = args.out / "warm-up.flac"
+    build(warm_up, folder=args.speech, seed=0, at_least_s=30)
+    recordings = [args.out / f"long-{seed}.flac" for seed in args.seeds]
+    for recording, seed in zip(recordings, args.seeds, strict=True):
+        build(recording, folder=args.speech, seed=seed, at_least_s=args.minutes * 60)
     measured: dict[str, list[Measured]] = {}
     lines = [
-        f"{audio_s / 60:.1f} minutes, int8, beam {ways.BEAM}, word timestamps, medians of"
-        f" {args.rounds} rounds on {machine()}.",
+        f"{len(recordings)} recordings of {args.minutes:.0f} minutes, one a round, int8, beam"
+        f" {ways.BEAM}, word timestamps; median speed, pooled word errors; {machine()}.",
         "",
         HEADER,
     ]
     for model in args.models:
         some = candidates(model, args.batches, args.workers)
         try:
-            measured[model] = measure(some, recording, args.rounds)
+            measured[model] = measure(some, warm_up, recordings)
         finally:
             for way in some:
                 way.close()
-        lines += table(model, measured[model], audio_s)
+        lines += table(model, measured[model])
     text = "\n".join(lines) + "\n"
     (args.out / "compare.md").write_text(text, encoding="utf-8")
     sys.stdout.write(text)
-    plot(measured, audio_s, args.out / "compare.png")
+    plot(measured, args.out / "compare.png")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ MIN_SPAN_S = 0.1
 PAD_S = 0.2
 """Audio kept around a window's speech: onsets and releases the VAD hears late or not at all."""
 
-JOIN_S = 0.6
+JOIN_S = 0.8
 """Most silence a window keeps between two spans; the rest is left out and the clock put back
 later. Fewer encoder passes, and silence is where Whisper invents text."""
 

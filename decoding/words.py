@@ -29,6 +29,9 @@ TOLERANCE_S = 0.25
 """Error of word times by cross-attention: 0.2–0.5 s, taken on both sides of a hole."""
 
 
+FIRST_WORD_S = 0.5
+"""Length left to a first word that was stretched: one of two or three syllables."""
+
 STAMP_S = 0.5
 """How far words may leave the times the model itself set for their part; the same tolerance as in
 faster-whisper's ``add_word_timestamps``."""
@@ -49,15 +52,23 @@ def hold_in_parts(words: Sequence[AlignedWord], parts: Sequence[Part]) -> list[A
 
 
 def _held_at_start(part: Part, words: list[AlignedWord]) -> list[AlignedWord]:
+    """Of a stretched first word only the end is true: its beginning is where the path had to
+    begin. Where the model set a later beginning for the part, that is the better witness."""
     stretched = [
         index
         for index, word in enumerate(words)
-        if word.start_s < part.start_s - STAMP_S and word.end_s - word.start_s > MAX_WORD_S
+        if word.end_s - word.start_s > MAX_WORD_S
+        and (word.start_s < part.start_s - STAMP_S or index == 0)
     ]
     if not stretched:
         return words
     last = stretched[-1]
-    start_s = min(part.start_s, words[last].end_s - MIN_WORD_S)
+    while last + 1 < len(words) and words[last + 1].end_s - words[last + 1].start_s > MAX_WORD_S:
+        last += 1  # the skipped speech was shared out among several words
+    latest_s = max(words[last].start_s, words[last].end_s - FIRST_WORD_S)
+    start_s = latest_s
+    if part.start_s > words[last].start_s + STAMP_S:
+        start_s = min(part.start_s, words[last].end_s - MIN_WORD_S)
     moved = [
         replace(
             word,

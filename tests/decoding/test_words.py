@@ -11,10 +11,12 @@ from decoding.model import AlignedWord, Part
 from decoding.quality import Scores
 from decoding.words import (
     EDGE_S,
+    FIRST_WORD_S,
     MAX_WORD_S,
     MIN_HOLE_S,
     MIN_WORD_S,
     TOLERANCE_S,
+    hold_in_parts,
     holes,
     place_words,
     to_segments,
@@ -128,3 +130,30 @@ def test_a_stretched_word_does_not_hide_lost_speech() -> None:
 
 def test_segments_without_words_cover_their_whole_time() -> None:
     assert holes([SpeechSpan(0.0, 12.0)], [TranscriptSegment(0.0, 12.0, "text")]) == ()
+
+
+def held(part: Part, *words: AlignedWord) -> list[tuple[float, float]]:
+    return [(w.start_s, w.end_s) for w in hold_in_parts(words, [part])]
+
+
+def test_a_first_word_stretched_over_skipped_speech_keeps_its_end() -> None:
+    skipped = aligned(0.0, 10.0, " The"), aligned(10.0, 10.6, " invention")
+    assert held(Part(0.0, 15.0, (1, 2)), *skipped) == [(10.0 - FIRST_WORD_S, 10.0), (10.0, 10.6)]
+
+
+def test_a_later_beginning_of_the_part_is_the_better_witness() -> None:
+    skipped = aligned(12.9, 15.5, " I"), aligned(15.5, 21.6, " really"), aligned(21.6, 21.9, " was")
+    first, second, third = held(Part(21.2, 27.6, (1, 2, 3)), *skipped)
+    assert second == (21.2, 21.6)
+    assert first == pytest.approx((21.2 - MIN_WORD_S, 21.2))
+    assert third == (21.6, 21.9)
+
+
+def test_a_last_word_stretched_out_of_its_part_keeps_its_beginning() -> None:
+    words = aligned(4.0, 4.4, " the"), aligned(4.4, 12.0, " end.")
+    assert held(Part(0.0, 5.0, (1, 2)), *words) == [(4.0, 4.4), (4.4, 5.0)]
+
+
+def test_words_of_a_believable_length_stay_where_they_were_aligned() -> None:
+    words = aligned(0.2, 0.6, " One"), aligned(0.6, 1.9, " two.")
+    assert held(Part(1.0, 1.2, (1, 2)), *words) == [(0.2, 0.6), (0.6, 1.9)]
