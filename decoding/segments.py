@@ -14,6 +14,7 @@ from core.planning import pack_windows
 from core.types import AudioSegment, Gap, SegmentResult, SpeechSpan, TranscriptSegment, Window
 from decoding.failures import explain_failure
 from decoding.rounds import Decoder, Heard
+from decoding.words import in_order
 
 log = logging.getLogger("transcriber")
 
@@ -133,7 +134,7 @@ def _result(progress: _Progress) -> SegmentResult:
     )
     return SegmentResult(
         index,
-        tuple(sorted(progress.texts, key=lambda segment: segment.start_s)),
+        in_order(progress.texts),
         gaps,
         windows=progress.windows,
         redecoded_windows=progress.redecoded,

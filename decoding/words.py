@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -173,6 +175,38 @@ def to_segments(
             )
         )
     return segments
+
+
+def in_order(segments: Sequence[TranscriptSegment]) -> tuple[TranscriptSegment, ...]:
+    """Segments of all rounds in the order they were said.
+
+    What a later round found can lie between two words of a sentence of the first; that sentence
+    is divided there.
+    """
+    waiting = deque(sorted(segments, key=lambda segment: segment.start_s))
+    ordered: list[TranscriptSegment] = []
+    while waiting:
+        segment = waiting.popleft()
+        inner_s = waiting[0].start_s if waiting else math.inf
+        before = tuple(word for word in segment.words if word.start_s < inner_s)
+        after = segment.words[len(before) :]
+        if before and after:
+            ordered.append(_of_words(segment, before))
+            rest = _of_words(segment, after)
+            insort(waiting, rest, key=lambda segment: segment.start_s)
+        else:
+            ordered.append(segment)
+    return tuple(ordered)
+
+
+def _of_words(segment: TranscriptSegment, words: tuple[Word, ...]) -> TranscriptSegment:
+    return replace(
+        segment,
+        start_s=words[0].start_s,
+        end_s=max(word.end_s for word in words),
+        text="".join(word.text for word in words).strip(),
+        words=words,
+    )
 
 
 def holes(

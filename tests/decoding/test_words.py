@@ -18,6 +18,7 @@ from decoding.words import (
     TOLERANCE_S,
     hold_in_parts,
     holes,
+    in_order,
     place_words,
     to_segments,
 )
@@ -157,3 +158,29 @@ def test_a_last_word_stretched_out_of_its_part_keeps_its_beginning() -> None:
 def test_words_of_a_believable_length_stay_where_they_were_aligned() -> None:
     words = aligned(0.2, 0.6, " One"), aligned(0.6, 1.9, " two.")
     assert held(Part(1.0, 1.2, (1, 2)), *words) == [(0.2, 0.6), (0.6, 1.9)]
+
+
+def spoken(*words: tuple[float, float, str]) -> TranscriptSegment:
+    heard = tuple(Word(start_s, end_s, text, 0.9) for start_s, end_s, text in words)
+    text = "".join(word.text for word in heard).strip()
+    return TranscriptSegment(heard[0].start_s, heard[-1].end_s, text, heard)
+
+
+def test_what_a_later_round_found_stands_where_it_was_said() -> None:
+    sentence = spoken(
+        (0.0, 0.5, " The"), (0.5, 1.0, " first"), (9.0, 9.5, " and"), (9.5, 10.0, " last")
+    )
+    found = spoken((4.0, 4.5, " in"), (4.5, 5.0, " between"))
+    ordered = in_order([sentence, found])
+    assert [(s.text, s.start_s, s.end_s) for s in ordered] == [
+        ("The first", 0.0, 1.0),
+        ("in between", 4.0, 5.0),
+        ("and last", 9.0, 10.0),
+    ]
+
+
+def test_sentences_that_follow_each_other_are_not_divided() -> None:
+    one, other = spoken((0.0, 0.5, " One"), (0.5, 1.0, " two.")), spoken((1.0, 2.0, " Three."))
+    assert in_order([other, one]) == (one, other)
+    silent = TranscriptSegment(0.0, 9.0, "no words")
+    assert in_order([silent, one]) == (silent, one)
