@@ -103,15 +103,19 @@ def plot(measured: dict[str, list[Measured]], target: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    colours = {"ours": "#1b7f4b", "sequential": "#3563a8", "batched": "#b5562b"}
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    families = {
+        "ours": ("whisper-for-subs", "#1b7f4b"),
+        "sequential": ("faster-whisper sequential", "#3563a8"),
+        "batched": ("faster-whisper batched", "#b5562b"),
+    }
     for marker, (model, results) in zip("osD^v", measured.items(), strict=False):
-        for family, colour in colours.items():
+        for family, (name, colour) in families.items():
             best = best_of(results, family)
             x, y = best.speed, best.pooled.rate
-            axes.scatter(x, y, s=70, marker=marker, color=colour)
-            label = f"{model}\n{best.way.name.split(',')[0]}"
-            axes.annotate(label, (x, y), (6, 6), textcoords="offset points", fontsize=8)
+            label = f"{name}, {model}"
+            axes.scatter(x, y, s=80, marker=marker, color=colour, label=label)
+    axes.legend(fontsize=8)
     axes.set(xlabel="times real time (higher is faster)", ylabel="word error rate, %")
     axes.margins(x=0.25, y=0.2)
     axes.set_ylim(bottom=0)

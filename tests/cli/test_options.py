@@ -17,7 +17,7 @@ from core.types import DecodeOptions, PlanOptions
 def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
 
     def beams(*flags: str) -> int:
         return settings_of(parser().parse_args(["transcribe", "x.wav", *flags])).beam_size
@@ -28,6 +28,14 @@ def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
     monkeypatch.setenv("WHISPER_BEAM_SIZE", "3")
     assert beams() == 3
     assert beams("--beam-size", "2") == 2
+
+
+def test_a_folder_of_recordings_cannot_change_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("WHISPER_BEAM_SIZE=4\n")
+    monkeypatch.chdir(tmp_path)
+    assert Settings().beam_size == 5
 
 
 def test_every_option_arrives() -> None:
