@@ -16,11 +16,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from core.defaults import decode_options, for_model
 from core.model_store import ResolvedModel, model_spec, resolve_for
-from core.models import check_request
 from core.settings import Settings
 from core.types import DecodeOptions, ModelSpec, PlanOptions, Task, TranscriptSegment
 from media.container import DecodeLimits
@@ -113,18 +112,15 @@ class ParallelWhisperTranscriber:
         Raises:
             InvalidOption, ModelError: the request contradicts itself or the model.
         """
-        options = options or self._default_options()
+        options = options or decode_options(self._settings)
         plan = plan or PlanOptions(vad_threshold=self._vad_threshold)
-        info = self.resolve().info
-        language = check_request(info, options.language, options.task)
-        options = replace(options, language=language or info.only_language, audit=plan.use_vad)
-        limits = DecodeLimits(max_audio_s=self._settings.max_audio_hours * 3600)
+        options = for_model(options, self.resolve().info, audit=plan.use_vad)
         request = RunRequest(
             path=Path(audio_path),
             model=self.model_spec(),
             options=options,
             plan=plan,
-            limits=limits,
+            limits=DecodeLimits.of(self._settings),
             audio_track=audio_track,
             max_workers=max_workers,
         )
@@ -148,14 +144,9 @@ class ParallelWhisperTranscriber:
             min_segment_duration=min_segment_duration,
             max_segment_duration=max_segment_duration,
         )
-        options = replace(self._default_options(), language=language, task=task)
+        options = decode_options(self._settings, language=language, task=task)
         run = self.start(audio_path, options, plan)
         return list(run.result(progress_callback).transcript.segments)
-
-    def _default_options(self) -> DecodeOptions:
-        return DecodeOptions(
-            beam_size=self._settings.beam_size, batch_size=self._settings.batch_size
-        )
 
     def close(self) -> None:
         """End the workers, unless they are shared."""

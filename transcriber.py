@@ -16,11 +16,11 @@ from typing import Literal
 import ctranslate2
 import numpy as np
 
+from core.defaults import decode_options, for_model
 from core.errors import DeviceUnavailable, InvalidOption
 from core.events import Decoded, Event, Planned, SegmentFinished
 from core.merge import TranscriptBuilder
 from core.model_store import model_spec, resolve_for
-from core.models import check_request
 from core.pcm import PcmSpool
 from core.progress import Progress
 from core.settings import Settings
@@ -173,17 +173,9 @@ class WhisperTranscriber:
             InputError: the recording or the options cannot be used.
             WorkerError: the device failed.
         """
-        info = self.model.info
-        code = check_request(info, language, task) or info.only_language
-        options = replace(
-            options
-            or DecodeOptions(
-                beam_size=self._settings.beam_size, batch_size=self._settings.batch_size
-            ),
-            language=code,
-            task=task,
-            audit=self._use_vad,
-        )
+        options = options or decode_options(self._settings)
+        options = replace(options, language=language, task=task)
+        options = for_model(options, self.model.info, audit=self._use_vad)
         with tempfile.TemporaryDirectory(prefix="spool-") as folder:
             spool = PcmSpool(Path(folder) / "audio.pcm")
             spool.path.touch()
@@ -196,7 +188,7 @@ class WhisperTranscriber:
         options: DecodeOptions,
         progress_callback: Callable[[float, str], None] | None,
     ) -> list[TranscriptSegment]:
-        limits = DecodeLimits(max_audio_s=self._settings.max_audio_hours * 3600)
+        limits = DecodeLimits.of(self._settings)
         progress, builder = Progress(), TranscriptBuilder()
 
         def note(event: Event) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from core.defaults import decode_options
 from core.errors import InvalidOption
 from core.settings import Settings
 from core.types import PlanOptions
-from jobs.request import JobRequest, decode_options, format_names
+from jobs.request import JobRequest, format_names
 
 SETTINGS = ("model", "device", "compute_type", "workers", "threads", "beam_size", "batch_size")
 """Options of ``transcribe`` that are settings."""

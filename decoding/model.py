@@ -216,14 +216,11 @@ class SpeechModel:
             _storage(rows),
             [max(2, round(duration_s * 100)) for duration_s in durations_s],
         )
-        words: list[list[AlignedWord]] = []
-        for each, alignment in zip(parts, aligned, strict=True):
-            words.append(_words(each, alignment))
-        return words
+        return [_words(each, alignment) for each, alignment in zip(parts, aligned, strict=True)]
 
 
 def _storage(rows: Sequence[Row]) -> Any:
-    return ctranslate2.StorageView.from_array(np.ascontiguousarray(np.stack(rows)))
+    return ctranslate2.StorageView.from_array(np.stack(rows))
 
 
 def split_parts(
@@ -254,11 +251,9 @@ def _words(parts: Sequence[Part], alignment: list[dict[str, Any]]) -> list[Align
     """Give each aligned word the part its first token came from."""
     ends = np.cumsum([len(part.tokens) for part in parts])
     seen = 0
-    owners: list[int] = []
     for word in alignment:
-        owners.append(int(np.searchsorted(ends, seen, side="right")))
+        word["owner"] = int(np.searchsorted(ends, seen, side="right"))
         seen += len(word["tokens"])
-        word["owner"] = owners[-1]
     merge_punctuations(alignment, PREPEND, APPEND)
     return [
         AlignedWord(

@@ -50,11 +50,6 @@ class Hearing:
     redecoded: bool = False
     words: list[AlignedWord] = field(default_factory=list)
 
-    @property
-    def silent(self) -> bool:
-        """The model says nobody speaks here."""
-        return quality.is_silence(self.scores)
-
     def tail(self) -> SpeechSpan | None:
         """The first speech after the last part, on the clip's clock."""
         reached_s = max((part.end_s for part in self.parts), default=0.0)
@@ -73,7 +68,6 @@ class Heard:
     leftover: tuple[SpeechSpan, ...]
     """Speech without words, on the recording's clock."""
     redecoded: bool
-    silent: bool
 
 
 class Decoder:
@@ -239,4 +233,4 @@ class Decoder:
             texts,
         )
         leftover = holes(hearing.window.spans, segments) if self._options.audit else ()
-        return Heard(segments, leftover, hearing.redecoded, hearing.silent)
+        return Heard(segments, leftover, hearing.redecoded)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from core.merge import audit_coverage
+from core.merge import MIN_WORD_S, audit_coverage
 from core.types import SpeechSpan, TranscriptSegment, Word
 from decoding.clip import Clip
 from decoding.model import AlignedWord, Part
@@ -17,9 +17,6 @@ from decoding.quality import Scores
 
 EDGE_S = 0.1
 """How far a word may reach into the silence around a VAD span: a plosive or breath before it."""
-
-MIN_WORD_S = 0.06
-"""Three of the aligner's 20 ms frames: what a clipped word keeps."""
 
 MAX_WORD_S = 1.6
 """A longer aligned word is stretched over something: silence, or speech that has no words."""

@@ -6,7 +6,6 @@ import os
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
 from core.models import AUTO, check_request, find_model, unknown_model
@@ -36,7 +35,7 @@ COMPUTE_TYPES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """One job. :func:`decode_options` fills ``decode`` with the settings' defaults."""
+    """One job. ``core.defaults.decode_options`` fills ``decode`` with the settings' defaults."""
 
     path: Path
     """The recording; it must stay until the job has ended."""
@@ -70,12 +69,6 @@ class JobRequest:
 def format_names() -> tuple[str, ...]:
     """Every subtitle format there is."""
     return tuple(FORMATS)
-
-
-def decode_options(settings: Settings, **chosen: Any) -> DecodeOptions:
-    """Options with what was chosen (None: not chosen) over what the settings say."""
-    defaults = DecodeOptions(beam_size=settings.beam_size, batch_size=settings.batch_size)
-    return replace(defaults, **{k: v for k, v in chosen.items() if v is not None})
 
 
 def with_defaults(request: JobRequest, settings: Settings) -> JobRequest:

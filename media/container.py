@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.audio.stream import AudioStream
@@ -29,6 +30,9 @@ from core.errors import (
     UnreadableMedia,
 )
 from media.formats import FORMAT_WHITELIST, HEAD_BYTES, why_refused
+
+if TYPE_CHECKING:  # pydantic would cost every ingest process a tenth of a second
+    from core.settings import Settings
 
 _ENCRYPTED_TAGS = frozenset({"enca", "drms", "p608", "aavd"})
 """MP4 sample entries of common encryption, iTunes FairPlay and Audible."""
@@ -58,6 +62,11 @@ class DecodeLimits:
     max_streams: int = 256
     """A satellite multiplex has some 100 streams."""
     wall_clock_s: float = 4 * 3600.0
+
+    @classmethod
+    def of(cls, settings: Settings) -> DecodeLimits:
+        """The limits as the settings say."""
+        return cls(max_audio_s=settings.max_audio_hours * 3600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ from typing import Any, cast
 
 import gradio as gr
 
+from core.defaults import decode_options
 from core.errors import Cancelled, InvalidOption, SubtitleError
 from core.models import find_model
 from core.types import PlanOptions, Task
 from jobs.job import JobView
-from jobs.request import JobRequest, decode_options
+from jobs.request import JobRequest
 from jobs.service import JobService
 from ui import wording
 from ui.following import Watchers

@@ -8,12 +8,13 @@ from typing import Any
 
 import gradio as gr
 
+from core.defaults import decode_options
 from core.languages import LANGUAGES
 from core.model_store import available_models
 from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
 from core.settings import Settings
 from core.types import PlanOptions
-from jobs.request import COMPUTE_TYPES, MAX_BATCH, MAX_BEAM, JobRequest, decode_options
+from jobs.request import COMPUTE_TYPES, MAX_BATCH, MAX_BEAM, JobRequest
 from subtitles.formats import FORMATS
 
 MAX_TRACK = 16

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.merge import MIN_WORD_S
 from core.types import SAMPLE_RATE, SpeechSpan, TranscriptSegment, Word
 from decoding.clip import Clip
 from decoding.model import AlignedWord, Part
@@ -14,7 +15,6 @@ from decoding.words import (
     FIRST_WORD_S,
     MAX_WORD_S,
     MIN_HOLE_S,
-    MIN_WORD_S,
     TOLERANCE_S,
     hold_in_parts,
     holes,

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from core.defaults import decode_options
 from core.errors import FileMissing, InvalidOption, ModelError, SubtitleError, UnreadableMedia
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
-from jobs.request import JobRequest, check, decode_options, format_names, with_defaults
+from jobs.request import JobRequest, check, format_names, with_defaults
 from tests.jobs.recordings import SHORT
 
 GOOD = JobRequest(path=SHORT)
