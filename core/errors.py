@@ -3,6 +3,7 @@
     SubtitleError
     ├── InputError                 the caller gave us something we cannot use
     │   ├── FileMissing
+    │   ├── NoSuchJob
     │   ├── UnreadableMedia        empty, truncated, not media, refused format, libav crash
     │   ├── NoAudioTrack
     │   ├── EncryptedMedia
@@ -10,13 +11,16 @@
     │   └── InvalidOption
     ├── ModelError                 a model is unknown, absent, damaged or cannot do the task
     ├── CapacityError
-    │   ├── QueueFull
-    │   └── DiskFull
+    │   ├── QueueFull              the service has no place for another job
+    │   ├── ClientLimit            this client has no place for another job
+    │   ├── DiskFull
+    │   └── DatabaseUnavailable
     ├── WorkerError
     │   ├── WorkerCrashed
     │   ├── DeviceUnavailable
     │   └── OutOfMemory
-    └── Cancelled
+    ├── Cancelled
+    └── Paused                     the service stops; the job goes on when it is back
 
 Each carries a ``hint``: what the person can do about it. None knows HTTP; each front has one
 table from class to answer (``tests/test_errors.py`` proves the tables complete). All survive
@@ -58,6 +62,10 @@ class FileMissing(InputError):
     default_hint = "Check the path, or upload the file again."
 
 
+class NoSuchJob(InputError):
+    default_hint = "Finished jobs are removed after a time; upload the recording again."
+
+
 class UnreadableMedia(InputError):
     default_hint = (
         "Check that it plays in a media player; if it does, convert it (for example to .m4a or"
@@ -88,13 +96,27 @@ class ModelError(SubtitleError):
 class CapacityError(SubtitleError):
     """The machine has no room for this now."""
 
+    retry_after_s: int | None = None
+    """When it is worth trying again; None: not before somebody has done something."""
+
 
 class QueueFull(CapacityError):
     default_hint = "Try again when a running job has finished."
+    retry_after_s = 30
+
+
+class ClientLimit(CapacityError):
+    default_hint = "Wait until one of your jobs has finished, or cancel one."
+    retry_after_s = 30
 
 
 class DiskFull(CapacityError):
     default_hint = "Free some disk space, or point the data directory to a larger disk."
+
+
+class DatabaseUnavailable(CapacityError):
+    default_hint = "Running jobs go on. Try again in a moment; if it lasts, see the log."
+    retry_after_s = 10
 
 
 class WorkerError(SubtitleError):
@@ -117,4 +139,15 @@ class Cancelled(SubtitleError):
     """The user stopped the job."""
 
     def __init__(self, message: str = "Cancelled.", *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+
+
+class Paused(SubtitleError):
+    """The service stops. What is finished of the job is kept."""
+
+    default_hint = "The job goes on when the service is started again."
+
+    def __init__(
+        self, message: str = "Paused: the service was stopped.", *, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)

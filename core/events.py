@@ -69,6 +69,24 @@ class SegmentFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Incident:
+    """Something went wrong and was dealt with, or is waited for: one line of the job's history.
+
+    ``kind`` is for machines and counters: ``worker_lost``, ``worker_hung``, ``segment_split``,
+    ``segment_given_up``, ``batch_halved``, ``worker_recycled``, ``other_device``, ``device_out``,
+    ``device_back``, ``no_device``, ``cpu_fallback``, ``memory_wait``, ``model_refused``,
+    ``resumed``, ``paused``, ``reading_stopped``.
+    """
+
+    kind: str
+    text: str
+    """One line for people, with device, segment and times where they matter."""
+    device: str | None = None
+    index: int | None = None
+    """Of the segment it is about."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     transcript: Transcript
     report: JobReport
@@ -82,5 +100,6 @@ Event = (
     | SegmentStarted
     | SegmentFinished
     | SegmentFailed
+    | Incident
     | Finished
 )

@@ -100,8 +100,49 @@ class Settings(BaseSettings):
     max_running_jobs: int = Field(default=2, ge=1)
     """Jobs that share the workers at a time; the others wait."""
 
-    max_waiting_jobs: int = Field(default=20, ge=0)
+    max_waiting_jobs: int = Field(default=100, ge=0)
     """Jobs that may wait; one more is refused."""
+
+    max_client_jobs: int = Field(default=20, ge=0)
+    """Jobs one user, API key or address may have running and waiting; 0: no limit. Does not bind
+    the only user of a service on 127.0.0.1."""
+
+    min_free_mib: int = Field(default=512, ge=0)
+    """Disk space jobs leave free: less, and uploads and jobs are refused or stopped."""
+
+    shutdown_grace_s: float = Field(default=20.0, ge=0)
+    """Longest wait at shutdown for segments that are being decoded; the rest goes on after the next
+    start. Keep it under the container's stop_grace_period."""
+
+    cpu_fallback: bool = False
+    """Go on with a CPU worker when no GPU is left, instead of waiting for one."""
+
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "WHISPER_DATABASE_URL", "database_url"),
+    )
+    """Database of the jobs, ``postgresql://user:password@host/name``; unset: SQLite in the data
+    directory."""
+
+    access: Literal["auto", "login", "open"] = "auto"
+    """Who may use the page and the API: ``login``: users and API keys; ``open``: everybody who
+    reaches the port; ``auto``: open on 127.0.0.1, login elsewhere."""
+
+    users_file: Path | None = None
+    """Users and their hashed passwords, one ``name:hash`` a line; unset: ``users.txt`` in the data
+    directory."""
+
+    api_keys_file: Path | None = None
+    """Hashed API keys, one ``name:hash`` a line; unset: ``api_keys.txt`` in the data directory."""
+
+    login_hours: float = Field(default=168.0, gt=0)
+    """How long a login lasts."""
+
+    root_path: str | None = None
+    """Path under which a reverse proxy serves the app, ``/subs`` for example."""
+
+    trusted_proxies: str = "127.0.0.1"
+    """Addresses of reverse proxies whose ``X-Forwarded-*`` headers are believed, with commas."""
 
     keep_jobs_hours: float = Field(default=24.0, gt=0)
     """Finished jobs and their files are removed after this time."""

@@ -143,6 +143,8 @@ class SegmentResult:
     """Windows that were decoded again: failed the quality gate, or left speech without words."""
     elapsed_s: float = 0.0
     """Share of the worker's time this segment took."""
+    reduced_batch: int = 0
+    """Windows in a batch after memory ran out while this segment was in it; 0: it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,8 @@ class SegmentReport:
     elapsed_s: float
     redecoded_windows: int = 0
     attempts: int = 1
+    reduced_batch: int = 0
+    """As in ``SegmentResult``: the words are the same, the last digits of times may not be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,20 @@
+"""The states of a job, alone so that the database knows them without the rest of the room."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    """The service was stopped; the job goes on when it is started again."""
+    COMPLETE = "complete"
+    COMPLETE_WITH_GAPS = "complete_with_gaps"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (self.COMPLETE, self.COMPLETE_WITH_GAPS, self.FAILED, self.CANCELLED)
