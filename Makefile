@@ -32,7 +32,7 @@ serve: setup
 	@exec $(RUN) app.py
 
 test: setup $(VENV)/.dev
-	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg
+	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg initdb=postgresql nginx=nginx
 	$(RUN) -m pytest $(ARGS)
 
 lint: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev

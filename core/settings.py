@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "WHISPER_DATABASE_URL", "database_url"),
+        repr=False,  # it may hold a password
     )
     """Database of the jobs, ``postgresql://user:password@host/name``; unset: SQLite in the data
     directory."""

@@ -267,6 +267,8 @@ class JobReport:
     dropped_spans: int = 0
     gaps: tuple[Gap, ...] = ()
     redecoded_windows: int = 0
+    replayed_segments: int = 0
+    """Segments an earlier run of the same job had finished; they were taken as they were."""
     first_text_s: float | None = None
     """From opening the file to the first transcribed text, model load excluded."""
     outputs: tuple[str, ...] = field(default=())

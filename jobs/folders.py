@@ -1,4 +1,5 @@
-"""The jobs' own folders: ``data_dir/jobs/<id>`` holds the audio while a job runs, then its files.
+"""The jobs' own folders: ``data_dir/jobs/<id>`` holds the recording, the audio while the job runs,
+then its transcript and files.
 
 A folder is locked while its job runs, by the system and not by a file that could be left behind:
 several processes may share a data directory, and after a crash the next start knows what is dead.
@@ -8,19 +9,31 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gzip
 import logging
 import os
+import re
 import shutil
+import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from core.errors import DiskFull, InvalidOption
+from core.errors import DiskFull, FileMissing, InvalidOption
+from jobs.request import Adoption
 
 log = logging.getLogger(__name__)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+TRANSCRIPT = "transcript.json.gz"
+
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
+"""What is kept of an uploaded file's name: enough for a player, nothing for an attack."""
+
+MAX_UPLOAD_S = 24 * 3600.0
+"""An upload that has not become a job by then never will."""
 
 
 class JobFolders:
@@ -28,6 +41,7 @@ class JobFolders:
 
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "jobs"
+        self.incoming = data_dir / "incoming"
 
     def path(self, job_id: str) -> Path:
         return self.root / job_id
@@ -46,6 +60,8 @@ class JobFolders:
             raise _explained(error, self.root) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
+            for spool in folder.glob("spool-*"):
+                _remove(spool)  # of a run that was killed
             yield folder
         finally:
             os.close(handle)
@@ -53,9 +69,66 @@ class JobFolders:
     def remove(self, job_id: str) -> None:
         _remove(self.path(job_id))
 
-    def sweep(self, keep_s: float, known: Collection[str]) -> None:
+    def upload(self, name: str) -> Path:
+        """A new place for a recording that is being uploaded; its folder is made.
+
+        Raises DiskFull, InvalidOption where it cannot be made.
+        """
+        try:
+            self.incoming.mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self.incoming))
+        except OSError as error:
+            raise _explained(error, self.incoming) from error
+        return folder / recording_name(name)
+
+    def adopt(self, job_id: str, path: Path, name: str, how: Adoption) -> Path:
+        """Give the job the recording; where it lies then.
+
+        Raises:
+            FileMissing: it is gone.
+            DiskFull, InvalidOption: it cannot be kept.
+        """
+        if how == "no":
+            return path
+        folder = self.path(job_id)
+        target = folder / recording_name(name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # What a link points to may change or vanish; the job needs the file itself.
+            source = path.resolve(strict=True)
+            if how == "move":
+                shutil.move(source, target)
+                if path.parent.parent == self.incoming:
+                    _remove(path.parent)
+            else:
+                _link_or_copy(source, target)
+        except FileNotFoundError as error:
+            self.remove(job_id)
+            raise FileMissing(f"{name} does not exist any more.") from error
+        except OSError as error:
+            self.remove(job_id)
+            raise _explained(error, self.root) from error
+        return target
+
+    def keep_transcript(self, job_id: str, text: str) -> None:
+        """Keep what the job has found; it is there whole or not at all. Raises OSError."""
+        target = self.path(job_id) / TRANSCRIPT
+        draft = target.with_suffix(".part")
+        with gzip.open(draft, "wt", encoding="utf-8", compresslevel=5) as file:
+            file.write(text)
+        draft.replace(target)
+
+    def transcript(self, job_id: str) -> str | None:
+        """What :meth:`keep_transcript` kept; None where there is nothing."""
+        try:
+            with gzip.open(self.path(job_id) / TRANSCRIPT, "rt", encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+
+    def sweep(self, keep_s: float, known: Callable[[str], bool]) -> None:
         """Remove what earlier runs of the app left: audio spools of jobs that no longer run, and
-        folders older than ``keep_s``. ``known`` ids are somebody else's business."""
+        folders older than ``keep_s`` unless the job is ``known``."""
         try:
             folders = [Path(entry) for entry in os.scandir(self.root) if entry.is_dir()]
         except FileNotFoundError:
@@ -64,11 +137,40 @@ class JobFolders:
             log.warning("%s cannot be swept: %s", self.root, error)
             return
         for folder in folders:
-            if folder.name not in known:
-                _sweep_folder(folder, keep_s)
+            _sweep_folder(folder, None if known(folder.name) else keep_s)
+        self._sweep_uploads()
+
+    def _sweep_uploads(self) -> None:
+        for folder in self.incoming.glob("*"):
+            try:
+                old = time.time() - folder.stat().st_mtime > MAX_UPLOAD_S
+            except OSError as error:
+                log.debug("%s is gone: %s", folder, error)
+                continue
+            if old:
+                log.info("Removing an upload that never became a job: %s", folder)
+                _remove(folder)
 
 
-def _sweep_folder(folder: Path, keep_s: float) -> None:
+def recording_name(name: str) -> str:
+    """Name of a recording in its job's folder: chosen here, whatever it was called before."""
+    extension = os.path.splitext(name)[1]
+    return f"recording{extension.lower() if _EXTENSION.fullmatch(extension) else ''}"
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno in (*NO_SPACE, errno.ENOENT):
+            raise
+        # Another disk, a file system without links, or somebody else's file.
+        log.debug("%s is copied, not linked: %s", source, error)
+        shutil.copyfile(source, target)
+
+
+def _sweep_folder(folder: Path, keep_s: float | None) -> None:
+    """``keep_s`` None: the folder stays, only its spools go."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
@@ -76,7 +178,7 @@ def _sweep_folder(folder: Path, keep_s: float) -> None:
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        old = time.time() - os.fstat(handle).st_mtime > keep_s
+        old = keep_s is not None and time.time() - os.fstat(handle).st_mtime > keep_s
         spools = list(folder.glob("spool-*"))
     except OSError as error:
         log.debug("%s is in use: %s", folder, error)

@@ -6,6 +6,7 @@ import os
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
 from core.models import AUTO, check_request, find_model, unknown_model
@@ -33,6 +34,14 @@ COMPUTE_TYPES = (
 """CTranslate2's names; whether a device can do one shows when the model is loaded there."""
 
 
+DEVICES = (AUTO, "cpu", "cuda")
+
+Adoption = Literal["no", "link", "move"]
+
+LOCAL = "local"
+"""The only user of a service on this machine, who has no name and no limits."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """One job. ``core.defaults.decode_options`` fills ``decode`` with the settings' defaults."""
@@ -55,6 +64,17 @@ class JobRequest:
     """None: the job's own folder, which is removed some time after the job."""
     output_stem: str | None = None
     """Name of the outputs where it is not to come from ``name``; used as it is."""
+    adopt: Adoption = "no"
+    """Who keeps the recording while the job is kept: ``no``: it stays where it is, and must;
+    ``link``: the job has a hard link or a copy of its own; ``move``: the job takes it."""
+    owner: str = LOCAL
+    """Who may list it: ``local``, ``user:NAME``, ``key:NAME`` or ``visitor:COOKIE``."""
+    client: str = LOCAL
+    """Whom limits count: as ``owner``, or ``ip:ADDRESS``."""
+    device: str = AUTO
+    """``auto``: the service's workers; ``cpu`` or ``cuda``: workers of its own, for this job."""
+    only_gaps: bool = False
+    """Decode only what an earlier run of the same job left as gaps."""
 
     @property
     def title(self) -> str:
@@ -99,6 +119,10 @@ def check(request: JobRequest, settings: Settings) -> None:
         raise InvalidOption(
             f"Unknown compute type {request.compute_type!r}.",
             hint=f"Choose from: {', '.join(COMPUTE_TYPES)}.",
+        )
+    if request.device not in DEVICES:
+        raise InvalidOption(
+            f"There is no device {request.device!r}.", hint=f"Choose from: {', '.join(DEVICES)}."
         )
     _check_outputs(request)
 

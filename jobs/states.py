@@ -18,3 +18,8 @@ class JobState(StrEnum):
     @property
     def ended(self) -> bool:
         return self in (self.COMPLETE, self.COMPLETE_WITH_GAPS, self.FAILED, self.CANCELLED)
+
+    @property
+    def active(self) -> bool:
+        """Somebody works on it or will without being asked again."""
+        return self in (self.QUEUED, self.RUNNING)

@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Installs Debian packages whose program is missing. Usage: system_packages.sh PROGRAM=PACKAGE…
 set -euo pipefail
+# Debian keeps PostgreSQL's programs out of the PATH, because it may have several versions.
+for folder in /usr/lib/postgresql/*/bin; do
+    PATH=$PATH:$folder
+done
 missing=()
 for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from core.model_files import ensure_installed, installed_models
+from tests.postgres import database as database
+from tests.postgres import database_settings as database_settings
+from tests.postgres import postgres as postgres
+from tests.postgres import postgres_url as postgres_url
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,5 +68,5 @@ def ffmpeg() -> str:
 @pytest.fixture(autouse=True)
 def _without_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
-        if name.startswith(("WHISPER_", "GRADIO_")):
+        if name.startswith(("WHISPER_", "GRADIO_")) or name == "DATABASE_URL":
             monkeypatch.delenv(name)

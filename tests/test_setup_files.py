@@ -33,7 +33,7 @@ def pins(name: str) -> dict[str, str]:
     """Package and version of every line; a line that is not pinned exactly has no version."""
     found: dict[str, str] = {}
     for line in requirement_lines(read(name)):
-        package, _, version = line.split()[0].partition("==")
+        package, _, version = re.sub(r"\[.*?\]", "", line.split()[0]).partition("==")
         found[re.sub(r"[-_.]+", "-", package).lower()] = version
     return found
 
@@ -126,14 +126,16 @@ def test_compose_and_image_name_the_same_folders_and_check() -> None:
 
 
 def test_the_image_and_the_package_hold_every_room() -> None:
-    rooms = {
-        path.parent.name
-        for path in ROOT.glob("*/__init__.py")
-        if path.parent.name not in ("bench", "scripts", "tests")
+    packages = {
+        ".".join(path.relative_to(ROOT).parent.parts)
+        for top in ROOT.glob("*/__init__.py")
+        if top.parent.name not in ("bench", "scripts", "tests")
+        for path in top.parent.rglob("__init__.py")
     }
+    rooms = {package for package in packages if "." not in package}
     modules = {path.stem for path in ROOT.glob("*.py")}
     setuptools = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
-    assert set(setuptools["packages"]) == rooms
+    assert set(setuptools["packages"]) == packages
     assert modules <= set(setuptools["py-modules"])
     kept = set(read(".dockerignore").splitlines())
     assert {f"!{room}/" for room in rooms} | {f"!{module}.py" for module in modules} <= kept

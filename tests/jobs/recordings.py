@@ -49,10 +49,10 @@ def write_wav(path: Path, samples: np.ndarray[tuple[int], np.dtype[np.int16]]) -
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Path]:
-    """A file system of one megabyte; skips where one cannot be mounted."""
+def small_disk(path: Path, mib: int = 1) -> Iterator[Path]:
+    """A file system of so many MiB; skips where one cannot be mounted."""
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(path)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("no right to mount a small file system here")
     try:
