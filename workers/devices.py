@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from core.errors import DeviceUnavailable
-from workers.resources import available_mib, usable_cores
+from workers.resources import MIB, available_mib, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,10 @@ class Gpus(Protocol):
     def has_mig(self, entry: str) -> bool: ...
 
     def driver_present(self) -> bool: ...
+
+    def memory_mib(self, entry: str) -> tuple[int, int] | None:
+        """Free and total memory of a GPU, given as in ``CUDA_VISIBLE_DEVICES``; None where nobody
+        can tell."""
 
 
 class Nvml:
@@ -75,6 +79,24 @@ class Nvml:
             return True
         finally:
             nvml.nvmlShutdown()
+
+    def memory_mib(self, entry: str) -> tuple[int, int] | None:
+        try:
+            nvml: Any = importlib.import_module("pynvml")
+            nvml.nvmlInit()
+        except Exception as error:
+            log.debug("No memory of %s from NVML: %s", entry, error)
+            return None
+        try:
+            handle = _handle(nvml, entry)
+            memory = None if handle is None else nvml.nvmlDeviceGetMemoryInfo(handle)
+        except nvml.NVMLError as error:
+            # Without it a model is loaded on trust; a GPU that is gone says so at the load.
+            log.debug("No memory of %s from NVML: %s", entry, error)
+            return None
+        finally:
+            nvml.nvmlShutdown()
+        return None if memory is None else (memory.free // MIB, memory.total // MIB)
 
     def driver_present(self) -> bool:
         return any(file.exists() for file in DRIVER_FILES)
@@ -173,6 +195,20 @@ def _cpu_slots(workers: int, threads: int, worker_mib: int) -> tuple[Slot, ...]:
             log.info("%d instead of %d CPU workers, to fit into memory.", fitting, count)
             count = fitting
     return tuple(Slot(f"CPU {i}", "cpu") for i in range(count))
+
+
+def _handle(nvml: Any, entry: str) -> Any:
+    """NVML's handle of a GPU. CUDA numbers GPUs by speed where it is not told otherwise, so among
+    different GPUs an index may name another one here; UUIDs never do."""
+    if entry.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(entry))
+    if entry.startswith("MIG-"):
+        return nvml.nvmlDeviceGetHandleByUUID(entry.encode())
+    for index in range(nvml.nvmlDeviceGetCount()):
+        handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        if _text(nvml.nvmlDeviceGetUUID(handle)).startswith(entry):
+            return handle
+    return None
 
 
 def _text(value: str | bytes) -> str:

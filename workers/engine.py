@@ -43,8 +43,9 @@ class Engine(Protocol):
         Call ``on_started(index)`` before the work on a segment begins (a crash is charged to the
         segments that had started), then exactly one of ``on_result`` and ``on_error`` for it, as
         soon as it is done: what was handed over survives the death of the process. Ask
-        ``should_stop()`` between encoder passes and raise ``core.errors.Cancelled`` on True. Any
-        other exception counts as the error of every segment that is not done yet.
+        ``should_stop()`` between two passes of the model and raise ``core.errors.Cancelled`` on
+        True; asking is also what shows that the engine does not hang. Any other exception counts
+        as the error of every segment that is not done yet.
         """
 
 

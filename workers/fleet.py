@@ -1,6 +1,7 @@
 """All workers of a pool: start them, hear them, bury them, give them work.
 
 The supervisor's hands; used on its thread only. Nothing here waits for a worker.
+When another model or slot is to come in, ``workers.reserve`` decides who leaves.
 """
 
 from __future__ import annotations
@@ -11,7 +12,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import monotonic
 
+from core.errors import DeviceUnavailable, OutOfMemory
+from core.types import ModelSpec
 from workers.devices import Slot
+from workers.faults import Faults
+from workers.incidents import Incidents
 from workers.limits import PoolLimits
 from workers.messages import (
     CancelTask,
@@ -49,6 +54,8 @@ class WorkerStatus:
     """Workers of this slot that died in a row without finishing a segment."""
     heard_at_s: float | None
     """On the clock of ``time.monotonic``."""
+    reason: str = ""
+    """Why it is out or was, or which model it could not load; empty when nothing is wrong."""
 
     @property
     def last_heard_s(self) -> float | None:
@@ -59,17 +66,23 @@ class WorkerStatus:
 class Fleet:
     def __init__(
         self,
-        slots: Sequence[Slot],
+        seats: Sequence[Seat],
         spec_for: Callable[[Slot], WorkerSpec],
         limits: PoolLimits,
         scheduler: Scheduler,
         outcomes: Outcomes,
+        faults: Faults,
+        incidents: Incidents,
     ) -> None:
-        self.seats = tuple(Seat(slot) for slot in slots)
+        self.seats = tuple(seats)
+        self.on_freed: Callable[[], None] = lambda: None
+        """Called when a worker let go of memory."""
         self._spec_for = spec_for
         self._limits = limits
         self._scheduler = scheduler
         self._outcomes = outcomes
+        self._faults = faults
+        self._incidents = incidents
 
     def waitables(self) -> list[Connection | int]:
         """Pipes and sentinels: whatever becomes readable needs a ``listen``."""
@@ -95,19 +108,25 @@ class Fleet:
                 self._bury(seat, worker, monotonic())
 
     def start_due(self, now: float) -> None:
-        """Spawn what is missing and not in back-off."""
+        """Spawn what is missing and not in back-off; let in again what was out long enough."""
         for seat in self.seats:
-            if seat.worker is None and not seat.retired and now >= seat.respawn_s:
+            if seat.breaker.let_in(now):
+                log.info("[%s] is tried again: %s", seat.label, seat.breaker.reason)
+                seat.refused.clear()
+                seat.load_kills.clear()
+                seat.respawn_s = now
+            if seat.worker is None and seat.usable and now >= seat.respawn_s:
                 try:
                     seat.worker = Worker(self._spec_for(seat.slot))
                 except OSError as error:
                     log.error("[%s] cannot start a worker: %s", seat.label, error)
-                    seat.bury(f"cannot start: {error}", now, self._limits)
+                    if seat.bury(f"cannot start: {error}", now, self._limits):
+                        self._faults.taken_out(seat)
 
     def kill_overdue(self, now: float) -> None:
         for seat in self.seats:
             deadline = seat.deadline(self._limits)
-            if deadline is None or seat.worker is None or now < deadline[0]:
+            if deadline is None or seat.worker is None or now < deadline.at_s:
                 continue
             if seat.worker.killed_s is not None:
                 self._bury(seat, seat.worker, now)
@@ -115,29 +134,53 @@ class Fleet:
             # A task that has to be cancelled by force says nothing against its slot.
             if seat.task is not None and seat.task.cancel_by_s is not None:
                 seat.forgiven = True
-            log.debug("[%s] killing worker %d: %s", seat.label, seat.worker.pid, deadline[1])
-            seat.worker.kill(deadline[1])
+            seat.hung = deadline.hung
+            log.debug("[%s] killing worker %d: %s", seat.label, seat.worker.pid, deadline.reason)
+            seat.worker.kill(deadline.reason)
+
+    def forgive_pause(self, pause_s: float, now: float) -> None:
+        """The pool's own thread was away for so long: nobody's silence is measured by it."""
+        for seat in self.seats:
+            if seat.worker is not None:
+                seat.worker.heard_s = min(now, seat.worker.heard_s + pause_s)
+                seat.worker.spawned_s = min(now, seat.worker.spawned_s + pause_s)
+            if seat.task is not None:
+                seat.task.heard_s = min(now, seat.task.heard_s + pause_s)
+            seat.loading_since_s = min(now, seat.loading_since_s + pause_s)
 
     def wakeup_s(self) -> float | None:
-        """When next a deadline or a back-off ends."""
+        """When next a deadline, a back-off or the time of a slot that is out ends."""
         times = [
-            deadline[0]
+            deadline.at_s
             for seat in self.seats
             if (deadline := seat.deadline(self._limits)) is not None
         ]
-        times += [s.respawn_s for s in self.seats if s.worker is None and not s.retired]
+        times += [s.respawn_s for s in self.seats if s.worker is None and s.usable]
+        times += [t for s in self.seats if (t := s.breaker.out_until_s) is not None]
         return min(times, default=None)
 
     def dispatch(self, now: float) -> None:
         for seat in self.seats:
-            if seat.worker is None or not seat.idle:
+            if seat.worker is None or not seat.idle or not seat.usable:
                 continue
             choice = self._scheduler.choose(seat, self.seats, now)
             if isinstance(choice, Task):
                 self._give(seat, seat.worker, choice)
             elif choice is not None:
-                seat.loading, seat.loading_since_s = choice, now
-                seat.worker.send(LoadModel(choice))
+                seat.loading, seat.loading_since_s = seat.local(choice), now
+                seat.worker.send(LoadModel(seat.local(choice)))
+
+    def replace(self, seat: Seat, reason: str) -> None:
+        """End a worker that has no task, for a reason that says nothing against its slot."""
+        if seat.worker is not None and seat.worker.killed_s is None:
+            seat.ready, seat.forgiven = False, True
+            seat.worker.kill(reason)
+
+    def remove_outs(self) -> None:
+        """End the workers of slots that were taken out while they lived."""
+        for seat in self.seats:
+            if seat.breaker.out and seat.idle:
+                self.replace(seat, "its slot was taken out")
 
     def recall_ending(self, now: float) -> None:
         """Take tasks of ending jobs back from their workers."""
@@ -168,7 +211,19 @@ class Fleet:
                 seat.worker = None
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        return tuple(_status(seat) for seat in self.seats)
+        return tuple(_status(seat) for seat in self.seats if not seat.dormant)
+
+    def refused(self, seat: Seat, model: ModelSpec, *, logged: bool = False) -> None:
+        """Tell the jobs that want it that a slot does not load a model. ``model`` as it is there;
+        ``logged``: the worker has written it down with its traceback."""
+        jobs = [s for s in self._scheduler.jobs if seat.local(s.model) == model]
+        self._incidents.tell(
+            "model_refused",
+            f"{seat.label} cannot load model {model.name}: {seat.refused[model].message}",
+            jobs,
+            device=seat.label,
+            level=None if logged else logging.ERROR,
+        )
 
     def _give(self, seat: Seat, worker: Worker, task: Task) -> None:
         seat.task = task
@@ -176,7 +231,7 @@ class Fleet:
         worker.send(
             Decode(
                 task.task_id,
-                task.state.model,
+                seat.local(task.state.model),
                 job.spec.spool,
                 tuple(entry.segment for entry in task.open.values()),
                 task.state.options,
@@ -191,25 +246,53 @@ class Fleet:
             seat.ready = True
         elif isinstance(message, ModelLoaded):
             log.debug("[%s] ready in %.1fs", seat.label, message.elapsed_s)
-            seat.loading, seat.models = None, message.models
+            self._loaded(seat, message)
             seat.load_kills.pop(message.model, None)
         elif isinstance(message, LoadFailed):
-            seat.loading, seat.models = None, message.models
-            seat.refused[message.model] = message.error
+            self._loaded(seat, message)
+            self._load_failed(seat, message, now)
         elif seat.task is not None and seat.task.task_id == message.task_id:
-            self._outcomes.take(seat, seat.task, message, now)
-            if seat.task is None and seat.recycle and seat.worker is not None:
-                seat.ready, seat.forgiven = False, True
-                seat.worker.kill("replaced after running out of memory")
+            self._outcomes.take(seat, self.seats, seat.task, message, now)
+            if seat.task is None and seat.recycle:
+                self.replace(seat, "replaced after a failure")
+
+    def _loaded(self, seat: Seat, message: ModelLoaded | LoadFailed) -> None:
+        freed = set(seat.models) - set(message.models)
+        seat.loading, seat.models = None, message.models
+        if freed or isinstance(message, LoadFailed):
+            self.on_freed()
+
+    def _load_failed(self, seat: Seat, message: LoadFailed, now: float) -> None:
+        if isinstance(message.error, DeviceUnavailable):
+            # No model will load there; a later try may find the device again.
+            if seat.breaker.condemn(message.error, now, self._limits):
+                self._faults.taken_out(seat)
+            return
+        seat.refused[message.model] = message.error
+        self.refused(seat, message.model, logged=True)
+        if isinstance(message.error, OutOfMemory):
+            self.replace(seat, "replaced after running out of memory")
 
     def _bury(self, seat: Seat, worker: Worker, now: float) -> None:
         reason = worker.reap()
-        task = seat.task
-        if seat.stop_by_s is None:
-            log.warning("[%s] worker %d died: %s", seat.label, worker.pid, reason)
+        task, model = seat.task, seat.loading
+        leaving = seat.forgiven or seat.stop_by_s is not None
         if task is not None:
-            self._outcomes.worker_lost(seat, task, reason, now)
-        seat.bury(reason, now, self._limits)
+            self._outcomes.worker_lost(seat, self.seats, task, reason, now)
+        elif not leaving:
+            doing = f" while loading model {model.name}" if model is not None else ""
+            self._incidents.tell(
+                "worker_hung" if seat.hung else "worker_lost",
+                f"The worker of {seat.label} died{doing} ({reason}).",
+                [s for s in self._scheduler.jobs if model == seat.local(s.model)],
+                device=seat.label,
+            )
+        known = set(seat.refused)
+        if seat.bury(reason, now, self._limits):
+            self._faults.taken_out(seat)
+        for refused in set(seat.refused) - known:
+            self.refused(seat, refused)
+        self.on_freed()
 
 
 def _status(seat: Seat) -> WorkerStatus:
@@ -220,6 +303,7 @@ def _status(seat: Seat) -> WorkerStatus:
         state=seat.state,
         model=None if model is None else model.name,
         segment=None if seat.task is None else min(seat.task.open, default=None),
-        deaths=seat.deaths,
+        deaths=seat.breaker.deaths,
         heard_at_s=None if seat.worker is None else seat.worker.heard_s,
+        reason=seat.reason,
     )

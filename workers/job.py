@@ -15,6 +15,7 @@ from typing import Protocol
 
 from core.errors import SubtitleError
 from core.events import (
+    Incident,
     LanguageDecided,
     SegmentFailed,
     SegmentFinished,
@@ -37,7 +38,9 @@ class JobEnded:
     error: SubtitleError | None = None
 
 
-PoolEvent = WorkersLoading | LanguageDecided | SegmentStarted | SegmentFinished | SegmentFailed
+PoolEvent = (
+    WorkersLoading | LanguageDecided | SegmentStarted | SegmentFinished | SegmentFailed | Incident
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class JobSink(Protocol):
 
     def finish_input(self, job: PoolJob) -> None: ...
 
-    def cancel(self, job: PoolJob) -> None: ...
+    def cancel(self, job: PoolJob, error: SubtitleError | None) -> None: ...
 
 
 class PoolJob:
@@ -117,9 +120,10 @@ class PoolJob:
         self._input_finished = True
         self._sink.post(lambda: self._sink.finish_input(self))
 
-    def cancel(self) -> None:
-        """Stop. The job ends with Cancelled within two seconds, whatever its workers do."""
-        self._sink.post(lambda: self._sink.cancel(self))
+    def cancel(self, error: SubtitleError | None = None) -> None:
+        """Stop. The job ends within two seconds, whatever its workers do: with Cancelled, or with
+        the error that is the reason."""
+        self._sink.post(lambda: self._sink.cancel(self, error))
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; False when the time ran out first."""

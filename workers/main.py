@@ -3,7 +3,7 @@
     parent ──pipe──► reader thread ──► commands ──► main thread: load, decode
                           │ CancelTask, Stop              │
                           └──► should_stop() ◄────────────┤
-    parent ◄──pipe── Ready, Started, SegmentDone, … ◄─────┘
+    parent ◄──pipe── Ready, Started, Progress, … ◄────────┘
     parent ◄──pipe── Heartbeat ◄── heartbeat thread
 
 A worker keeps nothing that matters: everything it finishes is handed over at once, so it may be
@@ -42,6 +42,7 @@ from workers.messages import (
     LoadModel,
     Message,
     ModelLoaded,
+    Progress,
     Ready,
     Stop,
     TaskDone,
@@ -173,7 +174,15 @@ class WorkerLoop:
         self.send(TaskDone(task.task_id, time.monotonic() - begun))
 
     def _decode(self, engine: Engine, task: Decode) -> None:
+        told_s = time.monotonic()
+
         def should_stop() -> bool:
+            nonlocal told_s
+            now = time.monotonic()
+            if now - told_s >= self._spec.heartbeat_s:
+                # Asked between two passes, so it proves what the heartbeat thread cannot.
+                told_s = now
+                self.send(Progress(task.task_id))
             return self._stopping.is_set() or task.task_id in self._cancelled
 
         options = task.options

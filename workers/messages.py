@@ -1,7 +1,7 @@
 """Everything that is said over a worker's pipe. Plain frozen data, safe to unpickle in the parent.
 
 Parent to worker: LoadModel, Decode, CancelTask, Stop.
-Worker to parent: Ready, ModelLoaded, LoadFailed, Started, SegmentDone, SegmentError,
+Worker to parent: Ready, ModelLoaded, LoadFailed, Started, Progress, SegmentDone, SegmentError,
 LanguageDetected, LanguageFailed, TaskDone, Heartbeat.
 """
 
@@ -90,6 +90,13 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """The engine came from one pass of the model to the next: it does not hang."""
+
+    task_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentDone:
     task_id: int
     result: SegmentResult
@@ -136,6 +143,7 @@ Message = (
     | ModelLoaded
     | LoadFailed
     | Started
+    | Progress
     | SegmentDone
     | SegmentError
     | LanguageDetected

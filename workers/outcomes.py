@@ -7,16 +7,21 @@ workers it took; what had arrived before a worker died counts.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
-from core.errors import OutOfMemory, SubtitleError, WorkerCrashed, WorkerError
-from core.events import LanguageDecided, SegmentFailed, SegmentFinished, SegmentStarted
-from core.types import Gap, SegmentReport, SegmentResult
+from core.errors import SubtitleError, WorkerCrashed, WorkerError
+from core.events import LanguageDecided, SegmentStarted
+from core.types import SegmentResult
+from workers import answers
+from workers.faults import Faults
+from workers.incidents import Incidents, list_of
 from workers.job import JobEnded
 from workers.limits import PoolLimits
 from workers.messages import (
     LanguageDetected,
     LanguageFailed,
+    Progress,
     SegmentDone,
     SegmentError,
     Started,
@@ -28,37 +33,41 @@ from workers.tasks import Entry, JobState, Task
 
 log = logging.getLogger(__name__)
 
-TaskMessage = Started | SegmentDone | SegmentError | LanguageDetected | LanguageFailed | TaskDone
+TaskMessage = (
+    Started | Progress | SegmentDone | SegmentError | LanguageDetected | LanguageFailed | TaskDone
+)
 CHOOSE_LANGUAGE = "Choose the language instead of leaving it to detection."
 
 
 class Outcomes:
     """Applies results to jobs; the supervisor's thread calls it."""
 
-    def __init__(self, scheduler: Scheduler, limits: PoolLimits) -> None:
+    def __init__(
+        self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents, faults: Faults
+    ) -> None:
         self._scheduler = scheduler
         self._limits = limits
+        self._incidents = incidents
+        self._faults = faults
 
-    def take(self, seat: Seat, task: Task, message: TaskMessage, now: float) -> None:
+    def take(
+        self, seat: Seat, seats: Sequence[Seat], task: Task, message: TaskMessage, now: float
+    ) -> None:
         task.heard_s = now
         state = task.state
         if isinstance(message, TaskDone):
-            # Segments left open belong to a cancelled task, or to one whose model went missing
-            # between two commands; then they wait for another worker.
-            for entry in task.open.values():
-                state.put(entry)
-            state.job.transcribe_s += message.elapsed_s
-            seat.task = None
-            self._release(task)
-        elif state.ending is not None:
+            self._done(seat, seats, task, message.elapsed_s, now)
+        elif state.ending is not None or isinstance(message, Progress):
             return
         elif isinstance(message, Started):
             task.started.add(message.index)
             state.job.emit(SegmentStarted(message.index, seat.label))
         elif isinstance(message, SegmentDone):
-            self._finished(seat, task, message.result)
+            self._finished(seat, seats, task, message.result, now)
         elif isinstance(message, SegmentError):
-            self._raised(seat, task, message)
+            entry = self._answered(seat, task, message.index)
+            if entry is not None:
+                task.failed.append((entry, message.error))
         elif isinstance(message, LanguageDetected):
             state.options = replace(state.options, language=message.language)
             state.job.emit(LanguageDecided(message.language, message.probability))
@@ -67,26 +76,28 @@ class Outcomes:
                 entry.avoid.add(seat.label)
             self._no_language(state, message.error)
 
-    def worker_lost(self, seat: Seat, task: Task, reason: str, now: float) -> None:
+    def worker_lost(
+        self, seat: Seat, seats: Sequence[Seat], task: Task, died: str, now: float
+    ) -> None:
         """The worker died with this task: its open segments go back, or become gaps."""
         state = task.state
         state.job.transcribe_s += now - task.given_s
+        self._tell_lost(seat, task, died)
+        self._faults.raised(seat, seats, task, now)
         in_detection = bool(task.language_windows) and state.options.language is None
         if in_detection and state.ending is None:
             self._no_language(
-                state, WorkerCrashed(f"Language detection killed the worker ({reason}).")
+                state, WorkerCrashed(f"Language detection killed the worker ({died}).")
             )
-        alone = len(task.open) == 1 and not in_detection
-        suspects = set(task.open) if alone else task.started
-        for entry in list(task.open.values()):
-            if entry.index in suspects:
-                entry.kills += 1
-            if entry.kills >= self._limits.kills_to_fail:
-                self._give_up(seat, state, entry, f"killed {_count(entry.kills)} ({reason})")
-                # This death is the segment's doing, so it does not count against the slot.
-                seat.forgiven = True
+        started = [entry for entry in task.open.values() if entry.index in task.started]
+        suspects = list(task.open.values()) if len(task.open) == 1 else started
+        # Of several that were decoded together nobody knows which it was: each goes alone then.
+        culprit = suspects[0] if len(suspects) == 1 and not in_detection else None
+        for entry in task.open.values():
+            if entry is culprit and state.ending is None:
+                self._faults.killed(seat, state, entry, died, seat.hung)
             else:
-                self._again(seat, state, entry)
+                self._faults.again(seat, state, entry)
         task.open.clear()
         self._release(task)
 
@@ -97,71 +108,74 @@ class Outcomes:
             state.waiting.clear()
             state.job.emit(JobEnded(state.ending))
 
+    def _tell_lost(self, seat: Seat, task: Task, died: str) -> None:
+        if task.state.ending is not None:
+            log.info("[%s] worker ended with a task nobody wants any more: %s", seat.label, died)
+            return
+        entries = [*task.open.values(), *(entry for entry, _ in task.failed)]
+        doing = f" with {list_of(entries)} in work" if entries else ""
+        self._incidents.tell(
+            "worker_hung" if seat.hung else "worker_lost",
+            f"The worker of {seat.label} {'hung and was killed' if seat.hung else 'died'}"
+            f"{doing} ({died}).",
+            [task.state],
+            device=seat.label,
+            index=min((entry.index for entry in entries), default=None),
+        )
+
+    def _done(
+        self, seat: Seat, seats: Sequence[Seat], task: Task, elapsed_s: float, now: float
+    ) -> None:
+        # Segments left open belong to a cancelled task, or to one whose model went missing
+        # between two commands; then they wait for another worker.
+        state = task.state
+        for entry in task.open.values():
+            state.put(entry)
+        if task.finished and not task.open and not task.failed:
+            seat.measure(task, elapsed_s)
+        self._faults.raised(seat, seats, task, now)
+        state.job.transcribe_s += elapsed_s
+        seat.task = None
+        self._release(task)
+
     def _release(self, task: Task) -> None:
         task.state.tasks -= 1
         task.state.detecting = False
         self.settle(task.state)
 
-    def _finished(self, seat: Seat, task: Task, result: SegmentResult) -> None:
-        entry = task.open.pop(result.index, None)
+    def _answered(self, seat: Seat, task: Task, index: int) -> Entry | None:
+        entry = task.open.pop(index, None)
         if entry is None:
-            log.error("[%s] answered segment %d unasked", seat.label, result.index)
+            log.error("[%s] answered segment %d unasked", seat.label, index)
+        return entry
+
+    def _finished(
+        self, seat: Seat, seats: Sequence[Seat], task: Task, result: SegmentResult, now: float
+    ) -> None:
+        entry = self._answered(seat, task, result.index)
+        if entry is None:
             return
-        seat.deaths = 0
-        segment = entry.segment
-        task.state.job.report(
-            SegmentReport(
-                index=segment.index,
-                start_s=segment.start_s,
-                end_s=segment.end_s,
-                windows=result.windows,
+        task.finished += 1
+        if seat.breaker.succeeded():
+            self._incidents.tell(
+                "device_back",
+                f"{seat.label} works again.",
+                self._scheduler.jobs,
                 device=seat.label,
-                texts=len(result.segments),
-                elapsed_s=result.elapsed_s,
-                redecoded_windows=result.redecoded_windows,
-                attempts=entry.attempts,
             )
-        )
-        task.state.job.emit(
-            SegmentFinished(
-                segment.index, seat.label, result.segments, result.gaps, result.elapsed_s
+        self._faults.succeeded_elsewhere(seat, seats, entry, now)
+        if result.reduced_batch and result.reduced_batch != task.reduced_batch:
+            task.reduced_batch = result.reduced_batch
+            self._incidents.tell(
+                "batch_halved",
+                f"{seat.label} ran out of memory and went on with {result.reduced_batch} windows"
+                " at a time.",
+                [task.state],
+                device=seat.label,
+                index=result.index,
+                level=None,
             )
-        )
-
-    def _raised(self, seat: Seat, task: Task, message: SegmentError) -> None:
-        entry = task.open.pop(message.index, None)
-        if entry is None:
-            log.error("[%s] answered segment %d unasked", seat.label, message.index)
-            return
-        if isinstance(message.error, OutOfMemory):
-            # The engine has tried smaller batches; a context that ran out may stay broken
-            # (TranscriptionSuite#268), so the retry gets a fresh process.
-            seat.recycle = True
-        entry.errors += 1
-        if entry.errors >= self._limits.errors_to_fail:
-            self._give_up(seat, task.state, entry, f"failed {entry.errors} times: {message.error}")
-        else:
-            self._again(seat, task.state, entry)
-
-    def _again(self, seat: Seat, state: JobState, entry: Entry) -> None:
-        entry.alone = True
-        entry.avoid.add(seat.label)
-        state.put(entry)
-
-    def _give_up(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
-        if state.ending is not None:
-            return
-        segment = entry.segment
-        log.error(
-            "[%s] Segment %d (%.1f-%.1fs) is left out: %s",
-            seat.label,
-            segment.index,
-            segment.start_s,
-            segment.end_s,
-            reason,
-        )
-        gap = Gap(segment.start_s, segment.end_s, reason, segment.index)
-        state.job.emit(SegmentFailed(segment.index, seat.label, gap))
+        answers.finished(task.state, entry, seat.label, result)
 
     def _no_language(self, state: JobState, error: SubtitleError) -> None:
         state.detections_failed += 1
@@ -169,7 +183,3 @@ class Outcomes:
             state.ending = WorkerError(
                 f"The language could not be detected: {error.message}", hint=CHOOSE_LANGUAGE
             )
-
-
-def _count(kills: int) -> str:
-    return "two workers" if kills == 2 else f"{kills} workers"

@@ -8,7 +8,8 @@
             ...
 
 A worker that dies is replaced and its unfinished segments go to another one; a segment that
-kills two workers, or raises twice, is reported as a gap and the job goes on.
+kills two workers, or raises twice, is divided into its windows, and a window that does so alone is
+reported as a gap: the job goes on. A device that keeps failing is taken out for a while.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
@@ -27,7 +29,9 @@ from workers.engine import DEFAULT_ENGINE
 from workers.fleet import WorkerStatus
 from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
+from workers.memory import Fits
 from workers.messages import WorkerSpec
+from workers.seat import Seat
 from workers.supervisor import Supervisor
 
 CLOSE_GRACE_S = 2.0
@@ -46,8 +50,18 @@ class WorkerPool:
         log_level: str = "info",
         max_models: int = 1,
         limits: PoolLimits | None = None,
+        wait_for_devices: bool = False,
+        cpu_fallback: Sequence[Slot] = (),
+        fits: Fits | None = None,
     ) -> None:
-        """``engine`` names the factory as "module:callable"; see ``workers.engine``."""
+        """
+        Args:
+            engine: the factory as "module:callable"; see ``workers.engine``.
+            wait_for_devices: jobs wait when no slot is left; False: they fail.
+            cpu_fallback: CPU slots that work only while every slot of ``slots`` is out.
+            fits: whether a model fits into memory, ``workers.memory.MemoryFit()`` for example;
+                None: everything does.
+        """
         if not slots:
             raise DeviceUnavailable("A pool needs at least one slot.")
         self.slots = tuple(slots)
@@ -56,7 +70,16 @@ class WorkerPool:
         self._log_level = log_level
         self._max_models = max_models
         self._limits = limits or PoolLimits()
-        self._supervisor = Supervisor(self.slots, self._spec_for, self._limits)
+        seats = [Seat(slot, threads) for slot in slots]
+        seats += [Seat(slot, threads, reserve=True, dormant=True) for slot in cpu_fallback]
+        self._supervisor = Supervisor(
+            seats,
+            self._spec_for,
+            self._limits,
+            wait_for_devices=wait_for_devices,
+            fits=fits,
+            max_models=max_models,
+        )
         self._lock = threading.Lock()
         self._started = False
 
@@ -94,6 +117,24 @@ class WorkerPool:
     def status(self) -> tuple[WorkerStatus, ...]:
         """One line per slot; cheap enough for every health check."""
         return self._supervisor.status
+
+    def counters(self) -> Mapping[str, int]:
+        """How often each kind of ``core.events.Incident`` happened since the pool began."""
+        return self._supervisor.incidents.counters
+
+    def drain(self, timeout_s: float) -> bool:
+        """Give no new tasks. True as soon as no worker has one, and every result is with its job;
+        False when the time ran out first. Open jobs stay open: cancel them, or close the pool.
+        """
+        if not self._supervisor.thread.is_alive():
+            return True
+        done: Future[None] = Future()
+        self._supervisor.post(lambda: self._supervisor.drain(done))
+        try:
+            done.result(timeout_s)
+        except FutureTimeout:
+            return False
+        return True
 
     def close(self, grace_s: float = CLOSE_GRACE_S) -> None:
         """End running jobs as cancelled and every worker process. Returns when all are gone."""

@@ -38,6 +38,20 @@ def available_mib(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     return min(rooms) if rooms else None
 
 
+def total_mib(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
+    """MiB this process and its children may have at most; None where nobody says."""
+    totals = [
+        limit // MIB
+        for group in _groups("memory", proc, cgroups)
+        if (limit := _memory_limit(group)) is not None
+    ]
+    meminfo = _read(proc / "meminfo")
+    for line in (meminfo or "").splitlines():
+        if line.startswith("MemTotal:"):
+            totals.append(int(line.split()[1]) // 1024)
+    return min(totals) if totals else None
+
+
 def _groups(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
     """This process's control group directories for one controller, innermost first, all levels.
 
@@ -73,21 +87,25 @@ def _cpu_quota(group: Path) -> float | None:
     return None
 
 
-def _memory_room(group: Path) -> int | None:
-    """Free MiB under the group's limit; cached file pages count as free, as the kernel sees it."""
+def _memory_limit(group: Path) -> int | None:
+    """The group's limit in bytes; None where it has none."""
     v2 = _read(group / "memory.max")
     if v2:
-        if v2 == "max":
-            return None
+        return None if v2 == "max" else int(v2)
+    v1 = _read(group / "memory.limit_in_bytes")
+    # Version 1 says "no limit" with a number near 2^63.
+    return None if not v1 or int(v1) >= 1 << 60 else int(v1)
+
+
+def _memory_room(group: Path) -> int | None:
+    """Free MiB under the group's limit; cached file pages count as free, as the kernel sees it."""
+    limit = _memory_limit(group)
+    if limit is None:
+        return None
+    if _read(group / "memory.max"):
         used, cache = _read(group / "memory.current"), "inactive_file"
-        limit = int(v2)
     else:
-        v1 = _read(group / "memory.limit_in_bytes")
-        # Version 1 says "no limit" with a number near 2^63.
-        if not v1 or int(v1) >= 1 << 60:
-            return None
         used, cache = _read(group / "memory.usage_in_bytes"), "total_inactive_file"
-        limit = int(v1)
     cached = 0
     for line in (_read(group / "memory.stat") or "").splitlines():
         key, _, value = line.partition(" ")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from core.types import ModelSpec, Window
 from workers.limits import PoolLimits
@@ -24,15 +24,19 @@ LANGUAGE_SEGMENTS = 3
 """One window of each of the first three segments votes on the language: one alone may be a jingle
 or a greeting in another language, and each more delays the first cue by an encoder pass."""
 
+MayLoad = Callable[[Seat, Sequence[Seat], ModelSpec, float], bool]
+"""Whether a model fits into memory for a worker now."""
+
 
 class Scheduler:
-    def __init__(self, limits: PoolLimits) -> None:
+    def __init__(self, limits: PoolLimits, may_load: MayLoad | None = None) -> None:
         self.jobs: list[JobState] = []
         self.preload: ModelSpec | None = None
         """For workers that no job wants: one that has nothing loaded, or any while ..."""
         self.preload_pending = False
         """... somebody waits for it. Later it must not push out what the last job used."""
         self._limits = limits
+        self._may_load = may_load or (lambda seat, seats, model, now: True)
         self._task_ids = itertools.count(1)
 
     def enter(self, state: JobState) -> None:
@@ -53,18 +57,18 @@ class Scheduler:
         active = [
             s
             for s in self.jobs
-            if s.ending is None and s.model not in seat.refused and _may_serve(s, seat, seats)
+            if s.ending is None and not seat.refuses(s.model) and _may_serve(s, seat, seats)
         ]
         active.sort(key=lambda s: s.served_s)
         runnable = [s for s in active if self._choices(s, seat, seats, now)]
-        mine = [s for s in runnable if s.model in seat.models]
+        mine = [s for s in runnable if seat.has(s.model)]
         model = self._other_model(seat, seats, active, runnable, bool(mine), now)
         if model is not None:
             return model
         if mine:
             mine[0].labels.add(seat.label)
             return self._task(mine[0], self._choices(mine[0], seat, seats, now), seats, now)
-        return self._model_ahead(seat, seats, active)
+        return self._model_ahead(seat, seats, active, now)
 
     def wakeup_s(self, now: float) -> float | None:
         """When next a job becomes runnable by time alone."""
@@ -89,31 +93,33 @@ class Scheduler:
     ) -> ModelSpec | None:
         """A model worth unloading the present one for: another job's work that nobody serves,
         or, for a worker whose own models no job wants any more, any other work."""
-        others = [s for s in runnable if s.model not in seat.models]
-        for state in others:
+        foreign = [s for s in runnable if not seat.has(s.model)]
+        wanted: list[JobState] = []
+        for state in foreign:
             since = state.unserved_since_s
             patient = since is None or now - since < self._limits.switch_model_s
             unserved = not any(other.serves(state.model) for other in seats)
             if unserved and not (has_own_work and patient):
-                return state.model
-        kept = any(s.model in seat.models for s in active)
-        return others[0].model if others and not kept else None
+                wanted.append(state)
+        if not any(seat.has(s.model) for s in active):
+            wanted += foreign
+        models = (state.model for state in wanted)
+        return next((m for m in models if self._may_load(seat, seats, m, now)), None)
 
     def _model_ahead(
-        self, seat: Seat, seats: Sequence[Seat], active: list[JobState]
+        self, seat: Seat, seats: Sequence[Seat], active: list[JobState], now: float
     ) -> ModelSpec | None:
         """Load before the first segment is there: for jobs that just began, and on request."""
-        if any(s.model in seat.models for s in active):
+        if any(seat.has(s.model) for s in active):
             return None
         models = [s.model for s in active]
-        if self.preload is not None and (self.preload_pending or not seat.models):
+        # What nobody works with yet must not take the memory that a job waits for.
+        room = not any("memory_wait" in s.told for s in self.jobs)
+        if self.preload is not None and (self.preload_pending or (not seat.models and room)):
             models.append(self.preload)
-        models = [m for m in models if m not in seat.models and m not in seat.refused]
-        return min(
-            models,
-            key=lambda model: sum(other.serves(model) for other in seats),
-            default=None,
-        )
+        models = [m for m in models if not seat.has(m) and not seat.refuses(m)]
+        models.sort(key=lambda model: sum(other.serves(model) for other in seats))
+        return next((m for m in models if self._may_load(seat, seats, m, now)), None)
 
     def _choices(
         self, state: JobState, seat: Seat, seats: Sequence[Seat], now: float
@@ -121,18 +127,14 @@ class Scheduler:
         """Segments of a job this worker may take now, in the recording's order."""
         if state.options.language is None and (state.detecting or not self._may_detect(state, now)):
             return []
-        better = {
-            other.label
-            for other in seats
-            if other is not seat
-            and other.alive
-            and state.model in other.models
-            and _may_serve(state, other, seats)
-        }
+        elsewhere = others(state, seat, seats)
+        better = {other.label for other in elsewhere if other.alive and other.has(state.model)}
+        promised = {other.label for other in elsewhere}
         return [
             entry
             for entry in state.waiting
-            if seat.label not in entry.avoid or not better - entry.avoid
+            if (seat.label not in entry.avoid or not better - entry.avoid)
+            and (entry.bound is None or entry.bound == seat.label or entry.bound not in promised)
         ]
 
     def _may_detect(self, state: JobState, now: float) -> bool:
@@ -157,10 +159,21 @@ class Scheduler:
         state.tasks += 1
         for entry in chosen:
             entry.attempts += 1
+            entry.bound = None
             state.waiting.remove(entry)
             state.served_s += entry.segment.duration_s
         opened = {entry.index: entry for entry in chosen}
-        return Task(next(self._task_ids), state, opened, language_windows, now, now)
+        windows = sum(entry.windows for entry in chosen)
+        return Task(next(self._task_ids), state, opened, language_windows, now, now, windows)
+
+
+def others(state: JobState, seat: Seat, seats: Sequence[Seat]) -> list[Seat]:
+    """The other slots that may take the job's segments, now or when they have its model."""
+    return [
+        other
+        for other in seats
+        if other is not seat and other.may_serve(state.model) and _may_serve(state, other, seats)
+    ]
 
 
 def _may_serve(state: JobState, seat: Seat, seats: Sequence[Seat]) -> bool:
@@ -175,11 +188,9 @@ def _may_serve(state: JobState, seat: Seat, seats: Sequence[Seat]) -> bool:
         other
         for other in seats
         if other is not seat
-        and not other.retired
-        and state.model not in other.refused
+        and other.may_serve(state.model)
         and (
-            other.label in state.labels
-            or (state.model not in seat.models and other.serves(state.model))
+            other.label in state.labels or (not seat.has(state.model) and other.serves(state.model))
         )
     ]
     return len(ahead) < limit
@@ -196,7 +207,7 @@ def _batch(state: JobState, choices: list[Entry], seats: Sequence[Seat]) -> list
     if state.input_finished:
         sharers = sum(seat.serves(state.model) for seat in seats)
     else:
-        sharers = sum(seat.idle and state.model in seat.models for seat in seats)
+        sharers = sum(seat.idle and seat.has(state.model) for seat in seats)
     share = math.ceil(queued / max(1, sharers))
     limit = min(state.options.batch_size, share)
     if state.input_finished and share <= 1:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from core.errors import SubtitleError, WorkerCrashed
-from core.types import ModelSpec
+from core.types import WINDOW_S, ModelSpec
+from workers.breaker import Breaker
 from workers.devices import Slot
 from workers.limits import PoolLimits
 from workers.tasks import Task
 from workers.worker import STUCK_S, Worker
-
-log = logging.getLogger(__name__)
 
 PIPE_GRACE_S = 1.0
 """A dying process closes its pipe a moment before it is gone; longer than this it is not dying."""
@@ -21,31 +19,48 @@ PIPE_GRACE_S = 1.0
 State = Literal["starting", "loading", "idle", "busy", "dead", "retired"]
 
 
+class Deadline(NamedTuple):
+    """When a worker is to be killed unless something happens."""
+
+    at_s: float
+    reason: str
+    hung: bool = False
+    """It is the work that hangs, not its end or its start."""
+
+
 @dataclass(slots=True, eq=False)
 class Seat:
     slot: Slot
+    threads: int = 1
+    """CPU threads of a model that was meant for a GPU."""
+    reserve: bool = False
+    """A CPU slot that works only while no GPU can."""
+    dormant: bool = False
+    """A reserve that is not wanted."""
     worker: Worker | None = None
     ready: bool = False
     models: tuple[ModelSpec, ...] = ()
-    """Loaded and warmed up."""
+    """Loaded and warmed up, as the worker names them."""
     loading: ModelSpec | None = None
     loading_since_s: float = 0.0
     task: Task | None = None
     respawn_s: float = 0.0
     """Not before this time; the back-off after deaths."""
-    deaths: int = 0
-    """In a row, without one finished segment between."""
-    retired: bool = False
+    breaker: Breaker = field(default_factory=Breaker)
     last_death: str = ""
     forgiven: bool = False
     """The worker is killed for a reason that says nothing against its slot."""
+    hung: bool = False
+    """The worker is killed because its work hangs."""
     recycle: bool = False
     """The process is to be replaced when its task is done."""
     stop_by_s: float | None = None
-    """The pool closes."""
+    """The worker is asked to leave."""
     refused: dict[ModelSpec, SubtitleError] = field(default_factory=dict)
     """Models that could not be loaded here."""
     load_kills: dict[ModelSpec, int] = field(default_factory=dict)
+    pace: dict[ModelSpec, float] = field(default_factory=dict)
+    """Seconds of work for a second of window, measured."""
 
     @property
     def label(self) -> str:
@@ -56,12 +71,17 @@ class Seat:
         return self.worker is not None
 
     @property
+    def usable(self) -> bool:
+        """It has a worker or will have one in a moment."""
+        return not self.breaker.out and not self.dormant
+
+    @property
     def idle(self) -> bool:
         return self.ready and self.loading is None and self.task is None
 
     @property
     def state(self) -> State:
-        if self.retired:
+        if self.breaker.out:
             return "retired"
         if self.worker is None:
             return "dead"
@@ -71,60 +91,104 @@ class Seat:
             return "busy"
         return "loading" if self.loading is not None else "idle"
 
+    @property
+    def reason(self) -> str:
+        """What is wrong with it; empty when nothing is known."""
+        if self.breaker.reason:
+            return self.breaker.reason
+        return next((error.explain() for error in reversed(self.refused.values())), "")
+
+    def local(self, model: ModelSpec) -> ModelSpec:
+        """The model as this slot runs it: a GPU's model on the CPU in int8, its fastest type."""
+        if self.slot.kind == "cpu" and model.device == "cuda":
+            return replace(model, device="cpu", compute_type="int8", threads=self.threads)
+        return model
+
+    def has(self, model: ModelSpec) -> bool:
+        return self.local(model) in self.models
+
     def serves(self, model: ModelSpec) -> bool:
         """Has the model, or will have it in a moment."""
-        return self.alive and (model in self.models or model == self.loading)
+        return self.alive and (self.has(model) or self.local(model) == self.loading)
 
-    def deadline(self, limits: PoolLimits) -> tuple[float, str] | None:
-        """When the present worker is to be killed unless something happens, and why."""
+    def refuses(self, model: ModelSpec) -> bool:
+        return self.local(model) in self.refused
+
+    def may_serve(self, model: ModelSpec) -> bool:
+        """Has the model or may load it some time."""
+        return self.usable and not self.refuses(model)
+
+    def deadline(self, limits: PoolLimits) -> Deadline | None:
         worker = self.worker
         if worker is None:
             return None
         if worker.killed_s is not None:
-            return worker.killed_s + STUCK_S, "does not end"
+            return Deadline(worker.killed_s + STUCK_S, "does not end")
         if self.stop_by_s is not None:
-            return self.stop_by_s, "pool closed"
+            return Deadline(self.stop_by_s, "no longer needed")
         if worker.closed_s is not None:
-            return worker.closed_s + PIPE_GRACE_S, "closed its pipe"
+            return Deadline(worker.closed_s + PIPE_GRACE_S, "closed its pipe")
         if not self.ready:
-            return worker.spawned_s + limits.start_deadline_s, "did not start in time"
+            return Deadline(worker.spawned_s + limits.start_deadline_s, "did not start in time")
+        if self.task is not None and self.task.cancel_by_s is not None:
+            return Deadline(self.task.cancel_by_s, "did not stop a cancelled task")
+        silence_s = limits.silence_s if self.loading is None else limits.silence_loading_s
+        found = Deadline(
+            worker.heard_s + silence_s, f"no sign of life for {silence_s:.0f} s", hung=True
+        )
         if self.task is not None:
-            if self.task.cancel_by_s is not None:
-                return self.task.cancel_by_s, "did not stop a cancelled task"
-            hang_s = self.task.silent_until_s(limits)
-            return hang_s, f"no progress for {hang_s - self.task.heard_s:.0f} s"
-        if self.loading is not None:
-            return self.loading_since_s + limits.load_deadline_s, "did not load in time"
-        return None
+            hang_s = self.hang_s(self.task, limits)
+            reason = f"no progress for {hang_s:.0f} s"
+            found = min(found, Deadline(self.task.heard_s + hang_s, reason, hung=True))
+        elif self.loading is not None:
+            by_s = self.loading_since_s + limits.load_deadline_s
+            found = min(found, Deadline(by_s, "did not load in time"))
+        return found
 
-    def bury(self, reason: str, now: float, limits: PoolLimits) -> None:
-        """The worker is gone: forget it, and decide when or whether there is another."""
-        loading = self.loading
+    def hang_s(self, task: Task, limits: PoolLimits) -> float:
+        """When silence in a task becomes a hang, from the audio of one batch."""
+        batch_s = WINDOW_S * task.batch
+        pace = self.pace.get(self.local(task.state.model))
+        if pace is not None:
+            return limits.hang_pace_floor_s + limits.hang_pace * pace * batch_s
+        gpu = self.slot.kind == "cuda"
+        return (
+            limits.hang_floor_s + (limits.hang_factor_gpu if gpu else limits.hang_factor) * batch_s
+        )
+
+    def measure(self, task: Task, elapsed_s: float) -> None:
+        """Learn from a finished task; a slower one counts at once, faster ones by and by."""
+        model = self.local(task.state.model)
+        pace = elapsed_s / (WINDOW_S * task.windows)
+        self.pace[model] = max(pace, (self.pace.get(model, pace) + pace) / 2)
+
+    def bury(self, reason: str, now: float, limits: PoolLimits) -> bool:
+        """The worker is gone: forget it, and decide when there is another. True: the slot is
+        taken out by this."""
+        loading, task = self.loading, self.task
         if self.worker is not None and now - self.worker.spawned_s >= limits.stable_s:
-            self.deaths = 0
+            self.breaker.deaths = 0
+        if self.hung and task is not None:
+            model = self.local(task.state.model)
+            if model in self.pace:
+                self.pace[model] *= limits.hang_slower
         self.worker, self.ready, self.models, self.loading, self.task = None, False, (), None, None
-        self.recycle = False
+        self.recycle = self.hung = False
         self.last_death = reason
         self.respawn_s = now
-        if self.forgiven:
+        if self.forgiven or self.breaker.out:
             self.forgiven = False
-            return
-        if loading is not None:
+            return False
+        if loading is not None and not self.breaker.trial:
             self._count_load_kill(loading, reason, limits)
-            return
-        self.deaths += 1
-        if self.deaths >= limits.deaths_to_retire:
-            self.retired = True
-            log.error(
-                "[%s] retired: %d workers in a row died before finishing a segment, the last of"
-                " %s. The others go on without it.",
-                self.label,
-                self.deaths,
-                reason,
-            )
-        elif self.deaths > 1:
-            wait_s = min(limits.backoff_max_s, limits.backoff_first_s * 2 ** (self.deaths - 2))
+            return False
+        if self.breaker.died(reason, now, limits):
+            return True
+        if self.breaker.deaths > 1:
+            doublings = self.breaker.deaths - 2
+            wait_s = min(limits.backoff_max_s, limits.backoff_first_s * 2**doublings)
             self.respawn_s = now + wait_s
+        return False
 
     def _count_load_kill(self, model: ModelSpec, reason: str, limits: PoolLimits) -> None:
         kills = self.load_kills[model] = self.load_kills.get(model, 0) + 1
@@ -136,5 +200,5 @@ class Seat:
 
     def forget_failures(self, model: ModelSpec) -> None:
         """A new request for a model is a new try."""
-        self.refused.pop(model, None)
-        self.load_kills.pop(model, None)
+        self.refused.pop(self.local(model), None)
+        self.load_kills.pop(self.local(model), None)

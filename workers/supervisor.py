@@ -19,15 +19,21 @@ from multiprocessing.connection import wait
 from time import monotonic
 
 from core.errors import Cancelled, SubtitleError, WorkerCrashed
-from core.events import WorkersLoading
 from core.types import AudioSegment, ModelSpec
+from workers.admission import Admission
 from workers.devices import Slot
+from workers.faults import Faults
 from workers.fleet import Fleet, WorkerStatus
+from workers.incidents import Incidents
 from workers.job import JobEnded, PoolJob
 from workers.limits import PoolLimits
+from workers.memory import Fits
 from workers.messages import WorkerSpec
 from workers.outcomes import Outcomes
+from workers.outlook import Outlook
+from workers.reserve import Reserve
 from workers.scheduler import Scheduler
+from workers.seat import Seat
 from workers.tasks import Entry, JobState
 
 log = logging.getLogger(__name__)
@@ -40,11 +46,38 @@ class Supervisor:
     """Started once, closed once; ``post`` is the only door for other threads."""
 
     def __init__(
-        self, slots: Sequence[Slot], spec_for: Callable[[Slot], WorkerSpec], limits: PoolLimits
+        self,
+        seats: Sequence[Seat],
+        spec_for: Callable[[Slot], WorkerSpec],
+        limits: PoolLimits,
+        *,
+        wait_for_devices: bool,
+        fits: Fits | None,
+        max_models: int,
     ) -> None:
-        self._scheduler = Scheduler(limits)
-        self._outcomes = Outcomes(self._scheduler, limits)
-        self._fleet = Fleet(slots, spec_for, limits, self._scheduler, self._outcomes)
+        self._limits = limits
+        self.incidents = Incidents()
+        self._admission = Admission(
+            fits,
+            limits,
+            max_models,
+            patient=wait_for_devices,
+            on_refused=lambda seat, model: self._fleet.refused(seat, model),
+        )
+        self._scheduler = Scheduler(limits, self._admission.may_load)
+        faults = Faults(self._scheduler, limits, self.incidents)
+        self._outcomes = Outcomes(self._scheduler, limits, self.incidents, faults)
+        self._fleet = Fleet(
+            seats, spec_for, limits, self._scheduler, self._outcomes, faults, self.incidents
+        )
+        self._fleet.on_freed = self._admission.changed
+        self._reserve = Reserve(self._fleet, self._scheduler, self._admission, self.incidents)
+        self._outlook = Outlook(self._fleet, self._admission, self.incidents, wait=wait_for_devices)
+        self._draining: list[Future[None]] | None = None
+        self._turned_s = 0.0
+        """When the last turn was; 0.0 before the first."""
+        self._waited_s = 0.0
+        """How long the thread has slept since then as it meant to."""
         self._preloads: list[tuple[ModelSpec, Future[float], float]] = []
         self._closing = False
         # Re-entrant, because a signal handler may cancel a job in the middle of another call.
@@ -98,10 +131,17 @@ class Supervisor:
         if state is not None:
             state.input_finished = True
 
-    def cancel(self, job: PoolJob) -> None:
+    def cancel(self, job: PoolJob, error: SubtitleError | None) -> None:
         state = self._state(job)
         if state is not None and state.ending is None:
-            state.ending = Cancelled()
+            state.ending = error or Cancelled()
+
+    def drain(self, done: Future[None]) -> None:
+        """Give no more tasks; answer when no worker has one."""
+        if self._stopped:
+            done.set_result(None)
+        else:
+            self._draining = [*(self._draining or ()), done]
 
     def preload(self, model: ModelSpec, future: Future[float]) -> None:
         if self._closing:
@@ -142,8 +182,9 @@ class Supervisor:
     def _wait(self) -> None:
         now = monotonic()
         times = [now + LONGEST_WAIT_S, self._fleet.wakeup_s(), self._scheduler.wakeup_s(now)]
-        until = min(time for time in times if time is not None)
-        ready = wait([self._wake_reader, *self._fleet.waitables()], max(0.0, until - now))
+        wait_s = max(0.0, min(time for time in times if time is not None) - now)
+        ready = wait([self._wake_reader, *self._fleet.waitables()], wait_s)
+        self._waited_s = min(wait_s, monotonic() - now)
         if self._wake_reader in ready:
             # Before the calls are taken: one that comes later wakes the next wait.
             self._wake_reader.recv(4096)
@@ -153,19 +194,38 @@ class Supervisor:
         while self._calls:
             self._calls.popleft()()
         now = monotonic()
+        self._notice_pause(now)
         self._fleet.kill_overdue(now)
-        if not self._closing:
+        working = not self._closing and self._draining is None
+        self._reserve.look(now)
+        if working:
             self._fleet.start_due(now)
         for state in list(self._scheduler.jobs):
-            self._fail_hopeless(state)
+            self._outlook.judge(state)
             self._outcomes.settle(state)
         self._fleet.recall_ending(now)
-        if not self._closing:
+        self._fleet.remove_outs()
+        if working:
             self._fleet.dispatch(now)
         for state in self._scheduler.jobs:
-            self._watch_loading(state, now)
+            self._outlook.watch_loading(state, now)
         self._answer_preloads(now)
+        self._answer_drains()
         self.status = self._fleet.status()
+
+    def _notice_pause(self, now: float) -> None:
+        """Whoever was stopped together with its workers must not take them for dead."""
+        away_s = now - self._turned_s - self._waited_s if self._turned_s else 0.0
+        if away_s > self._limits.pause_s:
+            log.warning("The worker supervisor was away for %.1f s", away_s)
+            self._fleet.forgive_pause(away_s, now)
+        self._turned_s = now
+
+    def _answer_drains(self) -> None:
+        if self._draining and all(seat.task is None for seat in self._fleet.seats):
+            for done in self._draining:
+                done.set_result(None)
+            self._draining = []
 
     def discard(self) -> None:
         """Instead of ``start``: whoever posts later hears that the pool is closed."""
@@ -180,6 +240,8 @@ class Supervisor:
         for _, future, _ in self._preloads:
             future.set_exception(error)
         self._preloads.clear()
+        for done in self._draining or ():
+            done.set_result(None)
         self.status = self._fleet.status()
         with self._gate:
             self._stopped = True
@@ -197,42 +259,12 @@ class Supervisor:
             for seat in self._fleet.seats:
                 seat.forget_failures(model)
 
-    def _no_hope(self, model: ModelSpec) -> SubtitleError | None:
-        """Why no worker will ever serve this model; None while one may."""
-        left = [seat for seat in self._fleet.seats if not seat.retired]
-        if not left:
-            causes = "; ".join(f"{seat.label}: {seat.last_death}" for seat in self._fleet.seats)
-            return WorkerCrashed(
-                f"No worker is left, all died again and again ({causes}).",
-                hint="See the log. In a script of your own, call the transcriber under"
-                " `if __name__ == '__main__':`.",
-            )
-        errors = [seat.refused[model] for seat in left if model in seat.refused]
-        return errors[0] if len(errors) == len(left) else None
-
-    def _fail_hopeless(self, state: JobState) -> None:
-        if state.ending is None:
-            state.ending = self._no_hope(state.model)
-
-    def _watch_loading(self, state: JobState, now: float) -> None:
-        """Keep the clock of the time a job has work and no worker has its model."""
-        seats = self._fleet.seats
-        blocked = bool(state.waiting) and not any(state.model in seat.models for seat in seats)
-        if blocked and state.unserved_since_s is None:
-            state.unserved_since_s = now
-            labels = ", ".join(seat.label for seat in seats if not seat.retired)
-            state.job.emit(WorkersLoading(f"Loading model {state.model.name} ({labels})"))
-        elif not blocked and state.unserved_since_s is not None:
-            state.job.load_s += now - state.unserved_since_s
-            state.unserved_since_s = None
-
     def _answer_preloads(self, now: float) -> None:
         for entry in list(self._preloads):
             model, future, begun_s = entry
-            error = self._no_hope(model)
+            error = self._outlook.no_hope(model)
             pending = any(
-                not seat.retired and model not in seat.refused and model not in seat.models
-                for seat in self._fleet.seats
+                seat.may_serve(model) and not seat.has(model) for seat in self._fleet.seats
             )
             if error is not None:
                 future.set_exception(error)

@@ -9,24 +9,78 @@ import bisect
 from dataclasses import dataclass, field
 
 from core.errors import SubtitleError
-from core.types import AudioSegment, DecodeOptions, ModelSpec, Window
+from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SegmentResult, Window
 from workers.job import PoolJob
-from workers.limits import PoolLimits
+
+
+@dataclass(slots=True, eq=False)
+class Split:
+    """A segment that failed as a whole: its windows go one by one, and are put together again."""
+
+    segment: AudioSegment
+    attempts: int
+    """Of the whole and of all parts."""
+    open: int = 0
+    """Parts without an answer yet."""
+    results: dict[int, SegmentResult] = field(default_factory=dict)
+    gaps: dict[int, Gap] = field(default_factory=dict)
+
+    def parts(self) -> list[Entry]:
+        """One entry for each window."""
+        self.open = len(self.segment.windows)
+        index = self.segment.index
+        return [
+            Entry(
+                AudioSegment(index, window.start_s, window.end_s, (window,)),
+                alone=True,
+                part=part,
+                split=self,
+            )
+            for part, window in enumerate(self.segment.windows)
+        ]
+
+    def joined(self) -> SegmentResult | None:
+        """The whole segment's result; None when nothing of it is left."""
+        if not self.results:
+            return None
+        results = [self.results[part] for part in sorted(self.results)]
+        gaps = [gap for result in results for gap in result.gaps] + list(self.gaps.values())
+        reduced = [result.reduced_batch for result in results if result.reduced_batch]
+        texts = [text for result in results for text in result.segments]
+        return SegmentResult(
+            self.segment.index,
+            tuple(sorted(texts, key=lambda text: text.start_s)),
+            tuple(sorted(gaps, key=lambda gap: gap.start_s)),
+            windows=sum(result.windows for result in results),
+            redecoded_windows=sum(result.redecoded_windows for result in results),
+            elapsed_s=sum(result.elapsed_s for result in results),
+            reduced_batch=min(reduced, default=0),
+        )
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A segment that has no answer yet, with its history."""
+    """A segment, or one window of it, that has no answer yet, with its history."""
 
     segment: AudioSegment
     attempts: int = 0
     errors: int = 0
+    device_errors: int = 0
+    """Those of ``errors``' kind that were charged to the device and not to the segment."""
     kills: int = 0
+    out_of_memory: int = 0
     alone: bool = False
     """Once something went wrong a segment goes in a task of its own: if it is the killer, it
     takes no neighbour with it and is known."""
     avoid: set[str] = field(default_factory=set)
     """Labels of slots where it went wrong; another one is preferred."""
+    bound: str | None = None
+    """Label of the slot it is to be tried on next, while that slot can be used."""
+    failed_on: dict[str, SubtitleError] = field(default_factory=dict)
+    """Slots where it raised: if it succeeds elsewhere, that was their fault."""
+    part: int = 0
+    split: Split | None = None
+    """Set: this is one window of that segment."""
 
     @property
     def index(self) -> int:
@@ -61,6 +115,8 @@ class JobState:
     first_added_s: float | None = None
     unserved_since_s: float | None = None
     """Since when there is work and no worker has the model."""
+    told: set[str] = field(default_factory=set)
+    """Kinds of waiting the job has been told of, while they last."""
 
     @property
     def model(self) -> ModelSpec:
@@ -73,7 +129,7 @@ class JobState:
         )
 
     def put(self, entry: Entry) -> None:
-        bisect.insort(self.waiting, entry, key=lambda e: e.index)
+        bisect.insort(self.waiting, entry, key=lambda e: (e.index, e.part))
 
 
 @dataclass(slots=True, eq=False)
@@ -88,10 +144,17 @@ class Task:
     given_s: float
     heard_s: float
     """Last progress: given out, or a message that shows work."""
+    windows: int
+    """Encoder passes the whole task needs at least."""
     started: set[int] = field(default_factory=set)
+    finished: int = 0
+    """Segments that came back with a result."""
+    failed: list[tuple[Entry, SubtitleError]] = field(default_factory=list)
+    """Segments that came back with an error; judged when the task is over."""
+    reduced_batch: int = 0
     cancel_by_s: float | None = None
 
-    def silent_until_s(self, limits: PoolLimits) -> float:
-        """When silence becomes a hang."""
-        audio_s = sum(entry.segment.duration_s for entry in self.open.values())
-        return self.heard_s + limits.hang_floor_s + limits.hang_factor * audio_s
+    @property
+    def batch(self) -> int:
+        """Windows in the largest batch of it: between two batches a worker shows progress."""
+        return max(1, min(self.windows, self.state.options.batch_size), len(self.language_windows))

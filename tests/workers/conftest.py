@@ -3,11 +3,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from core.events import SegmentFailed, SegmentFinished
+from core.events import Incident, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, SpeechSpan, Window
 from tests.workers.scripted_engine import FACTORY, Script
@@ -18,7 +20,13 @@ from workers.pool import WorkerPool
 
 DEADLINE_S = 30.0
 
-QUICK = PoolLimits(backoff_first_s=0.05, backoff_max_s=0.2, heartbeat_s=0.2)
+QUICK = PoolLimits(
+    outside_kills_to_fail=2,
+    backoff_first_s=0.05,
+    backoff_max_s=0.2,
+    heartbeat_s=0.2,
+    memory_retry_s=0.1,
+)
 
 
 def segment(index: int, duration_s: float = 10.0, windows: int = 1) -> AudioSegment:
@@ -70,6 +78,15 @@ def gaps(events: list[PoolEvent]) -> dict[int, str]:
     return {e.index: e.gap.reason for e in events if isinstance(e, SegmentFailed)}
 
 
+def reported(job: PoolJob, count: int) -> None:
+    """Wait until so many segments of the job are finished."""
+    eventually(lambda: len(job.reports) == count, f"{count} segments are finished")
+
+
+def incidents(events: list[PoolEvent]) -> list[str]:
+    return [event.kind for event in events if isinstance(event, Incident)]
+
+
 class Bench:
     """Pools and jobs of one test; everything is closed behind it."""
 
@@ -83,9 +100,15 @@ class Bench:
     def model(self, name: str = "scripted", **script: object) -> ModelSpec:
         return Script(**script).write(self.directory / name)  # type: ignore[arg-type]
 
-    def pool(self, workers: int = 2, limits: PoolLimits = QUICK) -> WorkerPool:
+    def gpu_model(self, name: str = "scripted", **script: object) -> ModelSpec:
+        return replace(self.model(name, **script), device="cuda", compute_type="float16")
+
+    def pool(
+        self, workers: int = 2, limits: PoolLimits = QUICK, gpus: int = 0, **options: Any
+    ) -> WorkerPool:
         slots = [Slot(f"CPU {i}", "cpu") for i in range(workers)]
-        pool = WorkerPool(slots, engine=FACTORY, limits=limits)
+        slots = [Slot(f"GPU {i}", "cuda", str(i)) for i in range(gpus)] or slots
+        pool = WorkerPool(slots, engine=FACTORY, limits=limits, **options)
         self.pools.append(pool)
         return pool
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.errors import Cancelled, ModelError, OutOfMemory
+from core.errors import Cancelled, DeviceUnavailable, ModelError, OutOfMemory
 from core.pcm import PcmSpool
 from core.types import (
     AudioSegment,
@@ -28,6 +28,7 @@ from core.types import (
     TranscriptSegment,
     Window,
 )
+from decoding.failures import explain_failure
 
 FACTORY = "tests.workers.scripted_engine:load_engine"
 GATE_S = 30.0
@@ -36,11 +37,17 @@ POLL_S = 0.005
 
 @dataclass
 class Script:
-    """``actions`` by segment index; a name ending in "_once" happens only the first time."""
+    """``actions`` by segment index or, as "index@start", by window; a name ending in "_once"
+    happens only the first time, "say:TEXT" raises what CTranslate2 would say."""
 
     actions: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    """By CUDA_VISIBLE_DEVICES: what every segment does there, until the file "repaired" exists."""
     load: str = "ok"
-    """"raise", "kill", "raise_first" (the first worker that tries)."""
+    """"raise", "kill", "raise_first" (the first worker that tries); "device": raise on a GPU until
+    the file "repaired" exists."""
+    together: bool = False
+    """Begin all segments of a task before the first is done, as the real engine does."""
     language: str = "zh"
     detect: str = "ok"
 
@@ -68,11 +75,17 @@ class Unpicklable(Exception):
         self.lock = threading.Lock()
 
 
+class SaidByCTranslate2(Exception):
+    pass
+
+
 class ScriptedEngine:
     def __init__(self, spec: ModelSpec) -> None:
         self.directory = Path(spec.path)
         self.script = Script(**json.loads((self.directory / "script.json").read_text()))
-        self.log("load")
+        self.log("load", device=spec.device, compute_type=spec.compute_type)
+        if self.script.load == "device" and spec.device == "cuda" and not self.repaired:
+            raise DeviceUnavailable("The GPU cannot be used: CUDA failed with error unknown error.")
         if self.script.load == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.script.load == "raise" or (
@@ -101,29 +114,59 @@ class ScriptedEngine:
     ) -> None:
         indices = [segment.index for segment in segments]
         self.log("decode", indices=indices, language=options.language)
+        for segment in segments if self.script.together else ():
+            on_started(segment.index)
         for segment in segments:
             if should_stop():
                 raise Cancelled
             on_started(segment.index)
-            action = self.script.actions.get(str(segment.index), "ok")
-            if action == "silent":
+            actions = self.actions_of(segment)
+            if "silent" in actions:
                 continue
             try:
-                self.act(action, f"segment{segment.index}", should_stop)
+                for action in actions:
+                    self.act(action, f"segment{segment.index}", should_stop)
             except (ValueError, Unpicklable, OutOfMemory) as error:
                 on_error(segment.index, error)
                 continue
+            except SaidByCTranslate2 as error:
+                on_error(segment.index, explain_failure(RuntimeError(str(error))))
+                continue
             text: Any = f"text {segment.index}"
-            if action == "unpicklable_result":
+            if "unpicklable_result" in actions:
                 text = threading.Lock()
-            said = TranscriptSegment(segment.start_s, segment.end_s, text)
-            on_result(SegmentResult(segment.index, (said,), windows=len(segment.windows)))
+            said = tuple(
+                TranscriptSegment(window.start_s, window.end_s, text) for window in segment.windows
+            )
+            reduced = 4 if "halve" in actions else 0
+            windows = len(segment.windows)
+            on_result(SegmentResult(segment.index, said, windows=windows, reduced_batch=reduced))
+
+    def actions_of(self, segment: AudioSegment) -> list[str]:
+        """All that is to happen with a segment, its windows included."""
+        names = [str(segment.index)]
+        names += [f"{segment.index}@{window.start_s:g}" for window in segment.windows]
+        actions = [self.script.actions[name] for name in names if name in self.script.actions]
+        broken = self.script.devices.get(os.environ["CUDA_VISIBLE_DEVICES"])
+        if broken is not None and not self.repaired:
+            actions.append(broken)
+        return actions
+
+    @property
+    def repaired(self) -> bool:
+        return (self.directory / "repaired").exists()
 
     def act(self, action: str, name: str, should_stop: Callable[[], bool]) -> None:
         if action.endswith("_once"):
             if not self.first_time(name):
                 return
             action = action.removesuffix("_once")
+        if "*" in action:
+            action, _, times = action.partition("*")
+            if not any(self.first_time(f"{name}-{time}") for time in range(int(times))):
+                return
+        if action.startswith("say:"):
+            raise SaidByCTranslate2(action.removeprefix("say:"))
         if action == "raise":
             raise ValueError(f"cannot hear {name}")
         if action == "raise_all":

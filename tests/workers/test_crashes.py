@@ -12,10 +12,13 @@ import pytest
 from core.errors import ModelError, WorkerCrashed, WorkerError
 from tests.workers.conftest import QUICK, Bench, ended, eventually, gaps, texts
 from tests.workers.scripted_engine import read_log
+from workers.limits import PoolLimits
 
 COUNT = 8
 POISON = 3
-HASTY = replace(QUICK, hang_floor_s=0.6, hang_factor=0.0)
+RECOVERED_S = 5.0
+"""Beside the load of the model, which costs the scripted engine nothing."""
+HASTY = replace(QUICK, hang_floor_s=0.6, hang_factor=0.0, hang_pace_floor_s=0.6, hang_pace=0.0)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,7 @@ HASTY = replace(QUICK, hang_floor_s=0.6, hang_factor=0.0)
         ("unpicklable", "failed 2 times: Unpicklable: cannot travel"),
         ("unpicklable_result", "failed 2 times: TypeError: cannot pickle '_thread.lock' object"),
         ("silent", "failed 2 times: The engine gave neither text nor error."),
-        ("oom", "failed 2 times: CUDA failed with error out of memory"),
+        ("oom", "ran out of memory 3 times: CUDA failed with error out of memory"),
     ],
 )
 def test_poison_segment_is_a_gap_and_the_others_are_done(
@@ -42,6 +45,15 @@ def test_poison_segment_is_a_gap_and_the_others_are_done(
     assert texts(events) == {i: f"text {i}" for i in range(COUNT) if i != POISON}
     (gap,) = job.gaps
     assert (gap.start_s, gap.end_s, gap.segment_index) == (180.0, 190.0, POISON)
+
+
+def test_workers_killed_from_outside_are_not_soon_the_segments_fault(bench: Bench) -> None:
+    limits = replace(QUICK, outside_kills_to_fail=PoolLimits().outside_kills_to_fail)
+    pool = bench.pool(limits=limits)
+    killed = list(bench.submit(pool, bench.model(actions={"0": "kill*3"}), 1).events())
+    assert texts(killed) == {0: "text 0"}
+    crashed = list(bench.submit(pool, bench.model("b", actions={"0": "segv*3"}), 1).events())
+    assert gaps(crashed) == {0: "killed two workers (SIGSEGV)"}
 
 
 def test_hanging_segment_is_killed_and_becomes_a_gap(bench: Bench) -> None:
@@ -161,7 +173,7 @@ def test_slot_is_retired_after_deaths_in_a_row_and_jobs_end(bench: Bench) -> Non
     model = bench.model(actions={str(index): "kill" for index in range(9)})
     pool = bench.pool(1, limits)
     job = bench.submit(pool, model, 9)
-    with pytest.raises(WorkerCrashed, match=r"No worker is left.*CPU 0: SIGKILL"):
+    with pytest.raises(WorkerCrashed, match=r"No worker is left.*CPU 0: .*SIGKILL"):
         list(job.events())
     # The second death of a segment is its own; the slot is charged with the first deaths only.
     assert [gap.segment_index for gap in job.gaps] == [0, 1]
@@ -232,7 +244,7 @@ def test_two_jobs_share_a_pool_while_one_kills_workers(bench: Bench) -> None:
     assert set(results[1]) == set(range(COUNT))
 
 
-def test_death_is_noticed_within_a_second(bench: Bench) -> None:
+def test_death_is_noticed_within_a_second_and_mended_within_five(bench: Bench) -> None:
     model, pool = bench.model(actions={"0": "gate_once"}), bench.pool(1)
     job = bench.submit(pool, model, 1)
     eventually(lambda: bool(read_log(model, "waiting")), "the worker is in segment 0")
@@ -244,3 +256,4 @@ def test_death_is_noticed_within_a_second(bench: Bench) -> None:
     assert time.monotonic() - killed_s < 1.0
     Path(model.path, "gate").touch()
     assert len(texts(list(job.events()))) == 1
+    assert time.monotonic() - killed_s < RECOVERED_S

@@ -33,6 +33,9 @@ class Machine:
     def driver_present(self) -> bool:
         return self.driver
 
+    def memory_mib(self, entry: str) -> tuple[int, int] | None:
+        return None
+
 
 BARE = Machine(listed=None, driver=False)
 

@@ -230,16 +230,16 @@ def test_refused_model_is_not_asked_for_again() -> None:
     assert scheduler.choose(worker, [worker], 0.0) is None
 
 
-def test_back_off_doubles_and_a_retired_slot_stays_so() -> None:
+def test_back_off_doubles_until_the_slot_is_taken_out() -> None:
     limits = PoolLimits(deaths_to_retire=5, backoff_first_s=0.5)
     worker = seat("CPU 0")
-    waits = []
+    waits, outs = [], []
     for _ in range(5):
         worker.worker = None
-        worker.bury("SIGKILL", 100.0, limits)
+        outs.append(worker.bury("SIGKILL", 100.0, limits))
         waits.append(worker.respawn_s - 100.0)
     assert waits[:4] == [0.0, 0.5, 1.0, 2.0]
-    assert worker.retired
+    assert outs == [False, False, False, False, True]
     assert worker.state == "retired"
 
 
@@ -276,5 +276,5 @@ def test_another_worker_takes_a_limited_job_over_when_its_own_is_given_up() -> N
     assert scheduler.choose(seats[1], seats, 0.0) is None
     assert list(take(scheduler, seats[0], seats[1]).open) == [1]
     scheduler.add(limited, [Entry(segment(2))], 0.0)
-    seats[0].retired, seats[0].worker = True, None
+    seats[0].breaker.out_until_s, seats[0].worker = 300.0, None
     assert list(take(scheduler, seats[1], seats[0]).open) == [2]

@@ -1,0 +1,115 @@
+"""When silence is a hang, and when it is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from core.pcm import PcmSpool
+from core.types import DecodeOptions, ModelSpec
+from tests.workers.conftest import QUICK, Bench, eventually, incidents, segment, texts
+from tests.workers.scripted_engine import read_log
+from tests.workers.test_scheduler import NOBODY
+from workers.devices import Slot
+from workers.job import JobSpec, PoolJob
+from workers.limits import PoolLimits
+from workers.seat import Seat
+from workers.tasks import Entry, JobState, Task
+
+TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
+LIMITS = PoolLimits()
+HASTY = replace(QUICK, hang_floor_s=0.8, hang_factor=0.0, hang_pace_floor_s=0.8, hang_pace=0.0)
+ALERT = replace(QUICK, silence_s=0.8, pause_s=0.2)
+
+
+def task(windows: int, batch_size: int = 8) -> Task:
+    options = DecodeOptions(language="en", batch_size=batch_size)
+    spec = JobSpec(model=TINY, spool=PcmSpool(Path("x")), options=options)
+    state = JobState(PoolJob(spec, NOBODY), options)
+    return Task(1, state, {0: Entry(segment(0))}, (), 0.0, 0.0, windows)
+
+
+def test_patience_follows_one_batch_and_not_the_whole_task() -> None:
+    cpu, gpu = Seat(Slot("CPU 0", "cpu")), Seat(Slot("GPU 0", "cuda", "0"))
+    assert cpu.hang_s(task(1), LIMITS) == 120 + 10 * 30
+    assert cpu.hang_s(task(100), LIMITS) == cpu.hang_s(task(8), LIMITS) == 120 + 10 * 240
+    assert gpu.hang_s(task(8), LIMITS) == 120 + 2 * 240
+
+
+def test_patience_follows_the_measured_speed() -> None:
+    seat = Seat(Slot("GPU 0", "cuda", "0"))
+    seat.measure(task(8), 2.4)  # a hundredth of the 240 s
+    assert seat.hang_s(task(8), LIMITS) == 30 + 10 * 2.4
+    seat.measure(task(8), 24.0)
+    assert seat.hang_s(task(8), LIMITS) == 30 + 10 * 24
+    seat.measure(task(8), 2.4)
+    assert 30 + 10 * 2.4 < seat.hang_s(task(8), LIMITS) < 30 + 10 * 24
+
+
+def test_after_a_hang_the_slot_is_believed_to_be_slower() -> None:
+    seat = Seat(Slot("GPU 0", "cuda", "0"))
+    seat.measure(task(8), 2.4)
+    seat.task, seat.hung = task(8), True
+    seat.bury("no progress for 54 s", 0.0, LIMITS)
+    assert seat.hang_s(task(8), LIMITS) == 30 + 10 * 2.4 * 4
+
+
+def test_worker_that_shows_progress_is_slow_and_does_not_hang(bench: Bench) -> None:
+    model, pool = bench.model(actions={"0": "gate"}), bench.pool(1, HASTY)
+    job = bench.submit(pool, model, 1)
+    eventually(lambda: bool(read_log(model, "waiting")), "the worker is in segment 0")
+    slow = time.monotonic() + 2 * HASTY.hang_floor_s
+    eventually(lambda: time.monotonic() > slow or job.ended, "it is slower than the deadline")
+    Path(model.path, "gate").touch()
+    events = list(job.events())
+    assert len(texts(events)) == 1
+    assert incidents(events) == []
+
+
+def test_stopped_worker_is_found_by_its_missing_heartbeats(bench: Bench) -> None:
+    """Long before its work would count as hanging: the deadline of the task is minutes away."""
+    model, pool = bench.model(actions={"0": "gate_once"}), bench.pool(1, ALERT)
+    job = bench.submit(pool, model, 2)
+    eventually(lambda: bool(read_log(model, "waiting")), "the worker is in segment 0")
+    os.kill(bench.note_pids(pool)[0], signal.SIGSTOP)
+    events = list(job.events())
+    assert len(texts(events)) == 2
+    assert incidents(events) == ["worker_hung"]
+
+
+def test_idle_worker_that_was_stopped_is_replaced(bench: Bench) -> None:
+    model, pool = bench.model(), bench.pool(1, ALERT)
+    pool.preload(model).result(30)
+    (first,) = bench.note_pids(pool)
+    os.kill(first, signal.SIGSTOP)
+    eventually(lambda: pool.status()[0].pid not in (None, first), "it is replaced")
+    assert pool.counters() == {"worker_hung": 1}
+
+
+def test_pause_of_the_pool_itself_is_nobodys_silence(bench: Bench) -> None:
+    """As in a suspended laptop: parent and worker stand still together, and go on together."""
+    model, pool = bench.model(actions={"0": "gate_once"}), bench.pool(1, ALERT)
+    job = bench.submit(pool, model, 2)
+    eventually(lambda: bool(read_log(model, "waiting")), "the worker is in segment 0")
+    (pid,) = bench.note_pids(pool)
+    paused, release = threading.Event(), threading.Event()
+
+    def pause() -> None:
+        paused.set()
+        assert release.wait(30)
+
+    pool._supervisor.post(pause)
+    assert paused.wait(30)
+    os.kill(pid, signal.SIGSTOP)
+    release.wait(2 * ALERT.silence_s)
+    release.set()
+    os.kill(pid, signal.SIGCONT)
+    Path(model.path, "gate").touch()
+    events = list(job.events())
+    assert len(texts(events)) == 2
+    assert incidents(events) == []
+    assert bench.note_pids(pool) == [pid]

@@ -1,0 +1,101 @@
+"""Which model a worker may load now: memory is asked before, not found missing after.
+
+Asked by the scheduler for every load it has in mind, so answers that say no are kept for a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from core.errors import OutOfMemory
+from core.types import ModelSpec
+from workers.limits import PoolLimits
+from workers.memory import Fits, LoadPlan, Verdict
+from workers.seat import Seat
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Answer:
+    verdict: Verdict
+    until_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """The supervisor's thread asks."""
+
+    fits: Fits | None
+    """None: everything fits."""
+    limits: PoolLimits
+    max_models: int
+    patient: bool
+    """Wait also for memory that others than our own workers hold."""
+    on_refused: Callable[[Seat, ModelSpec], None]
+    """Told when a model never fits."""
+    _answers: dict[tuple[str, ModelSpec], _Answer] = field(default_factory=dict)
+
+    def may_load(self, seat: Seat, seats: Sequence[Seat], asked: ModelSpec, now: float) -> bool:
+        model = seat.local(asked)
+        if self.fits is None or model in seat.refused:
+            return model not in seat.refused
+        key = (seat.label, model)
+        known = self._answers.get(key)
+        if known is not None and now < known.until_s:
+            return False
+        plan = self._plan(seat, seats, model)
+        try:
+            verdict = self.fits(plan)
+        except Exception:
+            # An estimate must not take the pool, and every job, with it; the load will tell.
+            log.exception("[%s] the memory for %s cannot be estimated", seat.label, model.name)
+            verdict = Verdict("yes")
+        if verdict.fit == "wait" and not plan.shared and not self.patient:
+            # Nobody of ours will ever free anything, and nobody watches who could.
+            log.warning("[%s] %s; it is tried all the same", seat.label, verdict.text)
+            verdict = Verdict("yes")
+        if verdict.fit == "yes":
+            self._answers.pop(key, None)
+            return True
+        if verdict.fit == "never":
+            seat.refused[model] = OutOfMemory(verdict.text + ".")
+            self.on_refused(seat, model)
+            return False
+        self._answers[key] = _Answer(verdict, now + self.limits.memory_retry_s)
+        return False
+
+    def changed(self) -> None:
+        """Memory was freed: what waited is judged anew."""
+        for answer in self._answers.values():
+            answer.until_s = 0.0
+
+    def waiting_for(self, model: ModelSpec, seats: Sequence[Seat], now: float) -> str | None:
+        """Why no worker loads the model yet; None when memory is not the reason."""
+        if any(seat.serves(model) for seat in seats):
+            return None
+        for seat in seats:
+            answer = self._answers.get((seat.label, seat.local(model)))
+            fresh = answer is not None and now < answer.until_s + self.limits.memory_retry_s
+            if answer is not None and fresh and seat.may_serve(model):
+                return answer.verdict.text
+        return None
+
+    def _plan(self, seat: Seat, seats: Sequence[Seat], model: ModelSpec) -> LoadPlan:
+        near = [other for other in seats if other is not seat and same_memory(other, seat)]
+        unloaded = max(0, len(seat.models) + 1 - self.max_models)
+        return LoadPlan(
+            slot=seat.slot,
+            model=model,
+            fresh=not seat.models,
+            replaced=seat.models[:unloaded],
+            in_flight=tuple(other.loading for other in near if other.loading is not None),
+            shared=any(other.models or other.loading is not None for other in near),
+        )
+
+
+def same_memory(one: Seat, other: Seat) -> bool:
+    """All CPU workers share the machine's memory, workers of one GPU that GPU's."""
+    return (one.slot.kind, one.slot.visible) == (other.slot.kind, other.slot.visible)
