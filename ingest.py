@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.events import Decoded, Planned
 from core.pcm import Int16, PcmSpool
-from core.planning import SegmentPlanner
+from core.planning import MIN_SPAN_S, SegmentPlanner
 from core.types import SAMPLE_RATE, AudioSegment, PlanOptions, SpeechSpan
 from media.container import DecodeLimits
 from media.decoder import DecodeSummary, MediaDecoder
@@ -46,8 +46,12 @@ def start_ingest(
     plan: PlanOptions,
     limits: DecodeLimits,
     audio_track: int | None = None,
+    only: tuple[SpeechSpan, ...] | None = None,
 ) -> IsolatedProcess[IngestSummary]:
-    """Start the process. Its messages are ``Decoded`` and ``Planned`` events."""
+    """Start the process. Its messages are ``Decoded`` and ``Planned`` events.
+
+    ``only``: the stretches of the recording to plan, in order; None: all of it.
+    """
     return IsolatedProcess(
         ingest,
         path,
@@ -55,6 +59,7 @@ def start_ingest(
         plan,
         limits,
         audio_track,
+        only,
         name="ingest",
         limits=ProcessLimits(wall_clock_s=limits.wall_clock_s),
     )
@@ -67,10 +72,11 @@ def ingest(
     plan: PlanOptions,
     limits: DecodeLimits,
     audio_track: int | None,
+    only: tuple[SpeechSpan, ...] | None = None,
 ) -> IngestSummary:
     """Body of the ingest process."""
     with MediaDecoder(path, limits, audio_track=audio_track) as decoder:
-        run = _Ingest(send, plan)
+        run = _Ingest(send, plan, only)
         total_s = decoder.probe.duration_s
         decoded_s = reported_s = 0.0
         for block in decoder.decode_to(spool):
@@ -95,9 +101,12 @@ def ingest(
 class _Ingest:
     """Voice activity and plan of one recording, fed with blocks."""
 
-    def __init__(self, send: Send, plan: PlanOptions) -> None:
+    def __init__(
+        self, send: Send, plan: PlanOptions, only: tuple[SpeechSpan, ...] | None = None
+    ) -> None:
         self._send = send
         self._plan = plan
+        self._only = only
         self._vad = SileroVAD(plan.vad_threshold)
         self.planner = SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)
         self.speech_s = 0.0
@@ -123,6 +132,8 @@ class _Ingest:
         self.cpu_s += time.thread_time() - started
 
     def _take(self, spans: list[SpeechSpan], settled_s: float) -> None:
+        if self._only is not None:
+            spans = [part for span in spans for part in _within(span, self._only)]
         self.spans += len(spans)
         self.speech_s += sum(span.duration_s for span in spans)
         self._emit(self.planner.push(spans, self._vad.probabilities, settled_s))
@@ -131,3 +142,11 @@ class _Ingest:
         for segment in segments:
             self._send(Planned(segment))
             self.segments += 1
+
+
+def _within(span: SpeechSpan, ranges: tuple[SpeechSpan, ...]) -> list[SpeechSpan]:
+    """The parts of a span that lie in one of the ranges and are long enough to hold a word."""
+    parts = [
+        SpeechSpan(max(span.start_s, each.start_s), min(span.end_s, each.end_s)) for each in ranges
+    ]
+    return [part for part in parts if part.duration_s >= MIN_SPAN_S]

@@ -19,12 +19,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from core.defaults import decode_options, for_model
+from core.events import LanguageDecided
+from core.journal import Journal
 from core.model_store import ResolvedModel, model_spec, resolve_for
 from core.settings import Settings
-from core.types import DecodeOptions, ModelSpec, PlanOptions, Task, TranscriptSegment
+from core.types import (
+    DecodeOptions,
+    ModelSpec,
+    PlanOptions,
+    SpeechSpan,
+    Task,
+    TranscriptSegment,
+)
 from media.container import DecodeLimits
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
-from workers.devices import find_slots
+from workers.devices import Slot, find_slots
+from workers.memory import MemoryFit
 from workers.pool import WorkerPool
 
 log = logging.getLogger("parallel_transcriber")
@@ -101,6 +111,9 @@ class ParallelWhisperTranscriber:
         audio_track: int | None = None,
         work_dir: Path | None = None,
         max_workers: int | None = None,
+        decided: LanguageDecided | None = None,
+        only: tuple[SpeechSpan, ...] | None = None,
+        journal: Journal | None = None,
     ) -> TranscriptionRun:
         """Begin a recording; :meth:`TranscriptionRun.events` is its course.
 
@@ -108,6 +121,9 @@ class ParallelWhisperTranscriber:
             options: None: beam and batch size of the settings, everything else by default.
             work_dir: where the spool lies while the run lasts; None: a temporary directory.
             max_workers: workers that may serve this recording; None: all.
+            decided: the language an earlier run heard; None: as the options say.
+            only: stretches of the recording to decode; None: all of it.
+            journal: what an earlier run of the same recording finished.
 
         Raises:
             InvalidOption, ModelError: the request contradicts itself or the model.
@@ -123,8 +139,10 @@ class ParallelWhisperTranscriber:
             limits=DecodeLimits.of(self._settings),
             audio_track=audio_track,
             max_workers=max_workers,
+            decided=decided,
+            only=only,
         )
-        return TranscriptionRun(request, self.pool, work_dir)
+        return TranscriptionRun(request, self.pool, work_dir, journal)
 
     def transcribe_parallel(
         self,
@@ -165,8 +183,12 @@ def make_pool(
     *,
     gpu_ids: Sequence[int | str] | None = None,
     multi_gpu: bool = True,
+    wait_for_devices: bool = False,
 ) -> WorkerPool:
-    """Workers for the devices the settings name, and the line operators look for."""
+    """Workers for the devices the settings name, and the line operators look for.
+
+    ``wait_for_devices``: jobs wait when no device is left, instead of failing.
+    """
     slots = find_slots(
         device=settings.device,
         cuda_visible_devices=settings.cuda_visible_devices,
@@ -179,4 +201,19 @@ def make_pool(
     names = ", ".join(slot.label.split()[-1] for slot in slots)
     kind = "GPUs" if slots[0].kind == "cuda" else "CPU workers"
     log.info("Initialized ParallelWhisperTranscriber with %d %s: [%s]", len(slots), kind, names)
-    return WorkerPool(slots, threads=settings.threads, log_level=settings.log_level)
+    reserve: tuple[Slot, ...] = ()
+    if settings.cpu_fallback and slots[0].kind == "cuda":
+        reserve = find_slots(
+            device="cpu",
+            workers=settings.workers,
+            threads=settings.threads,
+            worker_mib=CPU_WORKER_MIB,
+        )
+    return WorkerPool(
+        slots,
+        threads=settings.threads,
+        log_level=settings.log_level,
+        wait_for_devices=wait_for_devices,
+        cpu_fallback=reserve,
+        fits=MemoryFit(settings.batch_size),
+    )

@@ -9,15 +9,34 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.errors import DiskFull, SubtitleError, UnreadableMedia, WorkerError
-from core.events import Decoded, Event, Finished, Planned, SegmentFailed, SegmentFinished
+from core.errors import Cancelled, DiskFull, SubtitleError, UnreadableMedia, WorkerError
+from core.events import (
+    Decoded,
+    Event,
+    Finished,
+    Incident,
+    LanguageDecided,
+    Planned,
+    SegmentFailed,
+    SegmentFinished,
+)
+from core.journal import Journal, Recorded
 from core.merge import TranscriptBuilder
 from core.pcm import PcmSpool
 from core.progress import Progress
-from core.types import DecodeOptions, Gap, JobReport, ModelSpec, PlanOptions, Transcript
+from core.types import (
+    DecodeOptions,
+    Gap,
+    JobReport,
+    ModelSpec,
+    PlanOptions,
+    SegmentReport,
+    SpeechSpan,
+    Transcript,
+)
 from ingest import IngestSummary, start_ingest
 from media.container import DecodeLimits
 from media.process import IsolatedProcess
@@ -43,6 +62,10 @@ class RunRequest:
     """Which audio track, from 0; None: the default-flagged one or the first."""
     max_workers: int | None = None
     """Workers that may serve the run; None: all of the pool."""
+    decided: LanguageDecided | None = None
+    """The language an earlier run of the same job heard; it is not detected again."""
+    only: tuple[SpeechSpan, ...] | None = None
+    """Stretches of the recording to decode, in order; None: all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +74,12 @@ class _IngestEnded:
     error: SubtitleError | None
 
 
-_Inbox = queue.SimpleQueue[PoolEvent | JobEnded | Planned | Decoded | _IngestEnded]
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    recorded: Recorded
+
+
+_Inbox = queue.SimpleQueue[PoolEvent | JobEnded | Planned | Decoded | _Replayed | _IngestEnded]
 
 
 class TranscriptionRun:
@@ -59,20 +87,29 @@ class TranscriptionRun:
 
     Args:
         work_dir: where the spool lies while the run lasts; None: the system's temporary folder.
+        journal: what an earlier run of the same job finished; None: nothing is kept.
     """
 
-    def __init__(self, request: RunRequest, pool: WorkerPool, work_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        request: RunRequest,
+        pool: WorkerPool,
+        work_dir: Path | None = None,
+        journal: Journal | None = None,
+    ) -> None:
         self._request = request
         self._pool = pool
         self._work_dir = work_dir
-        self._cancelled = threading.Event()
+        self._journal = journal
+        self._stopped: SubtitleError | None = None
         self._job: PoolJob | None = None
 
-    def cancel(self) -> None:
-        """Stop; ``events()`` raises ``Cancelled`` within two seconds. From any thread."""
-        self._cancelled.set()
+    def cancel(self, error: SubtitleError | None = None) -> None:
+        """Stop; ``events()`` raises the error, ``Cancelled`` if none is given, within two seconds.
+        From any thread."""
+        self._stopped = error or Cancelled()
         if self._job is not None:
-            self._job.cancel()
+            self._job.cancel(self._stopped)
 
     def result(self, progress_callback: ProgressCallback | None = None) -> Finished:
         """Run to the end without looking at the events. Raises as :meth:`events`."""
@@ -109,24 +146,29 @@ class TranscriptionRun:
         opened = time.monotonic()
         spool.path.touch()
         process = start_ingest(
-            request.path, spool, request.plan, request.limits, request.audio_track
+            request.path, spool, request.plan, request.limits, request.audio_track, request.only
         )
+        options = request.options
+        if request.decided is not None:
+            options = replace(options, language=request.decided.language)
         job = self._pool.submit(
             JobSpec(
                 model=request.model,
                 spool=spool,
-                options=request.options,
+                options=options,
                 max_workers=request.max_workers,
                 on_event=inbox.put,
             )
         )
         self._job = job
-        if self._cancelled.is_set():
-            job.cancel()
-        feeder = threading.Thread(target=_feed, args=(process, job, inbox), name="ingest")
+        if self._stopped is not None:
+            job.cancel(self._stopped)
+        feeder = threading.Thread(
+            target=_feed, args=(process, job, spool, inbox, self._journal), name="ingest"
+        )
         feeder.start()
         try:
-            yield from _Course(request, job, opened).follow(inbox)
+            yield from _Course(request, job, opened, self._journal).follow(inbox)
         finally:
             job.cancel()  # does nothing to a job that has ended
             process.cancel()
@@ -135,7 +177,13 @@ class TranscriptionRun:
             job.wait()
 
 
-def _feed(process: IsolatedProcess[IngestSummary], job: PoolJob, inbox: _Inbox) -> None:
+def _feed(
+    process: IsolatedProcess[IngestSummary],
+    job: PoolJob,
+    spool: PcmSpool,
+    inbox: _Inbox,
+    journal: Journal | None,
+) -> None:
     """Thread: hand on what the ingest process sends, and in the end its summary or error."""
     summary: IngestSummary | None = None
     error: SubtitleError | None = None
@@ -143,7 +191,11 @@ def _feed(process: IsolatedProcess[IngestSummary], job: PoolJob, inbox: _Inbox) 
         for message in process.messages():
             if isinstance(message, Planned):
                 inbox.put(message)
-                job.add([message.segment])
+                recorded = journal.recall(message.segment, spool) if journal else None
+                if recorded is None:
+                    job.add([message.segment])
+                else:
+                    inbox.put(_Replayed(recorded))
             elif isinstance(message, Decoded):
                 inbox.put(message)
         summary = process.result
@@ -159,10 +211,13 @@ def _feed(process: IsolatedProcess[IngestSummary], job: PoolJob, inbox: _Inbox) 
 class _Course:
     """Follows one run's inbox to its end and keeps what the transcript and report need."""
 
-    def __init__(self, request: RunRequest, job: PoolJob, opened: float) -> None:
+    def __init__(
+        self, request: RunRequest, job: PoolJob, opened: float, journal: Journal | None
+    ) -> None:
         self._request = request
         self._job = job
         self._opened = opened
+        self._journal = journal
         self._builder = TranscriptBuilder()
         self._ingested: _IngestEnded | None = None
         self._planned = 0
@@ -172,17 +227,46 @@ class _Course:
         self._declared_s: float | None = None
         self._language_probability: float | None = None
         self._first_text_s: float | None = None
+        self._replayed: list[SegmentReport] = []
+        self._replays = 0
 
     def follow(self, inbox: _Inbox) -> Iterator[Event]:
+        if self._request.decided is not None:
+            self._note(self._request.decided)
+            yield self._request.decided
         while not isinstance(item := inbox.get(), JobEnded):
             if isinstance(item, _IngestEnded):
-                self._ingest_ended(item)
+                stopped = self._ingest_ended(item)
+                if stopped is not None:
+                    yield stopped
+            elif isinstance(item, _Replayed):
+                event = self._replay(item.recorded)
+                self._note(event)
+                yield event
             else:
+                self._keep(item)
                 self._note(item)
                 yield item
         if item.error is not None:
             raise item.error
         yield self._finished()
+
+    def _replay(self, recorded: Recorded) -> Event:
+        self._replays += 1
+        if recorded.report is not None:
+            self._replayed.append(recorded.report)
+        event = recorded.finished or recorded.failed
+        assert event is not None, "a journal keeps one of the two ends"
+        return event
+
+    def _keep(self, event: Event) -> None:
+        if self._journal is None:
+            return
+        if isinstance(event, SegmentFinished):
+            report = next((r for r in self._job.reports if r.index == event.index), None)
+            self._journal.keep(event.index, Recorded(finished=event, report=report))
+        elif isinstance(event, SegmentFailed):
+            self._journal.keep(event.index, Recorded(failed=event))
 
     def _note(self, event: Event) -> None:
         match event:
@@ -198,19 +282,20 @@ class _Course:
             case SegmentFailed(index=index, gap=gap):
                 self._builder.add(index, (), [gap])
                 self._failed += 1
-            case _:
-                self._language_probability = getattr(
-                    event, "probability", self._language_probability
-                )
+            case LanguageDecided(probability=probability):
+                self._language_probability = probability
 
-    def _ingest_ended(self, ended: _IngestEnded) -> None:
+    def _ingest_ended(self, ended: _IngestEnded) -> Incident | None:
         """A recording that breaks in the middle keeps what was read of it."""
         self._ingested = ended
         keep = isinstance(ended.error, UnreadableMedia) and self._planned
         if ended.error is not None:
             if not keep:
                 raise ended.error
-            log.error("Reading stopped at %.1fs: %s", self._decoded_s, ended.error)
+            text = f"Reading stopped at {self._decoded_s:.1f}s: {ended.error}"
+            log.error("%s", text)
+            return Incident("reading_stopped", text)
+        return None
 
     def _elapsed_s(self) -> float:
         return max(1e-6, time.monotonic() - self._opened - self._job.load_s)
@@ -261,7 +346,7 @@ class _Course:
     def _report(self, transcript: Transcript) -> JobReport:
         summary = self._ingested.summary if self._ingested else None
         elapsed_s = self._elapsed_s()
-        reports = self._job.reports
+        reports = tuple(sorted((*self._replayed, *self._job.reports), key=lambda r: r.index))
         return JobReport(
             audio_s=transcript.duration_s,
             speech_s=transcript.speech_s,
@@ -275,9 +360,10 @@ class _Course:
             language=transcript.language,
             devices=tuple(sorted({report.device for report in reports})),
             segments=reports,
-            windows=self._job.windows,
+            windows=sum(report.windows for report in reports),
             dropped_spans=summary.dropped_spans if summary else 0,
             gaps=transcript.gaps,
-            redecoded_windows=self._job.redecoded_windows,
+            redecoded_windows=sum(report.redecoded_windows for report in reports),
+            replayed_segments=self._replays,
             first_text_s=self._first_text_s,
         )

@@ -22,9 +22,10 @@ from core.errors import Cancelled, FileMissing, SubtitleError, UnreadableMedia
 from core.languages import LANGUAGES
 from core.logs import one_line, setup_logging
 from core.settings import Settings
-from jobs.job import Job, JobState, JobView
+from jobs.job import JobHandle, JobView
 from jobs.request import JobRequest
-from jobs.service import JobService
+from jobs.service import CLI, JobService
+from jobs.states import JobState
 
 REDRAW_S = 0.5
 """Longest time the bar stands still; the time left changes by itself."""
@@ -56,13 +57,15 @@ def transcribe(args: argparse.Namespace) -> int:
         settings = settings.model_copy(
             update={
                 "data_dir": folder,
+                # Where the files go, the database goes: it is of no use without them.
+                "database_url": settings.database_url if folder == settings.data_dir else None,
                 "log_level": _log_level(settings, args.quiet, on_terminal),
                 "max_waiting_jobs": len(requests),
             }
         )
         _set_up_log(settings)
         display: Display = Bar() if on_terminal and not args.quiet else NoDisplay()
-        with JobService(settings, gpu_ids=gpus) as service:
+        with JobService(settings, gpu_ids=gpus, origin=CLI) as service:
             try:
                 outcomes = _Command(service, display, args.quiet, stop).run(requests)
             finally:
@@ -84,7 +87,7 @@ class _Command:
 
     def run(self, requests: list[JobRequest]) -> list[_Outcome]:
         refused = {i: error for i, r in enumerate(requests) if (error := self._refuse(r))}
-        jobs: dict[int, Job] = {}
+        jobs: dict[int, JobHandle] = {}
         if len(refused) < len(requests):
             # Before the first job, so that a report's speed is that of the work alone.
             self._display.say("Loading the model …")
@@ -109,7 +112,7 @@ class _Command:
             raise Cancelled()
         self._display.say(text)
 
-    def _follow(self, request: JobRequest, job: Job) -> _Outcome:
+    def _follow(self, request: JobRequest, job: JobHandle) -> _Outcome:
         view = job.view(text=False)
         while not view.state.ended:
             self._display.show(view)

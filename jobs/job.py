@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
-from core.errors import Cancelled, SubtitleError
+from core.errors import Cancelled, Paused, SubtitleError
 from core.events import Event, SegmentFailed, SegmentFinished
 from core.merge import TranscriptBuilder
 from core.progress import Progress
 from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
 from jobs.pipeline import PipelineResult
+from jobs.recorder import Recorder
+from jobs.records import JobRecord
 from jobs.request import JobRequest
+from jobs.states import JobState
 from subtitles.layout import layout
-
-
-class JobState(StrEnum):
-    QUEUED = "queued"
-    RUNNING = "running"
-    COMPLETE = "complete"
-    COMPLETE_WITH_GAPS = "complete_with_gaps"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (JobState.QUEUED, JobState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +56,48 @@ class JobView:
     report: JobReport | None = None
     outputs: Mapping[str, Path] = field(default_factory=dict)
     """File of each format, once all are written."""
+    created_at: float = 0.0
+    ended_at: float | None = None
+    """Seconds since 1970, UTC."""
+
+
+class JobHandle(Protocol):
+    """A job as ``JobService.get`` gives it, wherever it runs or has run."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def request(self) -> JobRequest: ...
+
+    @property
+    def state(self) -> JobState: ...
+
+    def view(self, *, text: bool = True) -> JobView: ...
+
+    def watch(self, after_version: int, timeout_s: float, *, text: bool = True) -> JobView: ...
+
+    def wait(self, timeout_s: float | None = None) -> bool: ...
+
+    def cancel(self) -> None: ...
 
 
 class Job:
-    """Made by ``JobService.submit``. Every method may be called from any thread."""
+    """A job this service runs. Every method may be called from any thread."""
 
-    def __init__(self, request: JobRequest, on_cancel: Callable[[Job], None]) -> None:
-        self.id = secrets.token_urlsafe(12)
-        self.request = request
+    def __init__(
+        self,
+        record: JobRecord,
+        recorder: Recorder,
+        on_stop: Callable[[Job, SubtitleError], None],
+    ) -> None:
+        self.id = record.id
+        self.request = record.request
+        self.record = record
+        """As it was when this service took it."""
+        self.recorder = recorder
         self.ended_at: float | None = None
-        """On the clock of ``time.monotonic``."""
-        self._on_cancel = on_cancel
+        self._on_stop = on_stop
         self._changed = threading.Condition()
         self._version = 1
         self._state = JobState.QUEUED
@@ -85,8 +105,8 @@ class Job:
         self._model: str | None = None
         self._error: SubtitleError | None = None
         self._result: PipelineResult | None = None
-        self._cancelled = False
-        self._stop: Callable[[], None] | None = None
+        self._stopped: SubtitleError | None = None
+        self._stop: Callable[[SubtitleError], None] | None = None
         self._progress = Progress()
         self._builder = TranscriptBuilder()
         self._gaps: list[Gap] = []
@@ -97,23 +117,30 @@ class Job:
         return self._state
 
     @property
-    def cancelled(self) -> bool:
+    def stopped(self) -> bool:
         """Somebody wants it to stop, whether or not it has."""
-        return self._cancelled
+        return self._stopped is not None
 
     def cancel(self) -> None:
         """Stop; the job ends within two seconds. Does nothing to a job that has ended."""
+        self._stop_with(Cancelled())
+
+    def pause(self) -> None:
+        """Stop for now: the service ends. What is finished is in the journal."""
+        self._stop_with(Paused())
+
+    def _stop_with(self, error: SubtitleError) -> None:
         with self._changed:
-            self._cancelled = True
+            self._stopped = self._stopped or error
             stop = self._stop
-        self._on_cancel(self)
+        self._on_stop(self, self._stopped)
         if stop is not None:
-            stop()
+            stop(self._stopped)
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; False when the time ran out first."""
+        """Wait until it has ended or was paused; False when the time ran out first."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._state.ended, timeout_s)
+            return self._changed.wait_for(lambda: not self._state.active, timeout_s)
 
     def watch(self, after_version: int, timeout_s: float, *, text: bool = True) -> JobView:
         """The first snapshot newer than that version, or the present one after the time.
@@ -122,7 +149,7 @@ class Job:
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._version > after_version or self._state.ended, timeout_s
+                lambda: self._version > after_version or not self._state.active, timeout_s
             )
         return self.view(text=text)
 
@@ -147,6 +174,8 @@ class Job:
                 error=self._error,
                 report=result.report if result else None,
                 outputs=dict(result.outputs) if result else {},
+                created_at=self.record.created_at,
+                ended_at=self.ended_at,
             )
             if not text:
                 return view
@@ -168,30 +197,33 @@ class Job:
                 return False
             self._state, self._message = JobState.RUNNING, ""
             self._bump()
-            return True
+        self.recorder.set(state=JobState.RUNNING, started_at=time.time(), message="")
+        return True
 
     def progress_text(self, text: str) -> None:
-        """What happens before the run: finding or downloading the model. Raises Cancelled, which
+        """What happens before the run: finding or downloading the model. Raises once stopped, which
         ends a download."""
-        if self._cancelled:
-            raise Cancelled()
+        if self._stopped is not None:
+            raise self._stopped
         self._set_message(text)
 
-    def stoppable(self, stop: Callable[[], None]) -> None:
+    def stoppable(self, stop: Callable[[SubtitleError], None]) -> None:
         """How to stop what runs now; stops it at once if somebody asked for it before."""
         with self._changed:
             self._stop = stop
             self._message = ""
-            cancelled = self._cancelled
-        if cancelled:
-            stop()
+            stopped = self._stopped
+        if stopped is not None:
+            stop(stopped)
 
     def uses(self, model: str) -> None:
         with self._changed:
             self._model = model
             self._bump()
+        self.recorder.set(model=model)
 
     def feed(self, event: Event) -> None:
+        self.recorder.feed(event, self._progress)
         with self._changed:
             self._progress.feed(event)
             if isinstance(event, SegmentFinished):
@@ -205,10 +237,14 @@ class Job:
     def finish(self, result: PipelineResult) -> None:
         complete = result.transcript.complete
         state = JobState.COMPLETE if complete else JobState.COMPLETE_WITH_GAPS
-        self._end(state, _verdict(result.transcript), result=result)
+        self._end(state, verdict(result.transcript), result=result)
 
     def fail(self, error: SubtitleError) -> None:
-        state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+        state = JobState.FAILED
+        if isinstance(error, Cancelled):
+            state = JobState.CANCELLED
+        elif isinstance(error, Paused):
+            state = JobState.PAUSED
         self._end(state, error.explain(), error=error)
 
     def _end(
@@ -219,20 +255,52 @@ class Job:
         error: SubtitleError | None = None,
     ) -> None:
         with self._changed:
-            if self._state.ended:
+            if not self._state.active:
                 return
+            if state.ended:
+                self.ended_at = time.time()
+            # Written before anybody hears of it: who then asks the database is told the same.
+            self._record_end(state, message, result, error)
             self._state, self._message = state, message
             self._result, self._error = result, error
             self._stop = None
-            self.ended_at = time.monotonic()
             if result is not None:
                 # The result holds the text; the parts it was made from are not needed any more.
                 self._builder, self._text = TranscriptBuilder(), _Text()
             self._bump()
 
+    def _record_end(
+        self,
+        state: JobState,
+        message: str,
+        result: PipelineResult | None,
+        error: SubtitleError | None,
+    ) -> None:
+        self.recorder.note(state.value, message or "Complete.")
+        if state is JobState.PAUSED:
+            self.recorder.set(state=state, message=message, runner=None)
+            return
+        found: dict[str, object] = {}
+        if result is not None:
+            report = result.report
+            found = {
+                "fraction": 1.0,
+                "done_s": report.audio_s,
+                "total_s": report.audio_s,
+                "language": report.language,
+                "gaps": result.transcript.gaps,
+                # One line per segment would be most of the row; the transcript's file has them.
+                "report": replace(report, segments=()),
+                "outputs": {name: str(path) for name, path in result.outputs.items()},
+            }
+        self.recorder.set(
+            state=state, message=message, error=error, ended_at=self.ended_at, runner=None, **found
+        )
+        self.recorder.done()
+
     def _set_message(self, message: str) -> None:
         with self._changed:
-            if message != self._message and not self._state.ended:
+            if message != self._message and self._state.active:
                 self._message = message
                 self._bump()
 
@@ -266,7 +334,8 @@ def _with_text(
     return replace(view, segments=segments, cues=cues)
 
 
-def _verdict(transcript: Transcript) -> str:
+def verdict(transcript: Transcript) -> str:
+    """How a finished job ended, where there is something to say."""
     if not transcript.complete:
         count, lost_s = len(transcript.gaps), sum(gap.duration_s for gap in transcript.gaps)
         what = "gap" if count == 1 else "gaps"

@@ -30,16 +30,18 @@ def run_pipeline(
     directory: Path,
     stem: str,
     on_event: Callable[[Event], None],
+    amend: Callable[[Finished], Finished] | None = None,
 ) -> PipelineResult:
     """Follow the run to its end, then lay out and write ``directory/stem.<extension>``.
 
-    ``on_event`` gets every event but ``Finished``, on the calling thread. Raises what
+    ``on_event`` gets every event but ``Finished``, on the calling thread; ``amend`` may change that
+    one before anything is made of it. Raises what
     ``TranscriptionRun.events`` and ``subtitles.formats.write_files`` raise; no file is written
     unless the run has finished.
     """
     for event in run.events():
         if isinstance(event, Finished):
-            return _write(event, formats, directory, stem)
+            return _write(amend(event) if amend else event, formats, directory, stem)
         on_event(event)
     raise WorkerError("The run ended without a result.")
 

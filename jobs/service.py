@@ -1,60 +1,71 @@
 """The one place jobs are run: a bounded queue, a few running at a time, one pool of workers.
 
-submit ─► check ─► waiting (FIFO) ─► a thread per running job ─► run_pipeline ─► Job ended
-                                         └── all share one WorkerPool and its loaded models
+submit ─► check ─► admit ─► database ─► waiting (FIFO) ─► a thread per running job ─► Executor
+                                             └── all share one WorkerPool and its loaded models
+
+Jobs belong to the service, not to whoever submitted them: they are in the database before
+``submit`` returns, and a service that starts goes on with those that a dead or stopped one left.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from core.errors import Cancelled, DiskFull, QueueFull, SubtitleError, WorkerError
+from core.errors import (
+    FileMissing,
+    InvalidOption,
+    NoSuchJob,
+    Paused,
+)
 from core.settings import Settings
-from jobs.folders import NO_SPACE, JobFolders
-from jobs.job import Job
-from jobs.pipeline import PipelineResult, run_pipeline
-from jobs.request import JobRequest, check, with_defaults
-from parallel_transcriber import ParallelWhisperTranscriber, make_pool
-from workers.fleet import WorkerStatus
-from workers.pool import WorkerPool
+from jobs.admission import Admission
+from jobs.database import Database
+from jobs.engines import Engines
+from jobs.execution import Executor
+from jobs.folders import JobFolders
+from jobs.health import Health, health_of
+from jobs.housekeeping import Housekeeping
+from jobs.job import Job, JobHandle
+from jobs.outbox import Outbox
+from jobs.queue import JobQueue
+from jobs.recorder import Recorder
+from jobs.records import HistoryEntry, JobRecord
+from jobs.request import JobRequest, check
+from jobs.runners import Runner
+from jobs.states import JobState
+from jobs.store import JobStore
+from jobs.stored import StoredJob
+from jobs.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 
-SWEEP_EVERY_S = 600.0
-"""Between two looks for expired jobs; they are kept for hours, so minutes do not matter."""
-
-CLOSE_GRACE_S = 1.0
-"""Time for workers to leave by themselves: who closes is promised the end within two seconds."""
-
 STOP_S = 5.0
-"""Longest wait for a cancelled job's thread on closing. A download of a model may hold one
+"""Longest wait for a stopped job's thread on closing. A download of a model may hold one
 longer; it ends with the process."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    alive: bool
-    """The service takes calls."""
-    ready: bool
-    """A job that comes now can be worked on."""
-    workers: tuple[WorkerStatus, ...]
-    """Empty before the first job or preload."""
-    reason: str = ""
-    """Why it is not ready."""
+SERVICE, CLI = "service", "cli"
+"""Where a service's jobs come from."""
 
 
 class JobService:
-    """Runs jobs; thread-safe. No process starts before :meth:`preload` or the first job.
+    """Runs jobs; thread-safe. No worker process starts before :meth:`preload` or the first job.
 
     Args:
         gpu_ids: GPUs to use, indices or UUIDs; None: as the settings say.
         multi_gpu: False: the pool has one worker.
+        origin: ``cli``: jobs of a command. They end with it: closing cancels them, and no other
+            service takes them over.
+
+    Raises:
+        DatabaseUnavailable: the job database does not answer.
     """
 
     def __init__(
@@ -63,116 +74,258 @@ class JobService:
         *,
         gpu_ids: Sequence[int | str] | None = None,
         multi_gpu: bool = True,
+        origin: str = SERVICE,
     ) -> None:
         self.settings = settings
         self.folders = JobFolders(settings.data_dir)
-        self._gpu_ids = gpu_ids
-        self._multi_gpu = multi_gpu
-        # Re-entrant: cancelling a job comes back here from the job.
+        self._origin = origin
         self._lock = threading.RLock()
-        self._jobs: dict[str, Job] = {}
-        self._waiting: deque[Job] = deque()
-        self._running: dict[Job, threading.Thread] = {}
-        self._pool: WorkerPool | None = None
-        self._transcribers: dict[tuple[str, str], ParallelWhisperTranscriber] = {}
         self._closed = threading.Event()
-        self._not_ready = ""
-        self._sweeper = threading.Thread(target=self._sweep, name="job sweeper", daemon=True)
-        self._sweeper.start()
+        self._stopped = False
+        self.engines = Engines(settings, gpu_ids, multi_gpu, wait_for_devices=origin == SERVICE)
+        self._database = Database.open(settings)
+        self.store = JobStore(self._database)
+        self._outbox = Outbox()
+        self._runner = Runner(settings.data_dir, self.store)
+        self._runner.start()
+        executor = Executor(
+            settings,
+            self.folders,
+            self.store,
+            self._outbox,
+            self.engines.transcriber,
+            self._closed,
+        )
+        self._queue = JobQueue(settings.max_running_jobs, executor, on_success=self._worked)
+        self.admission = Admission(settings)
+        self.housekeeping = Housekeeping(
+            store=self.store,
+            outbox=self._outbox,
+            runner=self._runner,
+            queue=self._queue,
+            folders=self.folders,
+            keep_s=settings.keep_jobs_hours * 3600.0,
+            enqueue=self._enqueue,
+        )
+        if origin == SERVICE:
+            # Before anybody can submit: who waited longest goes first.
+            self.housekeeping.take_over()
+        self._upkeep = Upkeep(self.housekeeping.chores(take_over=origin == SERVICE))
 
     def preload(self) -> float:
-        """Load the settings' model in all workers; the seconds it took.
-
-        It never raises: what went wrong is logged, and is :meth:`health`'s reason not to be ready.
-        """
-        self._not_ready = "The model is being loaded."
-        try:
-            seconds = self.load()
-        except SubtitleError as error:
-            log.error("The model cannot be loaded: %s", error.explain())
-            self._not_ready = error.explain()
-            return 0.0
-        except Exception as error:
-            log.exception("The model cannot be loaded")
-            self._not_ready = f"The model cannot be loaded: {error!r}."
-            return 0.0
-        self._not_ready = ""
-        return seconds
+        """Load the settings' model in all workers; the seconds it took. It never raises: what went
+        wrong is :meth:`health`'s reason not to be ready."""
+        return self.engines.preload()
 
     def load(self, progress: Callable[[str], None] | None = None) -> float:
-        """Load the settings' model in all workers; the seconds it took.
+        """As :meth:`preload`, and raises what went wrong; see ``Engines.load``."""
+        return self.engines.load(progress)
 
-        ``progress`` gets a line for people now and then while the model is downloaded.
-
-        Raises:
-            ModelError, WorkerError, DiskFull: it cannot be had or loaded.
-        """
-        transcriber = self._transcriber(self.settings.model, self.settings.compute_type)
-        transcriber.resolve(progress)
-        return transcriber.preload()
+    # Jobs.
 
     def check(self, request: JobRequest) -> None:
         """Refuse, without loading or decoding anything, what cannot work; see
         ``jobs.request.check``."""
         check(request, self.settings)
 
-    def submit(self, request: JobRequest) -> Job:
-        """Queue a job.
+    def admit(self, client: str) -> None:
+        """Refuse a client's next job before its recording is uploaded.
+
+        Raises:
+            ClientLimit, QueueFull, DiskFull: there is no room.
+            Paused: the service stops.
+        """
+        with self._lock:
+            self._check_open()
+            total, of_client = self._queue.counts(client)
+            self.admission.check(client=client, jobs=total, of_client=of_client)
+
+    def submit(self, request: JobRequest, *, source_id: str | None = None) -> JobHandle:
+        """Queue a job. It is in the database when this returns.
 
         Raises:
             InputError, ModelError: it cannot work (:meth:`check`).
             DeviceUnavailable: a GPU was asked for and is not there.
-            QueueFull: too many jobs wait already.
+            QueueFull, ClientLimit, DiskFull: there is no room for it.
+            DatabaseUnavailable: it cannot be stored.
+            Paused: the service stops.
         """
         self.check(request)
-        self._shared_pool()
-        with self._lock:
-            if self._closed.is_set():
-                raise Cancelled("The service is closed.")
-            running, waiting = self.settings.max_running_jobs, self.settings.max_waiting_jobs
-            if len(self._running) + len(self._waiting) >= running + waiting:
-                raise QueueFull(f"{len(self._waiting)} jobs are waiting already.")
-            job = Job(request, self._cancel)
-            self._jobs[job.id] = job
-            self._waiting.append(job)
-            self._start_next()
-        return job
+        self.engines.pool()
+        job_id = secrets.token_urlsafe(12)
+        with self._place(job_id, request.client):
+            path = self.folders.adopt(job_id, request.path, request.title, request.adopt)
+            # A name of its own: the stored file's says nothing.
+            request = replace(request, path=path, name=request.title)
+            record = self._record(job_id, request, source_id)
+            try:
+                self.store.insert(record)
+            except BaseException:
+                # It may be stored all the same, when only the answer was lost.
+                self._outbox.put(partial(self.store.delete, job_id))
+                if request.adopt != "no":
+                    self.folders.remove(job_id)
+                raise
+        return self._enqueue(record, "submitted", f"Submitted: {request.title}")
 
-    def get(self, job_id: str) -> Job | None:
-        """The job of that id, None for one that is unknown or removed."""
-        with self._lock:
-            return self._jobs.get(job_id)
+    def get(self, job_id: str) -> JobHandle | None:
+        """The job of that id, None for one that is unknown or removed.
+
+        Raises DatabaseUnavailable for one that is not in memory while the database is away.
+        """
+        job = self._queue.get(job_id)
+        if job is not None:
+            return job
+        record = self.store.get(job_id)
+        if record is None:
+            return None
+        return StoredJob(
+            record,
+            self.folders,
+            lambda: self.store.get(job_id),
+            lambda: self.cancel(job_id),
+        )
 
     def jobs(self) -> tuple[Job, ...]:
-        """All jobs, oldest first."""
-        with self._lock:
-            return tuple(self._jobs.values())
+        """The jobs in memory, oldest first: those that run or wait, and those that just ended."""
+        return self._queue.jobs()
+
+    def find(
+        self,
+        owner: str | None,
+        text: str = "",
+        states: Collection[JobState] = (),
+        limit: int = 50,
+        offset: int = 0,
+    ) -> tuple[list[JobRecord], int]:
+        """Jobs of an owner (None: of all), newest first, and how many there are."""
+        return self.store.find(owner=owner, text=text, states=states, limit=limit, offset=offset)
+
+    def history(self, job_id: str) -> tuple[HistoryEntry, ...]:
+        """What happened to a job, oldest first."""
+        return tuple(self.store.history(job_id))
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job wherever it runs. Raises NoSuchJob."""
+        job = self._queue.get(job_id)
+        if job is not None:
+            job.cancel()
+            return
+        self.housekeeping.cancel_elsewhere(self._stored(job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Remove a job with its recording, files and journal; it is cancelled first.
+
+        Raises NoSuchJob.
+        """
+        job = self._queue.get(job_id)
+        if job is not None:
+            job.cancel()
+            job.wait(STOP_S)
+            # Its last words, so that they do not come after the row is gone.
+            self._outbox.flush(STOP_S)
+            self._queue.forget([job_id])
+        else:
+            self._stored(job_id)
+            self.cancel(job_id)
+        self.store.delete(job_id)
+        self.folders.remove(job_id)
+
+    def rerun(self, job_id: str, request: JobRequest) -> JobHandle:
+        """A new job over the recording of an old one; the request's path and name are ignored.
+
+        Raises as :meth:`submit`, and NoSuchJob, FileMissing.
+        """
+        record = self._stored(job_id)
+        if not record.request.path.is_file():
+            raise FileMissing(f"The recording {record.name} is not kept any more.")
+        adopted = record.request.adopt != "no"
+        request = replace(
+            request,
+            path=record.request.path,
+            name=record.name,
+            adopt="link" if adopted else "no",
+            only_gaps=False,
+        )
+        return self.submit(request, source_id=job_id)
+
+    def retry_gaps(
+        self, job_id: str, *, model: str | None = None, device: str | None = None
+    ) -> JobHandle:
+        """Decode a finished job's gaps again, and nothing else; the job's files are replaced.
+
+        Raises:
+            NoSuchJob, FileMissing: it, or its recording, is gone.
+            InvalidOption: it has no gaps, or has not ended.
+            Otherwise as :meth:`submit`.
+        """
+        self._outbox.flush(STOP_S)
+        record = self._stored(job_id)
+        if record.state is not JobState.COMPLETE_WITH_GAPS:
+            raise InvalidOption(
+                f"{record.name} has no gaps to try again.",
+                hint="Only a job that has finished with gaps can be tried again.",
+            )
+        request = replace(
+            record.request,
+            model=model or record.model or record.request.model,
+            device=device or record.request.device,
+            only_gaps=True,
+        )
+        self.check(request)
+        self.engines.pool()
+        fields: dict[str, Any] = {
+            "request": request,
+            "state": JobState.QUEUED,
+            "runner": self._runner.id,
+            "ended_at": None,
+            "message": "",
+        }
+        with self._place(job_id, request.client):
+            self._queue.forget([job_id])
+            self.store.update(job_id, **fields)
+        asked = f" with model {request.model}" + (f" on {device}" if device else "")
+        return self._enqueue(replace(record, **fields), "gaps", f"The gaps are tried again{asked}.")
+
+    # The service.
 
     def health(self) -> Health:
         """Cheap: asks no worker and opens nothing."""
-        workers = self._pool.status() if self._pool is not None else ()
-        reason = self._not_ready
-        if self._closed.is_set():
-            reason = "The service is closed."
-        elif workers and all(worker.state == "retired" for worker in workers):
-            reason = "No worker is left, all died again and again."
-        return Health(
-            alive=not self._closed.is_set(), ready=not reason, workers=workers, reason=reason
+        return health_of(
+            self.engines, database=self._database.answers, closing=self._closed.is_set()
         )
 
-    def close(self) -> None:
-        """Cancel all jobs and end the workers. Returns when no process is left."""
+    def stop_admission(self) -> None:
+        """No new job from now on; those that run go on until :meth:`close`."""
+        self._closed.set()
+        self._queue.close()
+
+    def close(self, grace_s: float | None = None) -> None:
+        """Stop. Returns when no process is left.
+
+        Segments in work are finished within ``grace_s`` (None: as the settings say) and kept; jobs
+        are then paused, and go on when a service starts on the same data. Those of a command are
+        cancelled at once.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         with self._lock:
-            self._closed.set()
-            jobs, threads, pool = self.jobs(), list(self._running.values()), self._pool
-        for job in jobs:
-            job.cancel()
-        if pool is not None:
-            pool.close(CLOSE_GRACE_S)
-        until = time.monotonic() + STOP_S
-        for thread in [*threads, self._sweeper]:
-            if thread is not threading.current_thread():
-                thread.join(max(0.0, until - time.monotonic()))
+            self.stop_admission()
+        if self._origin == SERVICE:
+            self.engines.drain(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+        for job in self.jobs():
+            if self._origin == SERVICE:
+                job.pause()
+            else:
+                job.cancel()
+        self.engines.close()
+        self._queue.join(STOP_S)
+        self._upkeep.close(STOP_S)
+        if not self._outbox.close(STOP_S):
+            log.error("Some results could not be written to the job database; they are done again.")
+        self._runner.close()
+        self._database.close()
 
     def __enter__(self) -> JobService:
         return self
@@ -180,128 +333,50 @@ class JobService:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    # The queue.
+    # Inside.
 
-    def _start_next(self) -> None:
-        """With the lock held: start what may run, and tell the others their place."""
-        while self._waiting and len(self._running) < self.settings.max_running_jobs:
-            job = self._waiting.popleft()
-            # A daemon, because a download of a model cannot always be interrupted.
-            thread = threading.Thread(
-                target=self._run, args=(job,), name=f"job {job.id}", daemon=True
-            )
-            self._running[job] = thread
-            thread.start()
-        for ahead, job in enumerate(self._waiting):
-            job.queued(ahead)
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise Paused("The service is stopping.", hint="Try again in a minute.")
 
-    def _cancel(self, job: Job) -> None:
+    @contextmanager
+    def _place(self, job_id: str, client: str) -> Iterator[None]:
+        """Room for one more job while it is being stored; it is given back when that fails."""
         with self._lock:
-            if job in self._waiting:
-                self._waiting.remove(job)
-                job.fail(Cancelled())
-                self._start_next()
-
-    def _run(self, job: Job) -> None:
-        """Thread of one job."""
-        result, error = self._outcome(job)
-        if result is None or job.request.output_dir is not None:
-            self.folders.remove(job.id)
-        # Its place is free before anybody hears of the end: who then submits finds room.
-        with self._lock:
-            self._running.pop(job, None)
-            self._start_next()
-        if result is not None:
-            job.finish(result)
-        else:
-            job.fail(error)
-
-    def _outcome(self, job: Job) -> tuple[PipelineResult | None, SubtitleError]:
-        """The result, or why there is none."""
-        error: SubtitleError = Cancelled()
-        title = job.request.title
+            self.admit(client)
+            self._queue.reserve(job_id, client)
         try:
-            if job.begin():
-                with self.folders.locked(job.id) as folder:
-                    result = self._transcribe(job, folder)
-                log.info("Wrote %s", ", ".join(result.report.outputs))
-                self._not_ready = ""
-                return result, error
-        except Cancelled:
-            log.info("Cancelled: %s", title)
-        except SubtitleError as caught:
-            log.error("%s: %s", title, caught.explain())
-            error = caught
-        except Exception as caught:
-            log.exception("%s: the job failed", title)
-            error = _explained(caught)
-        return None, error
+            yield
+        except BaseException:
+            self._queue.release(job_id)
+            raise
 
-    def _transcribe(self, job: Job, folder: Path) -> PipelineResult:
-        request = with_defaults(job.request, self.settings)
-        transcriber = self._transcriber(request.model, request.compute_type)
-        job.uses(transcriber.resolve(job.progress_text).name)
-        run = transcriber.start(
-            request.path,
-            request.decode,
-            request.plan,
-            audio_track=request.audio_track,
-            work_dir=folder,
-            max_workers=None if request.multi_gpu else 1,
+    def _record(self, job_id: str, request: JobRequest, source_id: str | None) -> JobRecord:
+        return JobRecord(
+            id=job_id,
+            origin=self._origin,
+            owner=request.owner,
+            client=request.client,
+            name=request.title,
+            state=JobState.QUEUED,
+            request=request,
+            created_at=time.time(),
+            place=self._runner.place,
+            runner=self._runner.id,
+            source_id=source_id,
         )
-        job.stoppable(run.cancel)
-        directory = request.output_dir or folder
-        return run_pipeline(run, request.formats, directory, request.stem, job.feed)
 
-    def _shared_pool(self) -> WorkerPool:
-        with self._lock:
-            if self._closed.is_set():
-                raise Cancelled("The service is closed.")
-            if self._pool is None:
-                self._pool = make_pool(
-                    self.settings, gpu_ids=self._gpu_ids, multi_gpu=self._multi_gpu
-                )
-            return self._pool
+    def _enqueue(self, record: JobRecord, kind: str, text: str) -> Job:
+        job = Job(record, Recorder(self.store, self._outbox, record.id), self._queue.stopped)
+        job.recorder.note(kind, text)
+        self._queue.put(job)
+        return job
 
-    def _transcriber(self, model: str, compute_type: str) -> ParallelWhisperTranscriber:
-        pool = self._shared_pool()
-        with self._lock:
-            key = (model, compute_type)
-            if key not in self._transcribers:
-                self._transcribers[key] = ParallelWhisperTranscriber(
-                    model, compute_type, settings=self.settings, pool=pool
-                )
-            return self._transcribers[key]
+    def _stored(self, job_id: str) -> JobRecord:
+        record = self.store.get(job_id)
+        if record is None:
+            raise NoSuchJob(f"There is no job {job_id}.")
+        return record
 
-    # Old jobs.
-
-    def _sweep(self) -> None:
-        """Thread: remove jobs, and what earlier runs left, after their time."""
-        keep_s = self.settings.keep_jobs_hours * 3600.0
-        while True:
-            self.forget_expired(keep_s)
-            self.folders.sweep(keep_s, [job.id for job in self.jobs()])
-            if self._closed.wait(SWEEP_EVERY_S):
-                return
-
-    def forget_expired(self, keep_s: float) -> None:
-        """Remove jobs that ended longer ago than that, with their own folders."""
-        now = time.monotonic()
-        with self._lock:
-            expired = [
-                job
-                for job in self._jobs.values()
-                if job.ended_at is not None and now - job.ended_at > keep_s
-            ]
-            for job in expired:
-                del self._jobs[job.id]
-        for job in expired:
-            self.folders.remove(job.id)
-
-
-def _explained(error: Exception) -> SubtitleError:
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return DiskFull("No space left for the job.")
-    return WorkerError(
-        f"The job failed: {type(error).__name__}: {error}", hint="The log has the details."
-    )
+    def _worked(self) -> None:
+        self.engines.not_ready = ""

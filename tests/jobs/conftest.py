@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from core.settings import Settings
-from jobs.job import Job, JobView
+from jobs.job import JobHandle, JobView
 from jobs.request import JobRequest
 from jobs.service import JobService
 from tests.jobs.recordings import SHORT, joined, small_disk
@@ -14,12 +15,20 @@ from tests.jobs.recordings import SHORT, joined, small_disk
 DEADLINE_S = 60.0
 
 
-def ended(job: Job) -> JobView:
+def ended(job: JobHandle) -> JobView:
     assert job.wait(DEADLINE_S), job.view(text=False)
     return job.view()
 
 
-def seen(job: Job, condition: Callable[[JobView], bool]) -> JobView:
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Poll with a deadline: for what other threads and processes do and nobody announces."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
+        time.sleep(0.01)
+
+
+def seen(job: JobHandle, condition: Callable[[JobView], bool]) -> JobView:
     """The first snapshot of which the condition holds."""
     view = job.view()
     while not condition(view):

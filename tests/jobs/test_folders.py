@@ -4,17 +4,17 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import InvalidOption
 from core.settings import Settings
-from jobs.folders import JobFolders
-from jobs.job import JobState
+from jobs.folders import JobFolders, recording_name
 from jobs.request import JobRequest
 from jobs.service import JobService
-from tests.jobs.conftest import ended
+from tests.jobs.conftest import ended, eventually
 
 DAY_S = 86_400.0
 
@@ -26,6 +26,10 @@ with JobFolders(Path(sys.argv[1])).locked("other"):
     print("locked", flush=True)
     sys.stdin.read()
 """
+
+
+def nobody(name: str) -> bool:
+    return False
 
 
 def job_folder(root: Path, name: str, age_s: float = 0.0) -> Path:
@@ -40,11 +44,11 @@ def job_folder(root: Path, name: str, age_s: float = 0.0) -> Path:
 def test_a_sweep_removes_dead_spools_and_expired_folders_only(tmp_path: Path) -> None:
     young, old = job_folder(tmp_path, "young"), job_folder(tmp_path, "old", 2 * DAY_S)
     known = job_folder(tmp_path, "known", 2 * DAY_S)
-    JobFolders(tmp_path).sweep(DAY_S, ["known"])
+    JobFolders(tmp_path).sweep(DAY_S, lambda name: name == "known")
     assert os.listdir(young) == ["talk.srt"]
     assert not old.exists()
-    assert len(os.listdir(known)) == 2
-    JobFolders(tmp_path / "nothing").sweep(DAY_S, [])
+    assert os.listdir(known) == ["talk.srt"]
+    JobFolders(tmp_path / "nothing").sweep(DAY_S, nobody)
 
 
 def test_a_folder_in_use_by_another_process_is_left_alone(tmp_path: Path, root: Path) -> None:
@@ -57,10 +61,10 @@ def test_a_folder_in_use_by_another_process_is_left_alone(tmp_path: Path, root: 
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"locked\n"
-        JobFolders(tmp_path).sweep(DAY_S, [])
+        JobFolders(tmp_path).sweep(DAY_S, nobody)
         assert len(os.listdir(folder)) == 2
         other.communicate()
-    JobFolders(tmp_path).sweep(DAY_S, [])
+    JobFolders(tmp_path).sweep(DAY_S, nobody)
     assert not folder.exists()
 
 
@@ -74,22 +78,64 @@ def test_a_folder_that_cannot_be_made_says_which_setting_to_change(tmp_path: Pat
     assert "WHISPER_DATA_DIR" in caught.value.hint
 
 
-def test_jobs_are_forgotten_with_their_files_after_their_time(
-    service: JobService, short: JobRequest
-) -> None:
-    job = service.submit(short)
-    assert ended(job).state is JobState.COMPLETE
-    folder = service.folders.path(job.id)
-    service.forget_expired(DAY_S)
-    assert folder.exists()
-    service.forget_expired(0.0)
-    assert not folder.exists()
-    assert service.get(job.id) is None
-    assert job not in service.jobs()
+def test_expired_jobs_are_removed_with_their_files(settings: Settings, short: JobRequest) -> None:
+    changed = settings.model_copy(update={"keep_jobs_hours": 1 / 3600})
+    with JobService(changed) as service:
+        job = service.submit(replace(short, adopt="link"))
+        ended_at = ended(job).ended_at
+        assert ended_at is not None
+        folder = service.folders.path(job.id)
+        service.housekeeping.sweep()
+        assert sorted(os.listdir(folder)) == [
+            "LJ001-0002.srt",
+            "recording.flac",
+            "transcript.json.gz",
+        ]
+        eventually(lambda: time.time() > ended_at + 1.0, "the second of its life is over")
+        assert service.housekeeping.outbox.flush(10.0)
+        service.housekeeping.sweep()
+        assert not folder.exists()
+        assert service.get(job.id) is None
+        assert job not in service.jobs()
 
 
 def test_what_an_earlier_run_left_is_swept_at_start(settings: Settings, tmp_path: Path) -> None:
     folder = job_folder(tmp_path, "left")
-    service = JobService(settings.model_copy(update={"data_dir": tmp_path}))
-    service.close()  # waits for the sweeper, which looks first and sleeps then
-    assert os.listdir(folder) == ["talk.srt"]
+    with JobService(settings.model_copy(update={"data_dir": tmp_path})):
+        eventually(lambda: os.listdir(folder) == ["talk.srt"], "the spool is gone")
+
+
+def test_a_recording_is_kept_under_a_name_of_ours(tmp_path: Path) -> None:
+    folders = JobFolders(tmp_path)
+    source = tmp_path / "upload"
+    source.write_bytes(b"x")
+    kept = folders.adopt("a", source, "../../evil\u202e<b>.MP3", "link")
+    assert kept == tmp_path / "jobs" / "a" / "recording.mp3"
+    assert kept.samefile(source)
+    assert recording_name("a.b/../c") == "recording"
+    assert recording_name("x.mp4; rm -rf") == "recording"
+    upload = folders.upload("talk.wav")
+    upload.write_bytes(b"y")
+    moved = folders.adopt("b", upload, "talk.wav", "move")
+    assert moved.read_bytes() == b"y"
+    assert list(folders.incoming.iterdir()) == []
+
+
+def test_a_linked_recording_is_kept_itself_and_not_what_it_points_to(tmp_path: Path) -> None:
+    target = tmp_path / "target.wav"
+    target.write_bytes(b"sound")
+    link = tmp_path / "link.wav"
+    link.symlink_to(target)
+    kept = JobFolders(tmp_path).adopt("a", link, "link.wav", "link")
+    target.unlink()
+    assert not kept.is_symlink()
+    assert kept.read_bytes() == b"sound"
+
+
+def test_a_transcript_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    folders = JobFolders(tmp_path)
+    folders.path("a").mkdir(parents=True)
+    assert folders.transcript("a") is None
+    folders.keep_transcript("a", "Grüße")
+    assert folders.transcript("a") == "Grüße"
+    assert os.listdir(folders.path("a")) == ["transcript.json.gz"]

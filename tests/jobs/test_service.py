@@ -14,13 +14,14 @@ from core.errors import (
     DiskFull,
     FileMissing,
     ModelError,
+    Paused,
     QueueFull,
     UnreadableMedia,
 )
 from core.settings import Settings
-from jobs.job import JobState
 from jobs.request import JobRequest
-from jobs.service import JobService
+from jobs.service import CLI, JobService
+from jobs.states import JobState
 from tests.jobs.conftest import DEADLINE_S, ended, seen
 from tests.jobs.recordings import SHORT, cut_off, joined, silence
 
@@ -38,7 +39,7 @@ def test_a_job_ends_with_its_text_its_files_and_a_report(
     folder = service.folders.path(job.id)
     assert view.outputs == {"srt": folder / "Böse_ talk.srt", "txt": folder / "Böse_ talk.txt"}
     assert view.outputs["txt"].read_text() == "in being comparatively modern.\n"
-    assert sorted(os.listdir(folder)) == ["Böse_ talk.srt", "Böse_ talk.txt"]
+    assert sorted(os.listdir(folder)) == ["Böse_ talk.srt", "Böse_ talk.txt", "transcript.json.gz"]
     assert (view.fraction, view.remaining_s, view.model) == (1.0, 0.0, "tiny.en")
     assert view.report is not None
     assert view.report.outputs == tuple(map(str, view.outputs.values()))
@@ -188,10 +189,10 @@ def test_two_jobs_share_the_loaded_models(
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_closing_cancels_everything_within_two_seconds(
+def test_a_closing_command_cancels_everything_within_two_seconds(
     settings: Settings, long: JobRequest, short: JobRequest
 ) -> None:
-    service = JobService(settings)
+    service = JobService(settings, origin=CLI)
     running, waiting = service.submit(long), service.submit(short)
     seen(running, lambda view: bool(view.devices))
     began = time.monotonic()
@@ -199,11 +200,10 @@ def test_closing_cancels_everything_within_two_seconds(
     assert time.monotonic() - began < 2.5
     assert {running.state, waiting.state} == {JobState.CANCELLED}
     assert (service.health().alive, service.health().ready) == (False, False)
-    with pytest.raises(Cancelled):
+    with pytest.raises(Paused):
         service.submit(short)
-    assert [t for t in threading.enumerate() if t.name.startswith(("job ", "ingest"))] == [
-        t for t in threading.enumerate() if t.name == "job sweeper"
-    ]
+    names = [t.name for t in threading.enumerate() if t.name.startswith(("job ", "ingest"))]
+    assert [name for name in names if name != "job upkeep"] == []
 
 
 def test_a_model_that_cannot_be_had_is_the_reason_for_not_being_ready(
@@ -236,7 +236,8 @@ def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(
 def test_a_full_disk_fails_the_job_and_says_so(
     settings: Settings, full_disk: Path, long: JobRequest
 ) -> None:
-    with JobService(settings.model_copy(update={"data_dir": full_disk})) as service:
+    changed = settings.model_copy(update={"data_dir": full_disk, "min_free_mib": 0})
+    with JobService(changed) as service:
         assert isinstance(ended(service.submit(long)).error, DiskFull)
         assert list((full_disk / "jobs").iterdir()) == []
         request = JobRequest(path=SHORT, output_dir=full_disk / "out")

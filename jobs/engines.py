@@ -1,0 +1,115 @@
+"""The pool of workers and the models in it, shared by all jobs of a service."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from core.errors import Paused, SubtitleError
+from core.settings import Settings
+from parallel_transcriber import ParallelWhisperTranscriber, make_pool
+from workers.fleet import WorkerStatus
+from workers.pool import WorkerPool
+
+log = logging.getLogger(__name__)
+
+CLOSE_GRACE_S = 1.0
+"""Time for workers to leave by themselves after the last task."""
+
+
+class Engines:
+    """Thread-safe. No process starts before the first call that needs one.
+
+    Args:
+        wait_for_devices: jobs wait when no device is left, instead of failing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        gpu_ids: Sequence[int | str] | None,
+        multi_gpu: bool,
+        wait_for_devices: bool,
+    ) -> None:
+        self._settings = settings
+        self._gpu_ids = gpu_ids
+        self._multi_gpu = multi_gpu
+        self._wait_for_devices = wait_for_devices
+        self._lock = threading.Lock()
+        self._closed = False
+        self._pool: WorkerPool | None = None
+        self._transcribers: dict[tuple[str, str], ParallelWhisperTranscriber] = {}
+        self.not_ready = ""
+        """Why the settings' model is not there; empty once it is."""
+
+    def pool(self) -> WorkerPool:
+        """Raises DeviceUnavailable: a GPU was asked for and is not there. Paused: closed."""
+        with self._lock:
+            if self._closed:
+                raise Paused("The service is closed.")
+            if self._pool is None:
+                self._pool = make_pool(
+                    self._settings,
+                    gpu_ids=self._gpu_ids,
+                    multi_gpu=self._multi_gpu,
+                    wait_for_devices=self._wait_for_devices,
+                )
+            return self._pool
+
+    def transcriber(self, model: str, compute_type: str) -> ParallelWhisperTranscriber:
+        """The one of a model and compute type, over the shared pool."""
+        pool = self.pool()
+        with self._lock:
+            key = (model, compute_type)
+            if key not in self._transcribers:
+                self._transcribers[key] = ParallelWhisperTranscriber(
+                    model, compute_type, settings=self._settings, pool=pool
+                )
+            return self._transcribers[key]
+
+    def load(self, progress: Callable[[str], None] | None = None) -> float:
+        """Load the settings' model in all workers; the seconds it took.
+
+        ``progress`` gets a line for people now and then while the model is downloaded.
+
+        Raises:
+            ModelError, WorkerError, DiskFull: it cannot be had or loaded.
+        """
+        transcriber = self.transcriber(self._settings.model, self._settings.compute_type)
+        transcriber.resolve(progress)
+        return transcriber.preload()
+
+    def preload(self) -> float:
+        """As :meth:`load`, but it never raises: what went wrong is logged and is the reason not to
+        be ready."""
+        self.not_ready = "The model is being loaded."
+        try:
+            seconds = self.load()
+        except SubtitleError as error:
+            log.error("The model cannot be loaded: %s", error.explain())
+            self.not_ready = error.explain()
+            return 0.0
+        except Exception as error:
+            log.exception("The model cannot be loaded")
+            self.not_ready = f"The model cannot be loaded: {error!r}."
+            return 0.0
+        self.not_ready = ""
+        return seconds
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Empty before the pool is needed."""
+        return self._pool.status() if self._pool is not None else ()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Let workers finish what they have, and give them no more; False after the time."""
+        with self._lock:
+            self._closed = True
+        return self._pool is None or self._pool.drain(timeout_s)
+
+    def close(self) -> None:
+        """End the workers. Returns when no process is left."""
+        with self._lock:
+            self._closed = True
+        if self._pool is not None:
+            self._pool.close(CLOSE_GRACE_S)

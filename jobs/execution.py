@@ -1,0 +1,153 @@
+"""How one job is run: its model, its journal, its run, its files; nothing of queues."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from core.errors import DatabaseUnavailable, FileMissing
+from core.events import Finished, LanguageDecided
+from core.models import AUTO
+from core.settings import Settings
+from jobs import gaps
+from jobs.folders import JobFolders
+from jobs.job import Job
+from jobs.journal import SegmentJournal
+from jobs.outbox import Outbox
+from jobs.pipeline import PipelineResult, run_pipeline
+from jobs.records import dump
+from jobs.request import JobRequest, with_defaults
+from jobs.store import JobStore
+from jobs.stored import Kept, kept_of
+from parallel_transcriber import ParallelWhisperTranscriber
+from subtitles.layout import layout
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DATABASE_RETRY_S = 1.0
+"""Between two tries of a job that needs its journal while the database is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Runs jobs on the calling thread."""
+
+    settings: Settings
+    folders: JobFolders
+    store: JobStore
+    outbox: Outbox
+    transcriber: Callable[[str, str], ParallelWhisperTranscriber]
+    """The shared one of a model and compute type."""
+    closed: threading.Event
+
+    def run(self, job: Job, folder: Path) -> PipelineResult:
+        """Transcribe, write, keep. Raises whatever ends the job early."""
+        request = with_defaults(job.request, self.settings)
+        if request.only_gaps:
+            return self._fill_gaps(job, request, folder)
+        if job.record.resumes and job.record.model and request.model.lower() == AUTO:
+            # The same as before, whatever could be had meanwhile.
+            request = replace(request, model=job.record.model)
+        with self._transcriber_for(request) as transcriber:
+            job.uses(transcriber.resolve(job.progress_text).name)
+            journal = self._patiently(
+                job,
+                lambda: SegmentJournal(
+                    self.store, self.outbox, job.id, transcriber.model_spec(), request.decode
+                ),
+            )
+            if journal.size:
+                text = f"Goes on with {journal.size} finished segments."
+                log.info("%s: %s", request.title, text)
+                job.recorder.note("resumed", text)
+            run = transcriber.start(
+                request.path,
+                request.decode,
+                request.plan,
+                audio_track=request.audio_track,
+                work_dir=folder,
+                max_workers=None if request.multi_gpu else 1,
+                decided=_decided(job) if request.decode.language is None else None,
+                journal=journal,
+            )
+            job.stoppable(run.cancel)
+            result = run_pipeline(
+                run, request.formats, request.output_dir or folder, request.stem, job.feed
+            )
+        self._keep(job, result)
+        return result
+
+    def _fill_gaps(self, job: Job, request: JobRequest, folder: Path) -> PipelineResult:
+        kept = kept_of(self.folders, job.id)
+        if kept is None:
+            raise FileMissing(f"The transcript of {request.title} is gone.")
+        tried = gaps.worth_trying(kept.transcript)
+        language = kept.transcript.language
+        with self._transcriber_for(request) as transcriber:
+            transcriber.resolve(job.progress_text)
+            run = transcriber.start(
+                request.path,
+                replace(request.decode, language=request.decode.language or language),
+                request.plan,
+                audio_track=request.audio_track,
+                work_dir=folder,
+                only=gaps.ranges(tried),
+            )
+            job.stoppable(run.cancel)
+
+            def amend(found: Finished) -> Finished:
+                return gaps.fill(kept.transcript, kept.report, tried, found)
+
+            result = run_pipeline(run, request.formats, folder, request.stem, job.feed, amend)
+        self._keep(job, result)
+        return result
+
+    @contextmanager
+    def _transcriber_for(self, request: JobRequest) -> Iterator[ParallelWhisperTranscriber]:
+        """The shared one, or one with workers of its own where the job asks for another device."""
+        if request.device == AUTO:
+            yield self.transcriber(request.model, request.compute_type)
+            return
+        settings = self.settings.model_copy(update={"device": request.device})
+        with ParallelWhisperTranscriber(
+            request.model, request.compute_type, settings=settings
+        ) as own:
+            yield own
+
+    def _keep(self, job: Job, result: PipelineResult) -> None:
+        if job.request.output_dir is None:
+            self.folders.keep_transcript(job.id, dump(Kept(result.transcript, result.report)))
+
+    def _patiently(self, job: Job, call: Callable[[], T]) -> T:
+        """The call's answer, however long the database is away."""
+        while True:
+            try:
+                return call()
+            except DatabaseUnavailable as error:
+                # Raises once the job is stopped.
+                job.progress_text(f"Waiting for the job database: {error.message}")
+                self.closed.wait(DATABASE_RETRY_S)
+
+
+def before_gaps_run(job: Job, folders: JobFolders) -> PipelineResult | None:
+    """What a job had before its gaps were tried again in vain."""
+    kept = kept_of(folders, job.id)
+    if kept is None:
+        return None
+    outputs = {name: Path(path) for name, path in job.record.outputs.items()}
+    return PipelineResult(kept.transcript, layout(kept.transcript), outputs, kept.report)
+
+
+def _decided(job: Job) -> LanguageDecided | None:
+    """The language an earlier run of the job heard."""
+    record = job.record
+    if record.language is None:
+        return None
+    return LanguageDecided(record.language, record.language_probability or 0.0)

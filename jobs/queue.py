@@ -1,0 +1,175 @@
+"""The jobs of one service: those that wait, the few that run, those that just ended."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+
+from core.errors import Cancelled, DiskFull, Paused, SubtitleError, WorkerError
+from jobs.execution import Executor, before_gaps_run
+from jobs.folders import NO_SPACE
+from jobs.job import Job
+from jobs.pipeline import PipelineResult
+
+log = logging.getLogger(__name__)
+
+
+class JobQueue:
+    """First come, first served; thread-safe.
+
+    Args:
+        on_success: told after every job that worked.
+    """
+
+    def __init__(
+        self, max_running: int, executor: Executor, on_success: Callable[[], None]
+    ) -> None:
+        self._max_running = max_running
+        self._executor = executor
+        self._on_success = on_success
+        # Re-entrant: stopping a job comes back here from the job.
+        self._lock = threading.RLock()
+        self._jobs: dict[str, Job] = {}
+        self._arriving: dict[str, str] = {}
+        """Ids and clients of jobs that have a place and are being stored."""
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Job, threading.Thread] = {}
+        self._closed = False
+
+    def counts(self, client: str) -> tuple[int, int]:
+        """Jobs that run, wait or arrive: of all clients, and of this one."""
+        with self._lock:
+            clients = [
+                *self._arriving.values(),
+                *(job.request.client for job in self._waiting),
+                *(job.request.client for job in self._running),
+            ]
+        return len(clients), clients.count(client)
+
+    def reserve(self, job_id: str, client: str) -> None:
+        """Keep a place for a job until :meth:`put` or :meth:`release`."""
+        with self._lock:
+            self._arriving[job_id] = client
+
+    def release(self, job_id: str) -> None:
+        with self._lock:
+            self._arriving.pop(job_id, None)
+
+    def put(self, job: Job) -> None:
+        """Queue it; a closed queue pauses it at once."""
+        with self._lock:
+            self._arriving.pop(job.id, None)
+            self._jobs[job.id] = job
+            if not self._closed:
+                self._waiting.append(job)
+                self._start_next()
+                return
+        job.fail(Paused())
+
+    def get(self, job_id: str) -> Job | None:
+        with self._lock:
+            return self._jobs.get(job_id)
+
+    def jobs(self) -> tuple[Job, ...]:
+        """Oldest first."""
+        with self._lock:
+            return tuple(self._jobs.values())
+
+    def forget(self, ids: Collection[str]) -> None:
+        with self._lock:
+            for job_id in ids:
+                self._jobs.pop(job_id, None)
+
+    def ended_before(self, moment: float) -> list[str]:
+        """Ids of jobs in memory that ended before that time (seconds since 1970)."""
+        return [j.id for j in self.jobs() if j.ended_at is not None and j.ended_at < moment]
+
+    def stopped(self, job: Job, error: SubtitleError) -> None:
+        """Somebody stops the job: one that waits ends at once."""
+        with self._lock:
+            if job not in self._waiting:
+                return
+            self._waiting.remove(job)
+            job.fail(error)
+            self._start_next()
+
+    def close(self) -> None:
+        """Nothing starts any more."""
+        with self._lock:
+            self._closed = True
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the running jobs' threads; False when the time ran out first."""
+        until = time.monotonic() + timeout_s
+        with self._lock:
+            threads = list(self._running.values())
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _start_next(self) -> None:
+        """With the lock held: start what may run, and tell the others their place."""
+        while self._waiting and not self._closed and len(self._running) < self._max_running:
+            job = self._waiting.popleft()
+            # A daemon, because a download of a model cannot always be interrupted.
+            thread = threading.Thread(
+                target=self._run, args=(job,), name=f"job {job.id}", daemon=True
+            )
+            self._running[job] = thread
+            thread.start()
+        for ahead, job in enumerate(self._waiting):
+            job.queued(ahead)
+
+    def _run(self, job: Job) -> None:
+        """Thread of one job."""
+        result, error = self._outcome(job)
+        folders = self._executor.folders
+        paused = isinstance(error, Paused) and result is None
+        if job.request.output_dir is not None or (
+            result is None and not paused and job.request.adopt == "no"
+        ):
+            folders.remove(job.id)
+        # Its place is free before anybody hears of the end: who then submits finds room.
+        with self._lock:
+            self._running.pop(job, None)
+            self._start_next()
+        if result is None and not paused and job.request.only_gaps:
+            job.recorder.note("gaps", f"Trying the gaps again failed: {error.explain()}")
+            result = before_gaps_run(job, folders)
+        if result is not None:
+            job.finish(result)
+        else:
+            job.fail(error)
+
+    def _outcome(self, job: Job) -> tuple[PipelineResult | None, SubtitleError]:
+        """The result, or why there is none."""
+        error: SubtitleError = Cancelled()
+        title = job.request.title
+        try:
+            if job.begin():
+                with self._executor.folders.locked(job.id) as folder:
+                    result = self._executor.run(job, folder)
+                log.info("Wrote %s", ", ".join(result.report.outputs))
+                self._on_success()
+                return result, error
+        except (Cancelled, Paused) as caught:
+            log.info("%s: %s", title, caught.message)
+            error = caught
+        except SubtitleError as caught:
+            log.error("%s: %s", title, caught.explain())
+            error = caught
+        except Exception as caught:
+            log.exception("%s: the job failed", title)
+            error = _explained(caught)
+        return None, error
+
+
+def _explained(error: Exception) -> SubtitleError:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return DiskFull("No space left for the job.")
+    return WorkerError(
+        f"The job failed: {type(error).__name__}: {error}", hint="The log has the details."
+    )

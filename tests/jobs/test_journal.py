@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.events import SegmentFailed, SegmentFinished
+from core.journal import Recorded
+from core.pcm import PcmSpool
+from core.settings import Settings
+from core.types import (
+    SAMPLE_RATE,
+    AudioSegment,
+    DecodeOptions,
+    Gap,
+    ModelSpec,
+    SegmentReport,
+    SpeechSpan,
+    TranscriptSegment,
+    Window,
+    Word,
+)
+from jobs.database import Database
+from jobs.journal import SegmentJournal
+from jobs.outbox import Outbox
+from jobs.records import JobRecord
+from jobs.request import JobRequest
+from jobs.states import JobState
+from jobs.store import JobStore
+
+MODEL = ModelSpec("tiny.en", "/models/tiny.en", "int8", "cpu")
+
+
+def segment(index: int, start_s: float, end_s: float) -> AudioSegment:
+    span = SpeechSpan(start_s, end_s)
+    return AudioSegment(index, start_s, end_s, (Window((span,), (span,)),))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    database = Database.open(Settings(data_dir=tmp_path))
+    store = JobStore(database)
+    store.insert(
+        JobRecord(
+            id="a",
+            origin="service",
+            owner="local",
+            client="local",
+            name="talk.wav",
+            state=JobState.RUNNING,
+            request=JobRequest(path=Path("talk.wav")),
+            created_at=1.0,
+            place="here",
+        )
+    )
+    yield store
+    database.close()
+
+
+@pytest.fixture
+def outbox() -> Iterator[Outbox]:
+    outbox = Outbox()
+    yield outbox
+    assert outbox.close(10.0)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> PcmSpool:
+    spool = PcmSpool(tmp_path / "audio.pcm")
+    noise = np.random.default_rng(1).integers(-1000, 1000, 20 * SAMPLE_RATE, dtype=np.int16)
+    spool.path.write_bytes(noise.tobytes())
+    return spool
+
+
+def journal(
+    store: JobStore,
+    outbox: Outbox,
+    model: ModelSpec = MODEL,
+    options: DecodeOptions | None = None,
+) -> SegmentJournal:
+    assert outbox.flush(10.0)
+    return SegmentJournal(store, outbox, "a", model, options or DecodeOptions())
+
+
+def finished(index: int) -> Recorded:
+    words = (Word(0.1 + 0.2, 1 / 3, " äh,", 0.1), Word(0.7, 1e-9, " 好", float("nan")))
+    text = TranscriptSegment(0.1, 1 / 3, " äh, 好", words, avg_logprob=float("-inf"))
+    report = SegmentReport(
+        index=index,
+        start_s=0.0,
+        end_s=10.0,
+        windows=2,
+        device="GPU 0",
+        texts=1,
+        elapsed_s=0.3,
+        reduced_batch=4,
+    )
+    gap = Gap(3.0, 4.0, "no words", index)
+    return Recorded(finished=SegmentFinished(index, "GPU 0", (text,), (gap,), 0.3), report=report)
+
+
+def test_a_finished_segment_comes_back_to_the_last_bit(
+    store: JobStore, outbox: Outbox, spool: PcmSpool
+) -> None:
+    first, kept = journal(store, outbox), finished(0)
+    assert first.recall(segment(0, 0.0, 10.0), spool) is None
+    first.keep(0, kept)
+    again = journal(store, outbox)
+    assert again.size == 1
+    back = again.recall(segment(0, 0.0, 10.0), spool)
+    assert repr(back) == repr(kept)
+    assert again.recall(segment(1, 10.0, 20.0), spool) is None
+
+
+def test_a_segment_that_was_given_up_is_not_tried_by_a_restart(
+    store: JobStore, outbox: Outbox, spool: PcmSpool
+) -> None:
+    first = journal(store, outbox)
+    first.recall(segment(0, 0.0, 10.0), spool)
+    failed = Recorded(failed=SegmentFailed(0, "CPU 0", Gap(0.0, 10.0, "killed two workers", 0)))
+    first.keep(0, failed)
+    assert journal(store, outbox).recall(segment(0, 0.0, 10.0), spool) == failed
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": replace(MODEL, name="base")},
+        {"model": replace(MODEL, compute_type="float32")},
+        {"options": DecodeOptions(beam_size=1)},
+        {"options": DecodeOptions(initial_prompt="Dr. Kim")},
+        {"options": DecodeOptions(language="de")},
+        {"options": DecodeOptions(task="translate")},
+    ],
+    ids=["model", "compute type", "beam", "prompt", "language", "task"],
+)
+def test_another_model_or_option_is_decoded_anew(
+    store: JobStore, outbox: Outbox, spool: PcmSpool, changed: dict[str, object]
+) -> None:
+    first = journal(store, outbox)
+    first.recall(segment(0, 0.0, 10.0), spool)
+    first.keep(0, finished(0))
+    other = journal(store, outbox, **changed)  # type: ignore[arg-type]
+    assert other.recall(segment(0, 0.0, 10.0), spool) is None
+
+
+def test_another_batch_size_or_models_folder_is_not(
+    store: JobStore, outbox: Outbox, spool: PcmSpool
+) -> None:
+    first = journal(store, outbox)
+    first.recall(segment(0, 0.0, 10.0), spool)
+    first.keep(0, finished(0))
+    moved = replace(MODEL, path="/elsewhere/tiny.en", threads=4)
+    other = journal(store, outbox, moved, DecodeOptions(batch_size=1))
+    assert other.recall(segment(0, 0.0, 10.0), spool) is not None
+
+
+def test_other_audio_or_another_plan_is_decoded_anew(
+    store: JobStore, outbox: Outbox, spool: PcmSpool
+) -> None:
+    first = journal(store, outbox)
+    first.recall(segment(0, 0.0, 10.0), spool)
+    first.keep(0, finished(0))
+    assert journal(store, outbox).recall(segment(0, 0.0, 9.9), spool) is None
+    data = bytearray(spool.path.read_bytes())
+    data[5 * SAMPLE_RATE * 2] ^= 1
+    spool.path.write_bytes(bytes(data))
+    assert journal(store, outbox).recall(segment(0, 0.0, 10.0), spool) is None
+
+
+def test_a_damaged_line_is_decoded_anew(
+    store: JobStore, outbox: Outbox, spool: PcmSpool, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = journal(store, outbox)
+    first.recall(segment(0, 0.0, 10.0), spool)
+    first.keep(0, finished(0))
+    assert outbox.flush(10.0)
+    ((key, _),) = store.segments("a").values()
+    store.record_segment("a", 0, key, '{"finished": 7}')
+    assert journal(store, outbox).recall(segment(0, 0.0, 10.0), spool) is None
+    assert "cannot be read" in caplog.text
