@@ -4,8 +4,9 @@
 
 File names and titles come from users and may hold line breaks or terminal escapes: control
 characters of a message are written as escapes, so that one event stays one line and nobody can
-forge a second. Tracebacks follow on lines of their own; one that came as text from another
-process is passed as ``extra={"traceback_text": text}``. Worker processes inherit standard error
+forge a second. Tracebacks follow on lines of their own, indented, because what they quote may hold
+line breaks too; one that came as text from another process is passed as
+``extra={"traceback_text": text}``. Worker processes inherit standard error
 and call :func:`setup_logging` first thing.
 """
 
@@ -15,15 +16,24 @@ import logging
 import re
 import sys
 import time
-from types import TracebackType
 
-_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+_NOT_PLAIN = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""Controls, line breaks, direction marks; surrogates stand for bytes of a file name that are no
+text and cannot be encoded."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(rf"[\x00-\x1f{_NOT_PLAIN}]")
+_CONTROL_BUT_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_NOT_PLAIN}]")
 
 # Libraries that tell every request or every file at INFO.
-_CHATTY = ("faster_whisper", "filelock", "httpcore", "httpx", "huggingface_hub", "matplotlib")
+_CHATTY = (
+    "alembic",
+    "faster_whisper",
+    "filelock",
+    "httpcore",
+    "httpx",
+    "huggingface_hub",
+    "matplotlib",
+)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -31,12 +41,12 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with every control character, line break and direction mark written as an escape."""
+    """The text with control characters, line breaks, direction marks and surrogates as escapes."""
     return _CONTROL.sub(_escape, text)
 
 
 class LineFormatter(logging.Formatter):
-    """UTC time, level, message; a traceback keeps its lines and loses other control characters."""
+    """UTC time, level, message; a traceback keeps its lines, indented and without escapes."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -45,21 +55,19 @@ class LineFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = one_line(record.message)
-        return super().formatMessage(record)
-
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
-        remote = getattr(record, "traceback_text", None)
-        return f"{text}\n{self._lines(remote)}" if remote else text
+        record.message = one_line(record.getMessage())
+        record.asctime = self.formatTime(record)
+        # exc_text: another formatter's text of exc_info, or one that came with the record.
+        exception = self.formatException(record.exc_info) if record.exc_info else record.exc_text
+        remote: str | None = getattr(record, "traceback_text", None)
+        blocks = filter(None, (exception, record.stack_info, remote))
+        return "\n".join([self.formatMessage(record), *map(_indented, blocks)])
 
-    def formatException(self, ei: _ExcInfo) -> str:
-        return self._lines(super().formatException(ei))
 
-    @staticmethod
-    def _lines(text: str) -> str:
-        return _CONTROL_BUT_LINES.sub(_escape, text).rstrip("\n")
+def _indented(text: str) -> str:
+    lines = _CONTROL_BUT_LINES.sub(_escape, text).rstrip("\n").split("\n")
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def setup_logging(level: str = "info") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
 import logging
 import multiprocessing
@@ -26,12 +28,24 @@ _CPU_GRACE_S = 5
 
 _LOST_PARENT = 1
 
+_KEPT_VARIABLES = frozenset({"HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TZ"})
+"""What libraries may ask for at run time. Everything else is as good as a secret: database
+addresses, keys and tokens come in through the environment."""
+
+_OPEN_FILES = 64
+"""The recording, the spool, the pipe, a model, and what Python and its libraries hold."""
+
+_PR_SET_NO_NEW_PRIVS = 38
+
+_ENVIRONMENT_BOUNDS = slice(47, 49)
+"""``env_start`` and ``env_end`` in /proc/self/stat, counted from the field after the name."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessLimits:
     """What an isolated process may take."""
 
-    memory_bytes: int = 4 * 1024**3
+    memory_bytes: int = 2 * 1024**3
     """Address space beyond what the libraries hold after import: on a machine with 128 cores their
     threads alone reserve gigabytes."""
     cpu_s: int = 2 * 3600
@@ -40,7 +54,8 @@ class ProcessLimits:
     """Largest file it may write: the spool, with room over ``DecodeLimits.max_spool_bytes``."""
     wall_clock_s: float = 4 * 3600.0
     stall_s: float = 120.0
-    """Longest silence: a target sends at least one message per block."""
+    """Longest silence: a target sends at least one message per 20 s of audio. It also ends what
+    libavformat does without a limit of its own: a million comments would take it an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,7 @@ def child_main(
     # What ps and top show; the kernel keeps 15 characters.
     Path("/proc/self/comm").write_text(multiprocessing.current_process().name, encoding="utf-8")
     _exit_with_parent()
+    forget_environment()
     _apply(limits)
     pipe = _Pipe(connection)
     root = logging.getLogger()
@@ -176,8 +192,35 @@ def _exit_with_parent() -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
+def forget_environment() -> None:
+    """Remove every variable that is not needed, from Python, the C library and /proc.
+
+    A spawned process starts with its parent's environment. Its libraries have been imported when
+    this runs and no foreign byte has been read.
+    """
+    inherited = Path("/proc/self/environ").read_bytes().split(b"\0")
+    pairs = [os.fsdecode(entry).partition("=") for entry in inherited if b"=" in entry]
+    for name, _, _ in pairs:
+        if name:
+            os.unsetenv(name)
+    # getenv() handed out pointers into this block; now nothing does, and it can be wiped.
+    stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
+    start, end = map(int, stat.rpartition(")")[2].split()[_ENVIRONMENT_BOUNDS])
+    if start:
+        ctypes.memset(start, 0, end - start)
+    for name, _, value in pairs:
+        if name in _KEPT_VARIABLES:
+            os.environ[name] = value
+        elif name:
+            with contextlib.suppress(KeyError):
+                del os.environ[name]
+
+
 def _apply(limits: ProcessLimits) -> None:
+    # A program that is set-uid, run from a taken-over decoder, stays what the decoder is.
+    ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     _limit(resource.RLIMIT_FSIZE, limits.file_bytes)
     _limit(resource.RLIMIT_CPU, limits.cpu_s, limits.cpu_s + _CPU_GRACE_S)
     _limit(resource.RLIMIT_AS, _address_space_bytes() + limits.memory_bytes)

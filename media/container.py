@@ -29,6 +29,7 @@ from core.errors import (
     NoAudioTrack,
     UnreadableMedia,
 )
+from core.logs import one_line
 from media.formats import FORMAT_WHITELIST, HEAD_BYTES, why_refused
 
 if TYPE_CHECKING:  # pydantic would cost every ingest process a tenth of a second
@@ -41,6 +42,7 @@ _ENCRYPTED_METADATA = frozenset({"enc_key_id", "ASF_Protection_Type", "ASF_Key_I
 """Where libavformat notes the encryption of Matroska/WebM and ASF/WMA."""
 
 _TITLE_CHARACTERS = 200
+_NAME_CHARACTERS = 100
 
 _RIFF_HEADER_BYTES = 8
 _RIFF_UNKNOWN = 0xFFFF_FFF0
@@ -61,12 +63,17 @@ class DecodeLimits:
     of many channels is linear in the file's size, and time and memory have limits of their own."""
     max_streams: int = 256
     """A satellite multiplex has some 100 streams."""
+    min_free_bytes: int = 0
+    """Space the spool leaves free on its disk."""
     wall_clock_s: float = 4 * 3600.0
 
     @classmethod
     def of(cls, settings: Settings) -> DecodeLimits:
         """The limits as the settings say."""
-        return cls(max_audio_s=settings.max_audio_hours * 3600)
+        return cls(
+            max_audio_s=settings.max_audio_hours * 3600,
+            min_free_bytes=settings.min_free_mib * 1024**2,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,7 @@ class MediaProbe:
 def open_media(path: Path, limits: DecodeLimits) -> Iterator[InputContainer]:
     """Open a regular file with the whitelist. Raises ``core.errors`` for everything foreign."""
     _require_regular_file(path)
+    name = shown_name(path)
     # "file:" keeps a name such as "concat:a|b" or "http://…" from being read as a protocol.
     url = f"file:{path.absolute()}"
     options = {
@@ -108,12 +116,11 @@ def open_media(path: Path, limits: DecodeLimits) -> Iterator[InputContainer]:
     except MemoryError:
         raise
     except (FFmpegError, ValueError) as error:
-        raise why_refused(path.name, _head(path)) from error
+        raise why_refused(name, _head(path)) from error
     with container:
         if len(container.streams) > limits.max_streams:
             raise MediaLimitExceeded(
-                f"{path.name} has {len(container.streams)} streams; the limit is"
-                f" {limits.max_streams}."
+                f"{name} has {len(container.streams)} streams; the limit is {limits.max_streams}."
             )
         yield container
 
@@ -165,8 +172,7 @@ def choose_track(container: InputContainer, wanted: int | None, name: str) -> in
 
 def refuse_encrypted_stream(stream: AudioStream, name: str) -> None:
     """Raise where the container declares the track encrypted."""
-    tag = stream.codec_context.codec_tag if _has_decoder(stream) else ""
-    if tag in _ENCRYPTED_TAGS or _ENCRYPTED_METADATA & stream.metadata.keys():
+    if _codec_tag(stream) in _ENCRYPTED_TAGS or _ENCRYPTED_METADATA & stream.metadata.keys():
         raise EncryptedMedia(f"The sound of {name} is copy-protected.")
 
 
@@ -174,6 +180,15 @@ def refuse_encrypted_packet(packet: Packet[AudioStream], name: str) -> None:
     """Raise where a packet is encrypted: MP4 hides the original codec's tag behind the scheme."""
     if packet.has_sidedata("encryption_info"):
         raise EncryptedMedia(f"The sound of {name} is copy-protected.")
+
+
+def _codec_tag(stream: AudioStream) -> str:
+    if not _has_decoder(stream):
+        return ""
+    try:
+        return stream.codec_context.codec_tag
+    except UnicodeDecodeError:  # PyAV takes four bytes for letters; Blu-ray's are numbers
+        return ""
 
 
 def require_decoder(stream: AudioStream, name: str) -> None:
@@ -207,21 +222,40 @@ def _clean(text: str | None) -> str | None:
     return kept[:_TITLE_CHARACTERS] if kept and kept != "und" else None
 
 
+def shown_name(path: Path) -> str:
+    """The file's name for messages: one line, no control or direction characters, not endless."""
+    name = one_line(path.name)
+    if len(name) <= _NAME_CHARACTERS:
+        return name
+    half = _NAME_CHARACTERS // 2
+    return f"{name[:half]}…{name[-half:]}"
+
+
 def _require_regular_file(path: Path) -> None:
+    name = shown_name(path)
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileMissing(f"{path.name} does not exist.") from error
-    except (OSError, ValueError) as error:
-        raise UnreadableMedia(f"{path.name} cannot be opened: {error}.", hint="") from error
+        raise FileMissing(f"{name} does not exist.") from error
+    except OSError as error:
+        # Not the error itself, which names the folder.
+        raise _unopened(name, error.strerror or "unknown error") from error
+    except ValueError as error:
+        raise _unopened(name, str(error)) from error
     # A FIFO would wait for a writer for ever, a device may do anything when opened.
     if not stat.S_ISREG(status.st_mode):
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UnreadableMedia(f"{path.name} is {what}.", hint="Choose a recording.")
+        raise UnreadableMedia(f"{name} is {what}.", hint="Choose a recording.")
     if status.st_size == 0:
-        raise UnreadableMedia(f"{path.name} is empty.", hint="Upload the file again.")
+        raise UnreadableMedia(f"{name} is empty.", hint="Upload the file again.")
     if not os.access(path, os.R_OK):
-        raise UnreadableMedia(f"{path.name} may not be read.", hint="Check its permissions.")
+        raise UnreadableMedia(f"{name} may not be read.", hint="Check its permissions.")
+
+
+def _unopened(name: str, reason: str) -> UnreadableMedia:
+    return UnreadableMedia(
+        f"{name} cannot be opened: {reason}.", hint="Check its name and its folder."
+    )
 
 
 def _head(path: Path) -> bytes:

@@ -61,6 +61,7 @@ def _graph(frame: AudioFrame) -> Graph:
     """Mix down, then resample. The mixing of discrete channels happens in libavfilter too: PyAV 18
     reads past the planes of a planar frame of eight or more channels (``AudioFrame.planes``)."""
     graph = Graph()
+    graph.threads = 1  # none of these filters can use more, and each graph would start them
     filters = [
         graph.add(
             "abuffer",

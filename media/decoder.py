@@ -41,6 +41,7 @@ from media.container import (
     refuse_encrypted_packet,
     refuse_encrypted_stream,
     require_decoder,
+    shown_name,
 )
 from media.convert import MonoConverter, format_of
 from media.spool import SpoolWriter
@@ -97,7 +98,7 @@ class MediaDecoder:
 
     def __init__(self, path: Path, limits: DecodeLimits, *, audio_track: int | None = None) -> None:
         """Open the file. ``audio_track`` counts audio tracks from 0; None: default or first."""
-        self._name = path.name
+        self._name = shown_name(path)
         self._limits = limits
         self._opened_at = time.monotonic()
         started_cpu = time.thread_time()
@@ -105,10 +106,10 @@ class MediaDecoder:
         self._container = self._opening.__enter__()
         try:
             self.probe = describe(self._container)
-            index = choose_track(self._container, audio_track, path.name)
+            index = choose_track(self._container, audio_track, self._name)
             self._stream = self._container.streams.audio[index]
-            refuse_encrypted_stream(self._stream, path.name)
-            require_decoder(self._stream, path.name)
+            refuse_encrypted_stream(self._stream, self._name)
+            require_decoder(self._stream, self._name)
         except BaseException:
             self.close()
             raise

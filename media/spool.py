@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
@@ -16,6 +17,9 @@ from media.container import DecodeLimits
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+CHECK_DISK_BYTES = 4 * 1024**2
+"""Most that is written between two looks at the free space: two minutes of audio."""
+
 
 class SpoolWriter:
     """Owns the spool file while it grows. Unbuffered: a written block is visible to readers."""
@@ -28,6 +32,7 @@ class SpoolWriter:
         self._block_samples = block_samples
         self._limits = limits
         self._pieces: list[Int16] = []
+        self._look_at_disk_bytes = 0
         try:
             self._file = spool.path.open("wb", buffering=0)
         except OSError as error:
@@ -58,6 +63,7 @@ class SpoolWriter:
         block = np.concatenate(self._pieces)
         self._pieces.clear()
         self._check_limits(self.samples + len(block))
+        self._check_disk(block.nbytes)
         left = block.data.cast("B")
         try:
             while left:
@@ -77,6 +83,21 @@ class SpoolWriter:
                 "The decoded recording is larger than"
                 f" {self._limits.max_spool_bytes / 1024**2:.0f} MiB."
             )
+
+    def _check_disk(self, coming_bytes: int) -> None:
+        """Stop while others can still write: a database that meets a full disk loses more."""
+        written = self.samples * BYTES_PER_SAMPLE
+        if not self._limits.min_free_bytes or written < self._look_at_disk_bytes:
+            return
+        disk = os.fstatvfs(self._file.fileno())
+        room = disk.f_bavail * disk.f_frsize - coming_bytes - self._limits.min_free_bytes
+        # File systems without a size of their own say 0 of 0.
+        if disk.f_blocks and room < 0:
+            raise DiskFull(
+                "The decoded audio would leave less than"
+                f" {self._limits.min_free_bytes / 1024**2:.0f} MiB of the disk free."
+            )
+        self._look_at_disk_bytes = written + min(CHECK_DISK_BYTES, max(0, room))
 
 
 def _readable(seconds: float) -> str:

@@ -76,6 +76,10 @@ def _txt(transcript: Transcript, cues: Sequence[Cue]) -> str:
     return "".join(f"{text}\n" for _, text in lines if text)
 
 
+_TSV_GUARDED = "=+-@\"'\uff1d\uff0b\uff0d\uff20"
+"""What begins a formula or a quoted field; East Asian spreadsheets take the wide signs as well."""
+
+
 def _tsv(transcript: Transcript, cues: Sequence[Cue]) -> str:
     """``start end text``, times in milliseconds, one row a cue.
 
@@ -86,7 +90,7 @@ def _tsv(transcript: Transcript, cues: Sequence[Cue]) -> str:
     for cue in cues:
         text = join_texts(map(clean_text, cue.lines))
         if text:
-            guard = " " if text[0] in "=+-@\"'" else ""
+            guard = " " if text[0] in _TSV_GUARDED else ""
             rows.append(f"{cue.start_ms}\t{cue.end_ms}\t{guard}{text}")
     return "\n".join(rows) + "\n"
 

@@ -6,9 +6,13 @@ import logging
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
+from hypothesis import given
+
 from core.logs import LineFormatter, one_line
+from tests.subtitles.samples import any_text
 
 
 def record(message: str, **more: object) -> logging.LogRecord:
@@ -41,13 +45,39 @@ def test_a_traceback_keeps_its_lines_but_no_escapes() -> None:
         text = LineFormatter().format(record("failed", exc_info=sys.exc_info()))
     lines = text.splitlines()
     assert lines[0].endswith("INFO failed")
-    assert lines[1] == "Traceback (most recent call last):"
-    assert lines[-1] == r"ValueError: bad\x1b[2J name"
+    assert lines[1] == "  Traceback (most recent call last):"
+    assert lines[-1] == r"  ValueError: bad\x1b[2J name"
 
 
 def test_a_traceback_of_another_process_follows_as_lines() -> None:
     text = LineFormatter().format(record("failed", traceback_text="Traceback:\n  one\x07\n"))
-    assert text.splitlines()[1:] == ["Traceback:", r"  one\x07"]
+    assert text.splitlines()[1:] == ["  Traceback:", r"    one\x07"]
+
+
+def test_a_traceback_another_formatter_made_is_cleaned_too() -> None:
+    text = LineFormatter().format(record("failed", exc_text="Traceback:\nbad\x1b[2J"))
+    assert text.splitlines()[1:] == ["  Traceback:", r"  bad\x1b[2J"]
+    text = LineFormatter().format(record("failed", stack_info="Stack:\nbad\x1b[2J"))
+    assert text.splitlines()[1:] == ["  Stack:", r"  bad\x1b[2J"]
+
+
+@given(any_text, any_text)
+def test_nothing_in_a_record_begins_a_line_or_moves_the_terminal(text: str, why: str) -> None:
+    error = ValueError(why)
+    made = record(
+        "%s", args=(text,), exc_info=(ValueError, error, None), traceback_text=f"{why}\n{text}"
+    )
+    lines = LineFormatter().format(made)
+    first, *others = lines.split("\n")
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO ", first)
+    assert all(line.startswith("  ") for line in others)
+    assert len(lines.splitlines()) == 1 + len(others)
+    assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in re.sub("[\n\t]", "", lines))
+    assert lines.encode()
+
+
+def test_bytes_of_a_file_name_that_are_no_text_become_escapes() -> None:
+    assert one_line("caf\udce9.wav") == r"caf\udce9.wav"
 
 
 def test_set_up_twice_writes_one_line_an_event_to_standard_error(root: Path) -> None:

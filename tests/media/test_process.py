@@ -81,7 +81,13 @@ DEATHS: dict[str, tuple[Callable[..., object], tuple[object, ...], type[Subtitle
     "exit": (targets.leave, (3,), UnreadableMedia, "exit code 3"),
     "exit 0": (targets.leave, (0,), UnreadableMedia, "exit code 0"),
     "processor time": (targets.burn_processor_time, (), UnreadableMedia, "processor time"),
-    "memory": (targets.take_memory, (), MediaLimitExceeded, "more than 4 GiB"),
+    "memory": (targets.take_memory, (), MediaLimitExceeded, "more than 2 GiB"),
+    "libraries' memory": (
+        targets.take_memory_outside_python,
+        (),
+        MediaLimitExceeded,
+        "more than 2 GiB",
+    ),
     "typed error": (targets.refuse, (), MediaLimitExceeded, "too strange"),
     "bug": (targets.stumble, (), WorkerError, "ZeroDivisionError: a bug"),
     "result": (targets.return_what_cannot_be_sent, (), WorkerError, "cannot be sent"),
@@ -168,6 +174,49 @@ def test_file_size_limit_is_a_full_disk(media_file: MakeFile, spool: PcmSpool) -
     with pytest.raises(DiskFull):
         run(targets.decode, *args, limits=ProcessLimits(file_bytes=100_000))
     assert spool.path.stat().st_size <= 100_000
+
+
+def test_size_of_any_other_file_is_limited_too(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with pytest.raises(WorkerError, match="File too large"):
+        run(targets.write_a_large_file, path, 10**6, limits=ProcessLimits(file_bytes=10**5))
+    assert path.stat().st_size == 10**5
+
+
+def test_wall_clock_ends_a_child_that_sleeps() -> None:
+    with pytest.raises(MediaLimitExceeded, match="longer than 1 s"):
+        run(targets.wait_for_ever, limits=ProcessLimits(wall_clock_s=1.0))
+
+
+def test_libraries_cannot_take_more_than_the_limit() -> None:
+    limits = ProcessLimits(memory_bytes=256 * 1024**2)
+    with IsolatedProcess(targets.take_memory_outside_python, limits=limits) as process:
+        taken = next(process.messages())
+    assert isinstance(taken, int)
+    assert 128 * 1024**2 < taken <= 256 * 1024**2
+
+
+def test_open_files_are_limited(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert 20 < run(targets.open_many_files, tmp_path / "file") < 64
+
+
+def test_secrets_of_the_environment_do_not_reach_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "s3cret-value"
+    for name in ("DATABASE_URL", "HF_TOKEN", "WHISPER_API_KEYS_FILE", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, secret)
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    seen = run(targets.tell_environment)
+    assert secret not in str(seen)
+    assert seen["library"] is None
+    assert seen["python"]["TZ"] == "Europe/Berlin"
+    assert set(seen["python"]) <= {"HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TZ"}
+    assert "TZ=Europe/Berlin" in seen["program"]
+    assert os.environ["DATABASE_URL"] == secret
+
+
+def test_programs_started_from_the_child_gain_no_rights() -> None:
+    assert "NoNewPrivs:\t1" in run(targets.gain_no_rights)
 
 
 def test_child_is_limited_named_and_light() -> None:

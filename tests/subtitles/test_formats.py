@@ -16,6 +16,7 @@ from typing import BinaryIO
 import pysubs2
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from core.errors import DiskFull, InvalidOption
 from core.types import Cue, Gap, Transcript, TranscriptSegment, Word
@@ -98,7 +99,27 @@ def test_tsv_of_any_text_reads_back(drawn: Drawn) -> None:
     for rows in (plain, list(csv.reader(io.StringIO(text), delimiter="\t"))):
         assert rows[0] == ["start", "end", "text"]
         assert [[a, b, t.strip()] for a, b, t in rows[1:]] == want
-        assert not any(t[0] in "=+-@" for *_, t in rows[1:])
+        assert not any(t[0] in "=+-@\t\r＝＋－＠" for *_, t in rows[1:])
+
+
+@given(st.text("=+-@＝＋－＠\"'\t\r 1aA()|!", min_size=1, max_size=9))
+def test_no_row_of_a_tsv_begins_a_formula(text: str) -> None:
+    cues = [Cue(0, 1000, (text,)), Cue(1000, 2000, ("next",))]
+    rows = write("tsv", NOTHING, cues).removesuffix("\n").split("\n")[1:]
+    shown = [clean_text(text).strip()] if clean_text(text).strip() else []
+    fields = [row.split("\t") for row in rows]
+    assert [field[2].strip() for field in fields] == [*shown, "next"]
+    assert not any(field[2][0] in "=+-@\t\r＝＋－＠" for field in fields)
+
+
+@given(cue_lists)
+def test_no_text_adds_a_cue_or_takes_one_away(drawn: Drawn) -> None:
+    cues = cues_from(drawn)
+    for name, parse in (("srt", parse_srt), ("vtt", parse_vtt)):
+        text = write(name, NOTHING, cues)
+        assert text.count("-->") == len(expected(cues))
+        for *_, shown in parse(text):
+            assert all(line.strip() for line in shown.split("\n"))
 
 
 @given(any_text, any_text)
