@@ -1,4 +1,4 @@
-"""The web app: the Gradio page, health routes and files of jobs on one port.
+"""The web app: the Gradio page, the API, health routes and files of jobs on one port.
 
     python app.py                 settings from the environment, http://127.0.0.1:7860
 
@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import socket
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from core.errors import SubtitleError
 from core.logs import setup_logging
 from core.settings import Settings
 
@@ -26,32 +25,74 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("app")
 
-SHUTDOWN_GRACE_S = 2
-"""Longest wait for answers that are being sent."""
+_NEVER_SERVED = ("jobs", "incoming", "runners", "secret", "users.txt", "api_keys.txt")
+"""Of the data directory. Gradio serves its uploads folder alone; this holds even if it errs."""
 
 
 def create_app(settings: Settings, service: JobService) -> FastAPI:
-    """The app. The caller owns the service and closes it after the server has stopped."""
-    # Gradio reads these where it is imported: uploads into the data directory, no calls home.
-    uploads = settings.data_dir.resolve() / "uploads"
-    uploads.mkdir(parents=True, exist_ok=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    import gradio as gr
-    from fastapi import FastAPI
+    """The app. The caller owns the service.
 
+    Raises InvalidOption where users, keys or the data directory cannot be used.
+    """
+    from fastapi import FastAPI
+    from starlette.middleware.cors import CORSMiddleware
+
+    from api.access import Access
+    from api.answers import add_handlers
+    from api.browser_headers import BrowserHeaders
     from api.files import files_router
     from api.health import health_router
+    from api.jobs import jobs_router
+    from api.login import ensure_somebody, login_router
+    from api.page_guard import PageGuard
+    from api.proxies import Proxies
+    from api.sessions import Cookies
+    from api.uploads import Uploads
+    from core.credentials import ApiKeys, Users
+    from core.version import version
+    from jobs.admission import Admission
+
+    users, keys = Users(settings), ApiKeys(settings)
+    cookies, admission = Cookies(settings, users), Admission(settings)
+    uploads = Uploads(settings, admission)
+    uploads.sweep()
+    ensure_somebody(settings, users, keys)
+    app = FastAPI(title="Whisper for Subs", docs_url=None, redoc_url=None, openapi_url=None)
+    add_handlers(app)
+    app.include_router(health_router(service, version()))
+    app.include_router(login_router(settings, users, cookies))
+    app.include_router(jobs_router(service, uploads))
+    app.include_router(files_router(service))
+    # The last one added sees a request first. Without a CORS policy of ours Gradio adds its own,
+    # which lets pages of every site read answers.
+    app.add_middleware(CORSMiddleware, allow_origins=())
+    app.add_middleware(PageGuard, admission=admission)
+    app.add_middleware(Access, settings=settings, users=users, keys=keys, cookies=cookies)
+    app.add_middleware(Proxies, settings=settings)
+    app.add_middleware(BrowserHeaders)
+    _mount_page(app, settings, service)
+    return app
+
+
+def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
+    # Gradio reads these where it is imported: uploads into the data directory, no calls home.
+    from api.proxies import root_path_of
+    from api.uploads import page_uploads
+
+    os.environ["GRADIO_TEMP_DIR"] = str(page_uploads(settings))
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio as gr
+
     from ui.page import build_page
     from ui.theme import CSS, theme
 
-    app = FastAPI(title="Whisper for Subs", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(health_router(service))
-    app.include_router(files_router(service))
+    data = settings.data_dir.resolve()
+    no_pages_of_its_own: dict[str, Any] = dict.fromkeys(("docs_url", "redoc_url", "openapi_url"))
     gr.mount_gradio_app(
         app,
         build_page(settings, service),
         path="/",
+        root_path=root_path_of(settings) or None,
         server_name=settings.host,
         server_port=settings.port,
         theme=theme(),
@@ -59,59 +100,42 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
         max_file_size=f"{settings.max_upload_mib}mb",
         # Details of unexpected errors stay in the log; our own errors are shown by themselves.
         show_error=False,
-        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+        app_kwargs=no_pages_of_its_own,
         allowed_paths=[],
+        blocked_paths=[str(data / name) for name in _NEVER_SERVED],
         ssr_mode=False,
         enable_monitoring=False,
         mcp_server=False,
+        pwa=False,
         run_history=False,
         footer_links=["api", "settings"],
     )
-    return app
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; returns when no process of ours is left."""
-    import uvicorn
+    """Serve until SIGTERM or SIGINT; returns when no process of ours is left.
 
-    from api.closing import Closing
+    Raises InvalidOption, DatabaseUnavailable where it cannot start.
+    """
+    from api.server import Server
     from jobs.service import JobService
 
     with JobService(settings) as service:
-        app = Closing(create_app(settings, service))
-
-        class Server(uvicorn.Server):
-            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-                app.close()
-                await super().shutdown(sockets)
-
-        server = Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
-            )
-        )
+        server = Server(create_app(settings, service), service, settings)
         if settings.preload_model:
             threading.Thread(target=service.preload, name="preload", daemon=True).start()
-        # uvicorn hands the signal on when it has stopped: to this, not to one that kills.
-        previous = signal.signal(signal.SIGTERM, lambda *_: None)
-        try:
-            server.run()
-        except KeyboardInterrupt:
-            log.info("Interrupted")
-        finally:
-            signal.signal(signal.SIGTERM, previous)
+        server.run()
     log.info("Stopped")
 
 
 def main() -> int:
     settings = Settings()
     setup_logging(settings.log_level)
-    serve(settings)
+    try:
+        serve(settings)
+    except SubtitleError as error:
+        log.error("Cannot start: %s", error.explain())
+        return 1
     return 0
 
 

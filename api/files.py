@@ -1,6 +1,6 @@
 """The files of a job: its recording for the player, its subtitles for the player and to keep.
 
-A job's id is 96 random bits known only to who started it, and is the key to its files.
+A job's id is 96 random bits, and is the key to its files for whoever passes the access check.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import mimetypes
 from pathlib import Path
 from urllib.parse import quote
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from jobs.job import Job
+from core.errors import FileMissing, NoSuchJob
+from jobs.job import JobHandle
 from jobs.service import JobService
 
 _HEADERS = {
@@ -28,19 +29,18 @@ _SUBTITLES = {"vtt": "text/vtt; charset=utf-8", "json": "application/json"}
 def files_router(service: JobService) -> APIRouter:
     router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
-    def job_of(job_id: str) -> Job:
+    def job_of(job_id: str) -> JobHandle:
         job = service.get(job_id)
         if job is None:
-            raise HTTPException(
-                404, "There is no such job; finished jobs are removed after a time."
-            )
+            raise NoSuchJob("There is no such job.")
         return job
 
     @router.get("/recording")
     def recording(job_id: str) -> FileResponse:
         """The recording as it was uploaded, in ranges, for a player."""
         request = job_of(job_id).request
-        kind = mimetypes.guess_type(request.title)[0] or ""
+        # Of the ending alone: a name like "data:…," would be taken for an address with a type.
+        kind = mimetypes.guess_type("recording" + Path(request.title).suffix)[0] or ""
         playable = kind.startswith(("audio/", "video/"))
         return _file(request.path, kind if playable else "application/octet-stream")
 
@@ -49,7 +49,7 @@ def files_router(service: JobService) -> APIRouter:
         """One of the job's subtitle files, as a download."""
         path = job_of(job_id).view(text=False).outputs.get(format_name)
         if path is None:
-            raise HTTPException(404, f"The job has no {format_name} file.")
+            raise FileMissing(f"The job has no {format_name} file.", hint="")
         response = _file(path, _SUBTITLES.get(format_name, "text/plain; charset=utf-8"))
         response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name)}"
         return response
@@ -59,5 +59,5 @@ def files_router(service: JobService) -> APIRouter:
 
 def _file(path: Path, media_type: str) -> FileResponse:
     if not path.is_file():
-        raise HTTPException(404, "The file has been removed.")
+        raise FileMissing("The file has been removed.", hint="")
     return FileResponse(path, media_type=media_type, headers=_HEADERS)

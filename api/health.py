@@ -1,4 +1,8 @@
-"""``/health`` and ``/ready``: what the container's check and a load balancer ask."""
+"""``/health`` and ``/ready``: what the container's check and a load balancer ask.
+
+They look at what the service remembers and ask nobody, so that no work can hold them up, and they
+need no login.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from jobs.service import Health, JobService
+from jobs.health import Health
+from jobs.service import JobService
 
 _WARMED_UP = ("idle", "busy")
 """States of a worker that holds a model; it gets there only by a real inference."""
 
 
-def health_router(service: JobService) -> APIRouter:
+def health_router(service: JobService, version: str) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/health")
@@ -21,16 +26,27 @@ def health_router(service: JobService) -> APIRouter:
         """200 while the service works or can start working, 503 when no worker lives."""
         now = service.health()
         fault = _fault(now)
-        body = {"alive": not fault, "reason": fault, "workers": _workers(now)}
+        body = {
+            "alive": not fault,
+            "reason": fault,
+            "degraded": bool(now.degraded),
+            "degraded_reason": now.degraded,
+            "database": now.database,
+            "version": version,
+            "workers": _workers(now),
+        }
         return JSONResponse(body, 503 if fault else 200, headers={"Cache-Control": "no-store"})
 
     @router.get("/ready")
     async def ready() -> JSONResponse:
-        """200 once a worker has made a real inference, 503 with the reason before."""
+        """200 once a worker has made a real inference, 503 with the reasons before."""
         now = service.health()
-        reason = _fault(now) or now.reason
-        if not reason and not any(w.state in _WARMED_UP and w.model for w in now.workers):
-            reason = "No worker has loaded a model yet."
+        reasons = [reason for reason in (_fault(now), now.reason) if reason]
+        if not reasons and not any(w.state in _WARMED_UP and w.model for w in now.workers):
+            reasons.append("No worker has loaded a model yet.")
+        if not now.database:
+            reasons.append("The job database does not answer.")
+        reason = " ".join(dict.fromkeys(reasons))
         body = {"ready": not reason, "reason": reason}
         return JSONResponse(body, 503 if reason else 200, headers={"Cache-Control": "no-store"})
 
@@ -52,6 +68,7 @@ def _workers(health: Health) -> list[dict[str, Any]]:
             "label": worker.label,
             "state": worker.state,
             "model": worker.model,
+            "reason": worker.reason,
             "heartbeat_age_s": None
             if worker.last_heard_s is None
             else round(worker.last_heard_s, 1),

@@ -64,6 +64,14 @@ def _run(args: argparse.Namespace) -> int:
             from cli.models import show_models
 
             return show_models()
+        if args.command == "users":
+            from cli.access import users
+
+            return users(args)
+        if args.command == "keys":
+            from cli.access import keys
+
+            return keys(args)
         from cli.serve import serve
 
         return serve(args)
@@ -85,7 +93,21 @@ def parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (default 7860)")
     commands.add_parser("models", help="list the models, what each can do and where it is")
+    _add_access(commands)
     return top
+
+
+def _add_access(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for command, what, added in (
+        ("users", "people who may log in", "add one or change the password, which is asked for"),
+        ("keys", "API keys of programs", "make one; it is printed once"),
+    ):
+        about = f"manage {what} of the web page and its API"
+        parser = commands.add_parser(command, help=about, description=about)
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        actions.add_parser("add", help=added).add_argument("name")
+        actions.add_parser("remove", help="remove one, at once").add_argument("name")
+        actions.add_parser("list", help="show the names")
 
 
 def _add_transcribe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -25,6 +25,7 @@ from core.errors import (
     NoSuchJob,
     Paused,
 )
+from core.logs import one_line
 from core.settings import Settings
 from jobs.admission import Admission
 from jobs.database import Database
@@ -50,6 +51,9 @@ log = logging.getLogger(__name__)
 STOP_S = 5.0
 """Longest wait for a stopped job's thread on closing. A download of a model may hold one
 longer; it ends with the process."""
+
+MAX_NAME = 255
+"""Characters of a recording's name that are kept: the longest file systems have."""
 
 SERVICE, CLI = "service", "cli"
 """Where a service's jobs come from."""
@@ -155,8 +159,9 @@ class JobService:
         job_id = secrets.token_urlsafe(12)
         with self._place(job_id, request.client):
             path = self.folders.adopt(job_id, request.path, request.title, request.adopt)
-            # A name of its own: the stored file's says nothing.
-            request = replace(request, path=path, name=request.title)
+            # A name of its own, because the stored file's says nothing; and one that no control
+            # character or half a surrogate of the upload's makes unreadable anywhere.
+            request = replace(request, path=path, name=one_line(request.title)[:MAX_NAME])
             record = self._record(job_id, request, source_id)
             try:
                 self.store.insert(record)
@@ -299,6 +304,11 @@ class JobService:
         """No new job from now on; those that run go on until :meth:`close`."""
         self._closed.set()
         self._queue.close()
+
+    def hurry(self) -> None:
+        """Somebody waits for :meth:`close`: do not finish what is in work, pause it."""
+        for job in self.jobs():
+            job.pause()
 
     def close(self, grace_s: float | None = None) -> None:
         """Stop. Returns when no process is left.

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from api.health import health_router
-from jobs.service import Health, JobService
+from jobs.health import Health
+from jobs.service import JobService
 from workers.fleet import WorkerStatus
 
 
@@ -24,13 +25,26 @@ def ask(health: Health, path: str) -> tuple[int, Any]:
             return health
 
     app = FastAPI()
-    app.include_router(health_router(cast(JobService, Service())))
+    app.include_router(health_router(cast(JobService, Service()), "1.2.3"))
     answer = TestClient(app).get(path)
     return answer.status_code, answer.json()
 
 
-def state(*workers: WorkerStatus, reason: str = "", alive: bool = True) -> Health:
-    return Health(alive=alive, ready=not reason, workers=workers, reason=reason)
+def state(
+    *workers: WorkerStatus,
+    reason: str = "",
+    alive: bool = True,
+    degraded: str = "",
+    database: bool = True,
+) -> Health:
+    return Health(
+        alive=alive,
+        ready=not reason,
+        workers=workers,
+        reason=reason,
+        degraded=degraded,
+        database=database,
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,6 +80,24 @@ def test_health_tells_each_workers_state() -> None:
         "label": "CPU 0",
         "state": "busy",
         "model": "base",
+        "reason": "",
         "heartbeat_age_s": 0,
     }
     assert second["heartbeat_age_s"] is None
+
+
+def test_a_device_that_is_out_is_told_while_the_rest_goes_on() -> None:
+    health = state(worker("busy"), worker("retired", None, None), degraded="GPU 1 is out")
+    status, body = ask(health, "/health")
+    assert (status, body["alive"], body["degraded"]) == (200, True, True)
+    assert body["degraded_reason"] == "GPU 1 is out"
+    assert body["version"] == "1.2.3"
+    assert ask(health, "/ready")[0] == 200
+
+
+def test_without_its_database_it_lives_and_takes_no_jobs() -> None:
+    health = state(worker("idle"), database=False, degraded="the job database does not answer")
+    status, body = ask(health, "/health")
+    assert (status, body["database"], body["degraded"]) == (200, False, True)
+    status, body = ask(health, "/ready")
+    assert (status, body["reason"]) == (503, "The job database does not answer.")

@@ -1,0 +1,232 @@
+"""Who may come in: one check around the whole app, page, API, job links and files alike.
+
+    WHISPER_ACCESS   the service listens on      who comes in
+    auto             this machine (127.0.0.1)    everybody on this machine, as ``local``
+    auto             anything else               users and API keys
+    login            anything                    users and API keys
+    open             anything                    everybody; a cookie tells visitors apart
+
+"On this machine" is meant: a request that a reverse proxy passes on, or that names another host
+(a page in the user's browser whose name was made to point here), is not from this machine and is
+refused with the setting that would allow it.
+
+Requests that change something and carry a cookie must come from our own pages (``_foreign``):
+browsers send cookies, and on this machine nothing at all is needed, whoever wrote the page.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import HTTPConnection
+from starlette.responses import RedirectResponse, Response
+
+from api.answers import Refused
+from api.asgi import Application, Message, Receive, Scope, Send, answer_early, watched
+from api.proxies import FORWARDED_KEY
+from api.sessions import Cookies
+from core.credentials import ApiKeys, Users
+from core.identity import LOCAL, STATE_KEY, Identity
+from core.settings import Settings
+
+FREE_PATHS = ("/health", "/ready", "/login")
+"""Answered to everybody: what monitors ask, and the way in."""
+
+Policy = Literal["local", "open", "login"]
+
+_PROGRAMS = re.compile(r"/(api|gradio_api)(/|$)")
+_UNCHANGING = ("GET", "HEAD", "OPTIONS")
+_ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css", "/favicon.ico", "/manifest.json")
+
+
+def policy_of(settings: Settings) -> Policy:
+    if settings.access != "auto":
+        return settings.access
+    return "local" if _is_loopback(settings.host) else "login"
+
+
+class Access:
+    """ASGI middleware; puts a ``core.identity.Identity`` into the state of every request."""
+
+    def __init__(
+        self, app: Application, settings: Settings, users: Users, keys: ApiKeys, cookies: Cookies
+    ) -> None:
+        self._app = app
+        self._policy = policy_of(settings)
+        self._listens_here = _is_loopback(settings.host)
+        self._users = users
+        self._keys = keys
+        self._cookies = cookies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            # No route of ours or of the page speaks anything else.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        connection, receive = HTTPConnection(scope), watched(scope, receive)
+        try:
+            identity, set_cookie = self._admit(connection)
+        except Refused as refused:
+            answer = _to_login(connection) if refused.status == 401 else None
+            await answer_early(answer or refused.answer(), scope, receive, send)
+            return
+        scope.setdefault("state", {})[STATE_KEY] = identity
+
+        async def with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start" and set_cookie:
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"set-cookie", set_cookie.encode("ascii")),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, with_cookie)
+
+    def _admit(self, request: HTTPConnection) -> tuple[Identity | None, str]:
+        """Who asks and the cookie to send back, if any. Raises Refused."""
+        path = path_of(request)
+        method = request.scope["method"]
+        key = _key_of(request)
+        if key is not None and (name := self._keys.name_of(key)) is not None:
+            # A key is sent by a program that means it, never by a browser on its own.
+            return Identity(f"key:{name}", f"key:{name}"), ""
+        if method not in _UNCHANGING and _foreign(request):
+            raise Refused(
+                403,
+                "ForeignPage",
+                "The request comes from another site's page.",
+                "Behind a reverse proxy: it must pass the host on (proxy_set_header Host"
+                " $http_host) and be listed in WHISPER_TRUSTED_PROXIES.",
+            )
+        if path in FREE_PATHS:
+            return None, ""
+        if self._policy == "login":
+            return self._logged_in(request, method, key), ""
+        if self._listens_here and _from_here(request):
+            return LOCAL, ""
+        if self._policy == "local":
+            raise Refused(
+                403,
+                "NotLocal",
+                "This service is open to its own machine alone, and the request is not from there.",
+                "To let others in set WHISPER_ACCESS=login (or open) and restart it.",
+            )
+        return self._visitor(request, path)
+
+    def _logged_in(self, request: HTTPConnection, method: str, key: str | None) -> Identity:
+        user = self._cookies.user(request.cookies)
+        if user is None:
+            raise Refused(
+                401,
+                "LoginNeeded",
+                "The API key is not known." if key else "Log in, or send an API key.",
+                "Send the key as: Authorization: Bearer KEY.",
+                WWW_Authenticate='Bearer realm="Whisper for Subs"',
+            )
+        if method not in _UNCHANGING and _sender(request) is None:
+            raise Refused(
+                403,
+                "ForeignPage",
+                "A request with a login's cookie must say which page it comes from.",
+                "Programs use an API key instead.",
+            )
+        return Identity(f"user:{user}", f"user:{user}")
+
+    def _visitor(self, request: HTTPConnection, path: str) -> tuple[Identity, str]:
+        set_cookie = ""
+        visitor = self._cookies.visitor(request.cookies)
+        if visitor is None:
+            visitor, set_cookie = self._cookies.new_visitor(secure=is_secure(request))
+        if path.startswith(_ASSETS):
+            # They come beside the page, whose cookie they must not replace.
+            set_cookie = ""
+        return Identity(f"visitor:{visitor}", f"ip:{address_of(request)}"), set_cookie
+
+
+def path_of(request: HTTPConnection) -> str:
+    """The path without the prefix of a reverse proxy."""
+    path: str = request.scope["path"]
+    return path.removeprefix(request.scope.get("root_path", "")) or "/"
+
+
+def address_of(request: HTTPConnection) -> str:
+    return request.client.host if request.client else "unknown"
+
+
+def is_secure(request: HTTPConnection) -> bool:
+    return bool(request.scope.get("scheme") == "https")
+
+
+def _to_login(request: HTTPConnection) -> Response | None:
+    """Where a person is sent; None for a program, which is told."""
+    path = path_of(request)
+    wants_page = "text/html" in request.headers.get("accept", "")
+    if request.scope["method"] not in ("GET", "HEAD") or not wants_page or _PROGRAMS.match(path):
+        return None
+    query = request.scope.get("query_string", b"").decode("latin-1")
+    wanted = quote(f"{path}?{query}" if query else path, safe="/")
+    root = request.scope.get("root_path", "")
+    return RedirectResponse(
+        f"{root}/login?next={wanted}", 303, headers={"Cache-Control": "no-store"}
+    )
+
+
+def _key_of(request: HTTPConnection) -> str | None:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and key.strip():
+        return key.strip()
+    return request.headers.get("x-api-key") or None
+
+
+def _sender(request: HTTPConnection) -> str | None:
+    """``same``, ``foreign``, or None where the request does not say which page sent it."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return "same" if site in ("same-origin", "none") else "foreign"
+    origin = request.headers.get("origin") or request.headers.get("referer")
+    if origin is None:
+        return None
+    ours = _authority(f"{request.scope.get('scheme', 'http')}://{request.headers.get('host', '')}")
+    return "same" if ours is not None and _authority(origin) == ours else "foreign"
+
+
+def _foreign(request: HTTPConnection) -> bool:
+    return _sender(request) == "foreign"
+
+
+def _authority(url: str) -> tuple[str, int | None] | None:
+    """Host and port; the scheme may differ, a proxy does not always tell."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname:
+        return None
+    return parts.hostname, None if port in (80, 443) else port
+
+
+def _from_here(request: HTTPConnection) -> bool:
+    """Whether it was asked on this machine for this machine."""
+    host = _authority(f"//{request.headers.get('host', '')}")
+    return (
+        not request.scope.get("state", {}).get(FORWARDED_KEY, False)
+        and host is not None
+        and _is_loopback(host[0])
+        and _is_loopback(address_of(request))
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,120 @@
+"""What an error means over HTTP: one status for each class, one form of the answer.
+
+    {"error": {"type": "QueueFull", "message": "…", "hint": "…"}}
+
+Unexpected errors answer 500 and tell a stranger nothing; the log has them in full.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from core import errors
+from core.errors import SubtitleError
+
+STATUS: dict[type[SubtitleError], int] = {
+    errors.SubtitleError: 500,
+    errors.InputError: 400,
+    errors.FileMissing: 404,
+    errors.NoSuchJob: 404,
+    errors.UnreadableMedia: 415,
+    errors.NoAudioTrack: 422,
+    errors.EncryptedMedia: 422,
+    errors.MediaLimitExceeded: 413,
+    errors.InvalidOption: 400,
+    errors.ModelError: 422,
+    errors.CapacityError: 503,
+    errors.QueueFull: 503,
+    errors.ClientLimit: 429,
+    errors.DiskFull: 507,
+    errors.DatabaseUnavailable: 503,
+    # The request was good and may be sent again; 500 is kept for errors nobody foresaw.
+    errors.WorkerError: 503,
+    errors.WorkerCrashed: 503,
+    errors.DeviceUnavailable: 503,
+    errors.OutOfMemory: 503,
+    errors.Cancelled: 409,
+    errors.Paused: 503,
+}
+
+PAUSED_RETRY_S = 30
+"""A service that stops is usually started again at once, and then loads its model."""
+
+
+class Refused(Exception):
+    """An answer that is no error of a job: who may do what, and what HTTP asks for."""
+
+    def __init__(
+        self, status: int, kind: str, message: str, hint: str = "", **headers: str
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def answer(self) -> JSONResponse:
+        body = {"type": self.kind, "message": self.message, "hint": self.hint}
+        return _answer(self.status, body, self.headers)
+
+
+def answer(error: SubtitleError) -> JSONResponse:
+    """The answer to a request that failed with that error."""
+    headers = {}
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
+        headers["Retry-After"] = str(wait_s)
+    return _answer(status_of(error), error_body(error), headers)
+
+
+def status_of(error: SubtitleError) -> int:
+    """The status of the error's class, or of the nearest above it."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def retry_after_s(error: SubtitleError) -> int | None:
+    """When it is worth trying again, if that can be said."""
+    if isinstance(error, errors.Paused):
+        return PAUSED_RETRY_S
+    return getattr(error, "retry_after_s", None)
+
+
+def error_body(error: SubtitleError) -> dict[str, str]:
+    return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every route of the app raise errors and be answered as above."""
+
+    @app.exception_handler(SubtitleError)
+    async def known(_: Request, error: SubtitleError) -> JSONResponse:
+        return answer(error)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> JSONResponse:
+        return error.answer()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = [
+            f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}"
+            for one in error.errors()
+        ]
+        return answer(errors.InvalidOption(f"{'; '.join(wrong)}."))
+
+    # Starlette answers with this and then raises the error again, for the server to log.
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, __: Exception) -> JSONResponse:
+        body = {
+            "type": "InternalError",
+            "message": "Something went wrong inside the service.",
+            "hint": "Its log has the details.",
+        }
+        return _answer(500, body, {})
+
+
+def _answer(status: int, error: dict[str, str], headers: dict[str, str]) -> JSONResponse:
+    return JSONResponse({"error": error}, status, headers={"Cache-Control": "no-store", **headers})

@@ -1,0 +1,138 @@
+"""Logging in and out, and the first user of a service that has none.
+
+A service that is started with ``docker compose up`` needs a login and has no users yet. It makes
+one and writes the password to its log, once; only the hash is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from urllib.parse import parse_qs
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from api.access import address_of, is_secure, policy_of
+from api.answers import Refused
+from api.login_page import login_page, logout_page
+from api.sessions import Cookies
+from api.throttle import Throttle
+from core.credentials import ApiKeys, Users
+from core.logs import one_line
+from core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FIRST_USER = "admin"
+
+MAX_FORM = 16 * 1024
+
+HASHES_AT_ONCE = 2
+"""Each takes a tenth of a second and 64 MiB on purpose; a flood of logins must not take all."""
+
+
+def ensure_somebody(settings: Settings, users: Users, keys: ApiKeys) -> None:
+    """Make the first user where a login is needed and nobody could log in."""
+    if policy_of(settings) != "login" or users.names() or keys.names():
+        return
+    password = secrets.token_urlsafe(12)
+    if not users.add_first(FIRST_USER, password):
+        return
+    rule = "=" * 72
+    for line in (
+        rule,
+        "This service needs a login and has no users yet. It has made the first one:",
+        f"    user      {FIRST_USER}",
+        f"    password  {password}",
+        "The password is shown here once and cannot be read again. To change it:",
+        f"    python -m cli.main users add {FIRST_USER}",
+        "To work without a login set WHISPER_ACCESS=open.",
+        rule,
+    ):
+        log.warning(line)
+
+
+def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRouter:
+    router = APIRouter(tags=["login"])
+    throttle = Throttle()
+    hashing = anyio.CapacityLimiter(HASHES_AT_ONCE)
+    needed = policy_of(settings) == "login"
+
+    @router.get("/login")
+    async def form(request: Request) -> Response:
+        root, wanted = _root(request), safe_next(request.query_params.get("next", ""))
+        if not needed or cookies.user(request.cookies) is not None:
+            return _go(root, wanted)
+        return login_page(root, wanted)
+
+    @router.post("/login")
+    async def login(request: Request) -> Response:
+        root, fields = _root(request), await _fields(request)
+        wanted = safe_next(fields.get("next", ""))
+        if not needed:
+            return _go(root, wanted)
+        user, password = fields.get("user", "").strip(), fields.get("password", "")
+        address = address_of(request)
+        wait_s = throttle.admit(address, user)
+        if wait_s:
+            problem = f"Too many failed logins. Try again in {wait_s}\N{NO-BREAK SPACE}s."
+            return login_page(root, wanted, user=user, problem=problem, status=429, wait_s=wait_s)
+        # Not abandoned when the browser goes: what counted as a try must be finished as one.
+        if not await anyio.to_thread.run_sync(users.verify, user, password, limiter=hashing):
+            log.warning("Login failed for %s from %s", one_line(user[:64]), address)
+            problem = "The user or the password is wrong."
+            return login_page(root, wanted, user=user, problem=problem, status=401)
+        throttle.succeeded(address, user)
+        log.info("%s logged in from %s", user, address)
+        answer = _go(root, wanted)
+        answer.headers.append("Set-Cookie", cookies.login(user, secure=is_secure(request)))
+        return answer
+
+    @router.get("/logout")
+    async def ask(request: Request) -> Response:
+        user = cookies.user(request.cookies)
+        root = _root(request)
+        return _go(root, "/") if user is None else logout_page(root, user)
+
+    @router.post("/logout")
+    async def logout(request: Request) -> Response:
+        cookie = cookies.logout(request.cookies, secure=is_secure(request))
+        answer = _go(_root(request), "/login")
+        answer.headers.append("Set-Cookie", cookie)
+        return answer
+
+    return router
+
+
+def safe_next(wanted: str) -> str:
+    """A path of this app, whatever was asked for: never the way to another site."""
+    plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
+    if not plain or any(ord(c) < 32 or ord(c) == 127 for c in wanted) or "\\" in wanted:
+        return "/"
+    return "/" if wanted.startswith(("/login", "/logout")) else wanted
+
+
+def _root(request: Request) -> str:
+    root: str = request.scope.get("root_path", "")
+    return root
+
+
+def _go(root: str, path: str) -> RedirectResponse:
+    return RedirectResponse(f"{root}{path}", 303, headers={"Cache-Control": "no-store"})
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The fields of a form, which is as small as two words are."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            raise Refused(413, "FormTooLarge", "That is no login.")
+    try:
+        fields = parse_qs(body.decode("utf-8"), max_num_fields=10)
+    except ValueError as error:
+        raise Refused(400, "InvalidForm", "The form cannot be read.") from error
+    return {name: values[-1] for name, values in fields.items()}

@@ -1,0 +1,186 @@
+"""The two forms a recording may be sent in, taken apart as the bytes come.
+
+A plain body is the recording itself; a form (``multipart/form-data``, as browsers and ``curl -F``
+send) holds one file and some fields. Neither is ever in memory as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from core.errors import InvalidOption
+
+MAX_FIELDS = 40
+MAX_FIELD_BYTES = 16 * 1024
+MAX_NAME = 200
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A recording that has arrived, and the fields that came with it."""
+
+    path: Path
+    name: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def recording_name(name: str) -> str:
+    """A name for people from what a stranger calls a file: no folders, no control characters."""
+    last = _CONTROL.sub("", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
+    if len(last) > MAX_NAME:
+        extension = _extension(last)
+        last = last[: MAX_NAME - len(extension)] + extension
+    return last or "recording"
+
+
+def _extension(name: str) -> str:
+    """What a player guesses a file's kind from, as far as it is harmless."""
+    extension = Path(name).suffix
+    return extension.lower() if _EXTENSION.fullmatch(extension) else ""
+
+
+class PlainBody:
+    """The body is the recording."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._chunks: list[bytes] = []
+        self._file: BinaryIO | None = None
+        self._path: Path | None = None
+        self._name = recording_name(name)
+        self._fields: dict[str, str] = {}
+        self.waiting = 0
+        """Bytes of the recording that are not written yet."""
+        self.size = 0
+        """Bytes of the recording so far."""
+
+    def feed(self, chunk: bytes) -> None:
+        if self._path is None:
+            self._path = self._folder / f"recording{_extension(self._name)}"
+        self._keep(chunk)
+
+    def write(self) -> None:
+        """To be called in a thread: it waits for the disk."""
+        if self._path is None:
+            return
+        if self._file is None:
+            self._file = self._path.open("xb")
+        self._file.write(b"".join(self._chunks))
+        self._file.flush()
+        self._chunks.clear()
+        self.waiting = 0
+
+    def end(self) -> Upload:
+        """What has arrived; everything must have been written. Raises InvalidOption."""
+        if self._path is None or self._file is None or not self.size:
+            raise InvalidOption(
+                "No recording was sent.",
+                hint="Send it as the field 'file' of a form, or as the body of the request.",
+            )
+        return Upload(self._path, self._name, self._fields)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _keep(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self.waiting += len(chunk)
+        self.size += len(chunk)
+
+
+class FormBody(PlainBody):
+    """The body is a form with one file."""
+
+    def __init__(self, folder: Path, boundary: bytes) -> None:
+        super().__init__(folder, "")
+        self._header_name, self._header_value = b"", b""
+        self._headers: dict[bytes, bytes] = {}
+        self._field: str | None = None
+        self._value = bytearray()
+        self._count = 0
+        self._complete = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._name_part,
+                "on_header_value": self._value_part,
+                "on_header_end": self._header,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._data,
+                "on_part_end": self._part_end,
+                "on_end": self._end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            raise InvalidOption(f"The form cannot be read: {error}.") from error
+
+    def end(self) -> Upload:
+        if not self._complete:
+            raise InvalidOption("The form ends too early.", hint="Send the recording again.")
+        return super().end()
+
+    # What the parser calls, in this order for each part.
+
+    def _begin(self) -> None:
+        self._headers, self._field = {}, None
+        self._value.clear()
+        self._count += 1
+        if self._count > MAX_FIELDS:
+            raise InvalidOption(f"The form has more than {MAX_FIELDS} fields.")
+
+    def _name_part(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _value_part(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _header(self) -> None:
+        self._headers[self._header_name.lower()] = self._header_value
+        self._header_name, self._header_value = b"", b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
+        if b"filename" not in options:
+            self._field = _text(options.get(b"name", b""))
+            return
+        if self._path is not None:
+            raise InvalidOption(
+                "The form holds more than one recording.", hint="Send each as its own job."
+            )
+        self._name = recording_name(_text(options[b"filename"]))
+        self._path = self._folder / f"recording{_extension(self._name)}"
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self._keep(data[start:end])
+            return
+        self._value += data[start:end]
+        if len(self._value) > MAX_FIELD_BYTES:
+            raise InvalidOption(f"The field {self._field!r} is too long.")
+
+    def _part_end(self) -> None:
+        if self._field is not None:
+            self._fields[self._field] = _text(bytes(self._value))
+
+    def _end(self) -> None:
+        self._complete = True
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")

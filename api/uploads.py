@@ -1,0 +1,177 @@
+"""Recordings on their way in: streamed straight to the disk they stay on, counted as they come.
+
+    data_dir/incoming/<random>/recording.mp4 ── submit(adopt="move") ──► the job's folder
+
+The size limit and the free disk are looked at before the first byte, if the request says how many
+will come, and while they come. Whatever ends an upload early, nothing of it stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+
+from api.answers import Refused
+from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, PlainBody, Upload
+from core.errors import DiskFull, InvalidOption, MediaLimitExceeded
+from core.settings import Settings
+from jobs.admission import MIB, Admission
+from jobs.folders import NO_SPACE
+
+log = logging.getLogger(__name__)
+
+WRITE_BYTES = MIB
+LOOK_AT_DISK_BYTES = 8 * MIB
+
+SILENCE_S = 60.0
+"""Longest wait for the next bytes."""
+
+FORM_BYTES = MAX_FIELDS * MAX_FIELD_BYTES
+"""What a form may hold besides the recording."""
+
+PAGE_UPLOADS_S = 24 * 3600.0
+"""Gradio removes what pages have sent, but forgets about it when it is killed. A page that has been
+open that long sends again."""
+
+WRITERS = 8
+"""Threads for the disk; they are not the ones that answer other requests."""
+
+T = TypeVar("T")
+
+
+def too_large(settings: Settings) -> MediaLimitExceeded:
+    return MediaLimitExceeded(
+        f"The recording is larger than {settings.max_upload_mib} MiB.",
+        hint="Send its sound alone, for example as .m4a, or cut it into shorter files.",
+    )
+
+
+def declared_bytes(length: str | None) -> int:
+    """What a Content-Length says; 0 where it says nothing."""
+    return int(length) if length is not None and length.isascii() and length.isdigit() else 0
+
+
+def page_uploads(settings: Settings) -> Path:
+    """Where Gradio keeps what its page is sent."""
+    return settings.data_dir.resolve() / "uploads"
+
+
+class Uploads:
+    """Takes uploads for one data directory."""
+
+    def __init__(self, settings: Settings, admission: Admission) -> None:
+        self._settings = settings
+        self._admission = admission
+        self._root = settings.data_dir / "incoming"
+        self._of_pages = page_uploads(settings)
+        self._limit = settings.max_upload_mib * MIB
+        self._writers = anyio.CapacityLimiter(WRITERS)
+        for folder in (self._root, self._of_pages):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what uploads of a service that died have left."""
+        for folder in self._root.iterdir():
+            try:
+                with _locked(folder, fcntl.LOCK_NB):
+                    shutil.rmtree(folder)
+            except OSError as error:
+                log.debug("%s is in use or gone: %s", folder, error)
+        oldest = time.time() - PAGE_UPLOADS_S
+        for path in self._of_pages.iterdir():
+            if path.lstat().st_mtime < oldest:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @asynccontextmanager
+    async def receive(self, request: Request) -> AsyncIterator[Upload]:
+        """The recording of a request, in a folder that is removed when the block ends.
+
+        Raises:
+            MediaLimitExceeded: it is larger than the settings allow.
+            DiskFull: it leaves too little space.
+            InvalidOption: there is no recording, or the form cannot be read.
+            ClientDisconnect: nobody waits for an answer any more.
+        """
+        expected = declared_bytes(request.headers.get("content-length"))
+        if expected > self._limit + FORM_BYTES:
+            raise too_large(self._settings)
+        await self._in_thread(partial(self._admission.check_disk, expected))
+        folder = self._root / secrets.token_hex(12)
+        try:
+            folder.mkdir()
+            with _locked(folder):
+                yield await self._body(request, folder)
+        except OSError as error:
+            if error.errno in NO_SPACE:
+                raise DiskFull("No disk space was left for the upload.") from error
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._in_thread(partial(shutil.rmtree, folder, ignore_errors=True))
+
+    async def _body(self, request: Request, folder: Path) -> Upload:
+        kind, options = parse_options_header(request.headers.get("content-type", ""))
+        if kind != b"multipart/form-data":
+            body = PlainBody(folder, request.query_params.get("name", ""))
+        elif b"boundary" in options:
+            body = FormBody(folder, options[b"boundary"])
+        else:
+            raise InvalidOption("The form has no boundary.")
+        try:
+            await self._stream(request, body)
+            return body.end()
+        finally:
+            body.close()
+
+    async def _stream(self, request: Request, body: PlainBody) -> None:
+        received = looked_at = 0
+        stream = request.stream()
+        while (chunk := await _next(stream)) is not None:
+            received += len(chunk)
+            if chunk:
+                body.feed(chunk)
+            if body.size > self._limit or received > self._limit + FORM_BYTES:
+                raise too_large(self._settings)
+            if received - looked_at >= LOOK_AT_DISK_BYTES:
+                looked_at = received
+                await self._in_thread(self._admission.check_disk)
+            if body.waiting >= WRITE_BYTES:
+                await self._in_thread(body.write)
+        await self._in_thread(body.write)
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(call, limiter=self._writers)
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
+    """The next bytes; None after the last."""
+    try:
+        with anyio.fail_after(SILENCE_S):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise Refused(408, "UploadStalled", f"Nothing came for {SILENCE_S:g} s.") from error
+
+
+@contextmanager
+def _locked(folder: Path, flags: int = 0) -> Iterator[None]:
+    """Marks a folder as in use, by the system and not by a file that could be left behind."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | flags)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,47 @@
+"""Who asks: the two names a request travels with, and the one reader of them for all fronts.
+
+The access check of the web front (``api/access.py``) writes an :class:`Identity` into the state of
+the request. FastAPI's requests and those of Gradio's queued events both carry that state, so one
+reader serves routes and page handlers alike; the command line is always :data:`LOCAL`.
+
+    owner    who may list, cancel and delete a job   local, user:NAME, key:NAME, visitor:ID
+    client   whom limits count                       local, user:NAME, key:NAME, ip:ADDRESS
+
+Whoever passes the access check and has a job's id may look at it: ids cannot be guessed, and links
+are shared on purpose. Changing it is for its owner (:meth:`Identity.may_change`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+STATE_KEY = "identity"
+"""Name of the identity in the state of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    owner: str
+    client: str
+
+    def may_change(self, owner: str) -> bool:
+        """Whether a job of that owner is this one's to cancel, delete or mend. Who sits at a
+        service without login has its files in hand anyway, so nothing is refused there."""
+        return self.owner in (owner, LOCAL.owner)
+
+
+LOCAL = Identity("local", "local")
+"""The only user of a service that listens on this machine alone."""
+
+
+def identity_of(request: Any) -> Identity:
+    """Who asks, from a request of FastAPI or of a Gradio event.
+
+    Raises LookupError for one that did not come through the access check: to take it for somebody
+    would be to open the door.
+    """
+    found = getattr(getattr(request, "state", None), STATE_KEY, None)
+    if not isinstance(found, Identity):
+        raise LookupError("the request did not pass the access check")
+    return found

@@ -1,0 +1,75 @@
+"""Every error has its answer over HTTP, and an unexpected one tells strangers nothing."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from api.answers import STATUS, add_handlers, answer, retry_after_s
+from core import errors
+from core.errors import SubtitleError
+
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, SubtitleError)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_has_a_status_of_its_own(kind: type[SubtitleError]) -> None:
+    assert kind in STATUS
+    made = answer(kind("What happened."))
+    assert made.status_code == STATUS[kind]
+    assert made.headers.get("retry-after") == (
+        None if (wait_s := retry_after_s(kind("x"))) is None else str(wait_s)
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [
+        (errors.NoSuchJob("x"), 404, None),
+        (errors.UnreadableMedia("x"), 415, None),
+        (errors.MediaLimitExceeded("x"), 413, None),
+        (errors.ClientLimit("x"), 429, "30"),
+        (errors.QueueFull("x"), 503, "30"),
+        (errors.DatabaseUnavailable("x"), 503, "10"),
+        (errors.DiskFull("x"), 507, None),
+        (errors.Paused(), 503, "30"),
+        (errors.Cancelled(), 409, None),
+    ],
+)
+def test_overload_says_when_to_come_again(
+    error: SubtitleError, status: int, retry: str | None
+) -> None:
+    made = answer(error)
+    assert (made.status_code, made.headers.get("retry-after")) == (status, retry)
+
+
+def app_that_raises(error: Exception) -> TestClient:
+    app = FastAPI()
+    add_handlers(app)
+
+    @app.get("/")
+    def broken() -> None:
+        raise error
+
+    return TestClient(app, raise_server_exceptions=False)
+
+
+def test_an_error_says_what_and_what_to_do() -> None:
+    made = app_that_raises(errors.DiskFull("The disk is full.", hint="Buy one.")).get("/")
+    assert made.status_code == 507
+    wanted = {"type": "DiskFull", "message": "The disk is full.", "hint": "Buy one."}
+    assert made.json() == {"error": wanted}
+
+
+def test_an_unexpected_error_tells_a_stranger_nothing() -> None:
+    made = app_that_raises(RuntimeError("/srv/secret/path")).get("/")
+    assert made.status_code == 500
+    assert made.json()["error"]["type"] == "InternalError"
+    assert "secret" not in made.text

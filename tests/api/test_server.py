@@ -1,0 +1,195 @@
+"""The server as a process: nothing holds its health up, and it stops without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file  # type: ignore[import-untyped]
+from gradio_client.exceptions import AuthenticationError  # type: ignore[import-untyped]
+
+from api.jobs import READERS, SUBMITTERS
+from core.credentials import ApiKeys
+from core.settings import Settings
+from jobs.database import Database
+from jobs.states import JobState
+from jobs.store import JobStore
+from tests.api.conftest import House, MakeHouse
+from tests.api.test_uploads import asked
+from tests.jobs.recordings import SHORT, joined
+from tests.ui.conftest import START_S, App, start_app, stop_app, until
+
+
+async def nothing() -> AsyncIterator[dict[str, Any]]:
+    yield {"type": "http.request", "body": b"", "more_body": False}
+
+
+def test_health_answers_while_everything_else_is_held_up(
+    house_of: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house: House = house_of(host="0.0.0.0")
+    free = threading.Event()
+    held_up = threading.Barrier(READERS + SUBMITTERS + 1)
+
+    def waits(*_: object, **__: object) -> Any:
+        held_up.wait(30)
+        free.wait(30)
+
+    monkeypatch.setattr(house.service.store, "get", waits)
+    monkeypatch.setattr(house.service, "admit", waits)
+
+    async def ask() -> list[float]:
+        reads = [
+            asyncio.create_task(asked(house.app, house.key, nothing(), "/api/jobs/x", "GET"))
+            for _ in range(READERS)
+        ]
+        posts = [
+            asyncio.create_task(asked(house.app, house.key, nothing())) for _ in range(SUBMITTERS)
+        ]
+        await asyncio.to_thread(held_up.wait, 30)
+        times = []
+        for path in ("/health", "/ready") * 5:
+            began = time.perf_counter()
+            status, _, _ = await asked(house.app, "", nothing(), path, "GET")
+            times.append(time.perf_counter() - began)
+            assert status in (200, 503)
+        free.set()
+        await asyncio.gather(*reads, *posts)
+        return times
+
+    assert sorted(asyncio.run(ask()))[5] < 0.05
+
+
+@pytest.fixture(scope="module")
+def key_and_app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[Any]:
+    """An app that asks for a login, and a key to it."""
+    folder = tmp_path_factory.mktemp("server")
+    key = ApiKeys(Settings(data_dir=folder / "data")).add("bot")
+    app = start_app(
+        folder,
+        WHISPER_MODEL="tiny.en",
+        WHISPER_ACCESS="login",
+        WHISPER_WORKERS="1",
+        WHISPER_SHUTDOWN_GRACE_S="30",
+    )
+    try:
+        until(lambda: app.get("/ready")[0] == 200, START_S, "the model is loaded")
+        yield key, app
+    finally:
+        if app.process.poll() is None:
+            stop_app(app)
+
+
+def ask(
+    app: App, key: str, path: str, data: bytes | None = None, method: str | None = None
+) -> tuple[int, Message, Any]:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(app.url + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.headers, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, json.loads(error.read() or b"null")
+
+
+def test_an_early_refusal_reaches_a_client_that_is_still_sending(key_and_app: Any) -> None:
+    key, app = key_and_app
+    status, _, body = ask(app, key, "/api/jobs?model=nonsense", bytes(30_000_000))
+    assert (status, body["error"]["type"]) == (422, "ModelError")
+    status, _, body = ask(app, "wrong", "/api/jobs", bytes(30_000_000))
+    assert (status, body["error"]["type"]) == (401, "LoginNeeded")
+
+
+def test_gradios_client_comes_in_with_a_key_and_owns_its_jobs(key_and_app: Any) -> None:
+    key, app = key_and_app
+    with pytest.raises(AuthenticationError, match="credentials were not provided"):
+        Client(app.url, verbose=False)
+    client = Client(app.url, headers={"Authorization": f"Bearer {key}"}, verbose=False)
+    try:
+        _, srt, path = client.predict(handle_file(SHORT), api_name="/process_audio")
+    finally:
+        client.close()
+    assert "-->" in srt
+    assert Path(path).read_text(encoding="utf-8") == srt
+    jobs = ask(app, key, "/api/jobs")[2]["jobs"]
+    assert [job["name"] for job in jobs] == [SHORT.name], "a queued event knows who asked"
+
+
+def test_it_stops_taking_jobs_finishes_what_runs_and_pauses_the_rest(
+    key_and_app: Any, tmp_path: Path
+) -> None:
+    key, app = key_and_app
+    long = joined(tmp_path / "long.wav", 8).read_bytes()
+    job = ask(app, key, "/api/jobs?name=long.wav", long)[2]["id"]
+
+    def is_running() -> bool:
+        return bool(ask(app, key, f"/api/jobs/{job}")[2]["done_s"] > 0)
+
+    until(is_running, START_S, "some of it is done")
+    began = time.monotonic()
+    app.process.send_signal(signal.SIGTERM)
+    refused: tuple[int, Message, Any] = (0, Message(), None)
+    while refused[0] != 503:
+        refused = ask(app, key, "/api/jobs", SHORT.read_bytes())
+    assert refused[2]["error"]["type"] == "Paused"
+    assert int(refused[1]["Retry-After"]) > 0
+    assert app.get("/ready")[0] == 503
+    assert app.process.wait(30) == 0
+    assert time.monotonic() - began < 20
+    log = app.log.read_text()
+    assert "Traceback" not in log
+    database = Database.open(Settings(data_dir=app.data_dir))
+    try:
+        record = JobStore(database).get(job)
+    finally:
+        database.close()
+    assert record is not None
+    assert (record.state, record.runner) == (JobState.PAUSED, None)
+
+
+def test_a_second_signal_does_not_wait_for_the_work(tmp_path: Path, tiny_en: Path) -> None:
+    app = start_app(
+        tmp_path, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1", WHISPER_SHUTDOWN_GRACE_S="100"
+    )
+    try:
+        until(lambda: app.get("/ready")[0] == 200, START_S, "the model is loaded")
+        ask(app, "", "/api/jobs?name=long.wav", joined(tmp_path / "long.wav", 4).read_bytes())
+        until(lambda: app.get("/health")[1]["workers"][0]["state"] == "busy", START_S, "it works")
+        workers = [pid for pid in children(app.process.pid) if "spawn_main" in command(pid)]
+        for pid in workers:
+            # What it does now will never be finished.
+            os.kill(pid, signal.SIGSTOP)
+        app.process.send_signal(signal.SIGTERM)
+        until(lambda: app.get("/ready")[0] == 503, START_S, "it is stopping")
+        assert app.process.poll() is None
+        app.process.send_signal(signal.SIGTERM)
+        assert app.process.wait(20) == 0
+    finally:
+        if app.process.poll() is None:
+            app.process.kill()
+            app.process.wait()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5, "all are gone")
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, task.read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
