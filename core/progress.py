@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from core.events import (
     Decoded,
@@ -17,6 +18,18 @@ from core.events import (
     SegmentStarted,
     WorkersLoading,
 )
+
+
+PartState = Literal["planned", "working", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A segment on the timeline, and how far it is."""
+
+    start_s: float
+    end_s: float
+    state: PartState
 
 
 @dataclass(slots=True)
@@ -39,6 +52,7 @@ class Progress:
     finished: bool = False
     _working: dict[int, str] = field(default_factory=dict)
     """Device of every segment in work; one device may have a batch of several."""
+    _parts: dict[int, Part] = field(default_factory=dict)
     _planned_s: dict[int, float] = field(default_factory=dict)
     _planned_until_s: float = 0.0
     _planned_sum_s: float = 0.0
@@ -53,6 +67,7 @@ class Progress:
             case Planned(segment=segment):
                 self.segments_planned += 1
                 self._planned_s[segment.index] = segment.duration_s
+                self._parts[segment.index] = Part(segment.start_s, segment.end_s, "planned")
                 self._planned_sum_s += segment.duration_s
                 self._planned_until_s = max(self._planned_until_s, segment.end_s)
             case WorkersLoading(text=text):
@@ -64,14 +79,22 @@ class Progress:
                     self._begun = self.clock()
                 self.message = ""
                 self._work(index, device)
+                self._mark(index, "working")
             case SegmentFinished(index=index, device=device):
                 self._done(index, device)
+                self._mark(index, "done")
             case SegmentFailed(index=index, device=device):
                 self.segments_failed += 1
                 self._done(index, device)
+                self._mark(index, "failed")
             case Finished():
                 self.finished = True
                 self.message = ""
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The segments on the timeline, in the order they were planned."""
+        return tuple(self._parts.values())
 
     @property
     def fraction(self) -> float:
@@ -124,6 +147,11 @@ class Progress:
                 if mine
                 else "waiting"
             )
+
+    def _mark(self, index: int, state: PartState) -> None:
+        part = self._parts.get(index)
+        if part is not None:
+            self._parts[index] = replace(part, state=state)
 
     def _done(self, index: int, device: str) -> None:
         self.segments_done += 1

@@ -90,9 +90,9 @@ class Engines:
             log.error("The model cannot be loaded: %s", error.explain())
             self.not_ready = error.explain()
             return 0.0
-        except Exception as error:
+        except Exception:
             log.exception("The model cannot be loaded")
-            self.not_ready = f"The model cannot be loaded: {error!r}."
+            self.not_ready = "The model cannot be loaded; the log says why."
             return 0.0
         self.not_ready = ""
         return seconds

@@ -12,7 +12,7 @@ from typing import Protocol
 from core.errors import Cancelled, Paused, SubtitleError
 from core.events import Event, SegmentFailed, SegmentFinished
 from core.merge import TranscriptBuilder
-from core.progress import Progress
+from core.progress import Part, Progress
 from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
 from jobs.pipeline import PipelineResult
 from jobs.recorder import Recorder
@@ -47,6 +47,8 @@ class JobView:
     """The model that runs, once it is found."""
     devices: Mapping[str, str] = field(default_factory=dict)
     """What each device does for this job."""
+    parts: tuple[Part, ...] = ()
+    """Its segments on the timeline while it runs."""
     segments: tuple[TranscriptSegment, ...] = ()
     """Text that is final: everything before the first segment that is still missing."""
     cues: tuple[Cue, ...] = ()
@@ -170,6 +172,7 @@ class Job:
                 language=result.report.language if result else progress.language,
                 model=self._model,
                 devices={} if self._state.ended else dict(progress.devices),
+                parts=() if self._state.ended else progress.parts,
                 gaps=result.transcript.gaps if result else tuple(self._gaps),
                 error=self._error,
                 report=result.report if result else None,
@@ -198,6 +201,7 @@ class Job:
             self._state, self._message = JobState.RUNNING, ""
             self._bump()
         self.recorder.set(state=JobState.RUNNING, started_at=time.time(), message="")
+        self.recorder.note(JobState.RUNNING.value, "Started.")
         return True
 
     def progress_text(self, text: str) -> None:

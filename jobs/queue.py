@@ -170,6 +170,5 @@ class JobQueue:
 def _explained(error: Exception) -> SubtitleError:
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return DiskFull("No space left for the job.")
-    return WorkerError(
-        f"The job failed: {type(error).__name__}: {error}", hint="The log has the details."
-    )
+    # What exactly is for the log: it may name files and code that are nobody else's business.
+    return WorkerError("The job failed: an unexpected error.", hint="The log has the details.")

@@ -9,21 +9,21 @@ Everything but the file has a default. Errors arrive as exceptions with their me
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import gradio as gr
 
-from core.defaults import decode_options
-from core.errors import Cancelled, InvalidOption, SubtitleError
-from core.models import find_model
-from core.types import PlanOptions, Task
+from core.errors import InvalidOption, SubtitleError
+from core.identity import identity_of
+from core.models import AUTO, find_model
+from core.types import PlanOptions
 from jobs.job import JobView
-from jobs.request import JobRequest
 from jobs.service import JobService
 from ui import wording
 from ui.following import Watchers
-from ui.options import model_choices
+from ui.options import Choices, model_choices
 
 
 class ProcessAudio:
@@ -86,6 +86,7 @@ class ProcessAudio:
         initial_prompt: str,
         hotwords: str,
         audio_track: int,
+        request: gr.Request,
     ) -> tuple[str, str, str]:
         """Transcribe a recording and wait for the end.
 
@@ -94,36 +95,34 @@ class ProcessAudio:
         try:
             if not audio_file:
                 raise InvalidOption("No recording was sent.", hint="Use handle_file(path).")
-            decode = decode_options(
-                self._service.settings,
-                language=language or None,
-                task=cast(Task, task),
+            choices = Choices(
+                model=self._model(model_size),
+                language=language or AUTO,
+                task=task,
+                # The job outlives this call: opened by its link it has a player with captions.
+                formats=["srt", "vtt"],
+                compute_type=compute_type,
+                multi_gpu=use_multi_gpu,
+                vad_threshold=vad_threshold,
+                min_segment=min_segment_duration,
+                max_segment=max_segment_duration,
                 beam_size=beam_size,
                 batch_size=batch_size,
-                initial_prompt=initial_prompt or None,
-                hotwords=hotwords or None,
+                initial_prompt=initial_prompt,
+                hotwords=hotwords,
+                audio_track=audio_track,
             )
-            plan = PlanOptions(
-                vad_threshold=vad_threshold,
-                min_segment_duration=min_segment_duration,
-                max_segment_duration=max_segment_duration,
-                use_vad=use_vad,
-            )
-            request = JobRequest(
-                path=Path(audio_file),
-                model=self._model(model_size),
-                compute_type=compute_type,
-                decode=decode,
-                plan=plan,
-                audio_track=audio_track - 1 if audio_track else None,
-                multi_gpu=use_multi_gpu,
-                formats=("srt",),
-            )
-            view = await self._watchers.end(self._service.submit(request))
+            path, who = Path(audio_file), identity_of(request)
+            wanted = choices.request(path, path.name, self._service.settings, who)
+            wanted = replace(wanted, plan=replace(wanted.plan, use_vad=use_vad))
+            job = await self._watchers.call(lambda: self._service.submit(wanted))
+            view = await self._watchers.end(job)
             if view.error is not None:
                 raise view.error
         except SubtitleError as error:
-            raise gr.Error(error.explain(), title=_title(error), print_exception=False) from error
+            raise gr.Error(
+                error.explain(), title=wording.title(error), print_exception=False
+            ) from error
         return self._answer(view)
 
     def _model(self, name: str) -> str:
@@ -142,7 +141,3 @@ class ProcessAudio:
         # folder of the app has to be opened to it.
         path = self._srt_file.move_resource_to_block_cache(srt)
         return status, srt.read_text(encoding="utf-8"), str(path)
-
-
-def _title(error: SubtitleError) -> str:
-    return "Cancelled" if isinstance(error, Cancelled) else "Not transcribed"

@@ -2,6 +2,8 @@
 
 A page that watches costs one waiting thread of its own pool, never one of the pool that serves
 requests, and a page that goes away ends only its own watching: the job belongs to the service.
+A job is looked up anew for every frame, because it may change hands: from a service that was
+stopped to this one, or from memory to the database.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from jobs.job import Job, JobView
+from core.errors import DatabaseUnavailable
+from jobs.job import JobHandle, JobView
+from jobs.records import HistoryEntry
+from jobs.service import JobService
 
 MAX_WATCHERS = 200
 """Pages that may wait for news at a time; with more, news come a little later."""
@@ -27,47 +32,108 @@ HEARTBEAT_S = 1.0
 T = TypeVar("T")
 
 
+class Turns:
+    """Per visitor's page: which of several watchers of the same place is the newest."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, int] = {}
+
+    def take(self, page: str) -> Callable[[], bool]:
+        """Begin; what comes back says whether nobody has begun since."""
+        mine = self._newest[page] = self._newest.get(page, 0) + 1
+        return lambda: self._newest.get(page) == mine
+
+    def forget(self, page: str) -> None:
+        self._newest.pop(page, None)
+
+
 class Watchers:
     """The threads that wait for news of jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: JobService) -> None:
+        self._service = service
         self._limiter = anyio.CapacityLimiter(MAX_WATCHERS)
 
-    async def frames(self, job: Job) -> AsyncIterator[JobView]:
-        """Snapshots of one job with its text, ending with the final one."""
+    async def frames(self, job_id: str) -> AsyncIterator[JobView]:
+        """Snapshots of one job with its text, ending with the final one, or when it is deleted."""
         version = 0
         while True:
-            view = await self._in_thread(partial(job.watch, version, HEARTBEAT_S))
+            try:
+                job = await self.call(partial(self._service.get, job_id))
+                if job is None:
+                    return
+                view = await self.call(partial(job.watch, version, HEARTBEAT_S))
+            except DatabaseUnavailable:
+                # The page's notice says so; the job goes on, and so does watching it.
+                await anyio.sleep(HEARTBEAT_S)
+                continue
             yield view
             if view.state.ended:
                 return
             version = view.version
             await anyio.sleep(FRAME_S)
 
-    async def overviews(self, jobs: Sequence[Job]) -> AsyncIterator[dict[str, JobView]]:
-        """Snapshots of several jobs by id until all have ended; text only of those that have."""
+    async def overviews(self, ids: Sequence[str]) -> AsyncIterator[dict[str, JobView | None]]:
+        """Snapshots of several jobs by id until all have ended; text only of those that have.
+
+        None: the job was deleted.
+        """
+        views: dict[str, JobView | None] = {}
         while True:
-            views = {job.id: await self._in_thread(partial(_overview, job)) for job in jobs}
-            yield views
-            running = [job for job in jobs if not views[job.id].state.ended]
-            if not running:
+            running: JobHandle | None = None
+            try:
+                for job_id in ids:
+                    seen = views.get(job_id)
+                    if job_id in views and (seen is None or seen.state.ended):
+                        continue
+                    job = await self.call(partial(self._service.get, job_id))
+                    views[job_id] = view = (
+                        None if job is None else await self.call(partial(_overview, job))
+                    )
+                    if view is not None and not view.state.ended:
+                        running = running or job
+            except DatabaseUnavailable:
+                await anyio.sleep(HEARTBEAT_S)
+                continue
+            yield dict(views)
+            if running is None:
                 return
             await anyio.sleep(FRAME_S)
             # News of the others are seen with the first one's, or at the next heartbeat.
-            first = running[0]
-            version = views[first.id].version
-            await self._in_thread(partial(first.watch, version, HEARTBEAT_S, text=False))
+            first = views[running.id]
+            version = first.version if first is not None else 0
+            await self._quietly(partial(running.watch, version, HEARTBEAT_S, text=False))
 
-    async def end(self, job: Job) -> JobView:
+    async def job(self, job_id: str) -> JobHandle | None:
+        """The job; None for one that is gone, or while nobody can tell."""
+        return await self._quietly(partial(self._service.get, job_id))
+
+    async def history(self, job_id: str) -> tuple[HistoryEntry, ...] | None:
+        """What happened to a job; None while nobody can tell."""
+        return await self._quietly(partial(self._service.history, job_id))
+
+    async def late(self, job_id: str, after_s: float) -> tuple[HistoryEntry, ...] | None:
+        """As :meth:`history`, a moment later."""
+        await anyio.sleep(after_s)
+        return await self.history(job_id)
+
+    async def end(self, job: JobHandle) -> JobView:
         """The job's final snapshot."""
-        while not await self._in_thread(partial(job.wait, HEARTBEAT_S)):
+        while not await self.call(partial(job.wait, HEARTBEAT_S)):
             pass
-        return await self._in_thread(job.view)
+        return await self.call(job.view)
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
+    async def call(self, call: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(call, limiter=self._limiter)
 
+    async def _quietly(self, call: Callable[[], T]) -> T | None:
+        try:
+            return await self.call(call)
+        except DatabaseUnavailable:
+            await anyio.sleep(HEARTBEAT_S)
+            return None
 
-def _overview(job: Job) -> JobView:
+
+def _overview(job: JobHandle) -> JobView:
     view = job.view(text=False)
     return job.view() if view.state.ended else view

@@ -1,24 +1,26 @@
-"""What happens when somebody presses a button: requests to the job service, and frames back.
+"""What happens on the first tab when somebody presses a button: requests to the job service, and
+frames back.
 
 Every handler is small and none waits for a job; following is asynchronous (``ui.following``).
-An *entry* is one recording of the page: a job, or the reason why there is none. Entries go to
-the browser and back, so everything in them is checked or escaped again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import gradio as gr
 
 from core.errors import SubtitleError
-from jobs.job import Job, JobView
+from core.identity import identity_of
+from jobs.job import JobHandle, JobView
 from jobs.service import JobService
-from ui import render
-from ui.following import Watchers
+from ui import entries as page_entries
+from ui import render, wording
+from ui.entries import Entry
+from ui.following import Turns, Watchers
 from ui.options import OptionsForm
 
 log = logging.getLogger(__name__)
@@ -26,131 +28,169 @@ log = logging.getLogger(__name__)
 EXAMPLE = Path(__file__).parent / "assets" / "printing.m4a"
 RECORDED = "Microphone recording.wav"
 
-
-class Entry(TypedDict):
-    """One recording of a page. ``id`` is empty where the service refused it."""
-
-    id: str
-    name: str
-    formats: list[str]
-    message: str
-    hint: str
-
-
-def links(job_id: str) -> str:
-    """Address of a job's files, relative to the page so that any proxy prefix is kept."""
-    return f"jobs/{job_id}"
+Start = tuple[str, Callable[[], JobHandle]]
+"""Name of a recording, and what makes it a job."""
 
 
 class Handlers:
-    """The page's event handlers. One object serves all visitors; what is a visitor's own comes
-    in as an argument."""
+    """The first tab's event handlers. One object serves all visitors; what is a visitor's own
+    comes in as an argument."""
 
     def __init__(self, service: JobService) -> None:
         self._service = service
-        self.watchers = Watchers()
-        self._shown: dict[str, int] = {}
-        """Per visitor: number of the newest request to show a job; older ones stop."""
+        self.watchers = Watchers(service)
+        self._followed = Turns()
 
     # Starting and stopping.
 
-    def start(self, files: list[str] | None, recorded: str | None, *form: Any) -> tuple[Any, ...]:
-        """Submit every recording, each as its own job."""
+    def start(
+        self,
+        request: gr.Request,
+        files: list[str] | None,
+        recorded: str | None,
+        source: str,
+        *form: Any,
+    ) -> tuple[Any, ...]:
+        """Submit every recording, each as its own job; ``source`` is a job whose recording is
+        taken again."""
         recordings = [(Path(file), Path(file).name) for file in files or []]
         if recorded:
             recordings.append((Path(recorded), RECORDED))
-        if not recordings:
+        if not recordings and not source:
             raise gr.Error(
                 "Add a recording first: drop files on the page, record with the microphone, or"
                 " try the example.",
                 title="Nothing to transcribe",
                 print_exception=False,
             )
-        return self._submit(recordings, form)
+        starts = self._starts(request, recordings, form)
+        if source:
+            starts.insert(0, self._again(request, source, form))
+        return self._submit(request, starts)
 
-    def start_example(self, *form: Any) -> tuple[Any, ...]:
+    def start_example(self, request: gr.Request, *form: Any) -> tuple[Any, ...]:
         """Submit the example recording."""
-        return self._submit([(EXAMPLE, EXAMPLE.name)], form)
+        return self._submit(request, self._starts(request, [(EXAMPLE, EXAMPLE.name)], form))
 
-    def _submit(
-        self, recordings: Sequence[tuple[Path, str]], form: tuple[Any, ...]
-    ) -> tuple[Any, ...]:
-        choices = OptionsForm.read(form)
+    def _starts(
+        self, request: gr.Request, recordings: Sequence[tuple[Path, str]], form: tuple[Any, ...]
+    ) -> list[Start]:
+        choices, who = OptionsForm.read(form), identity_of(request)
+
+        def starter(path: Path, name: str) -> Start:
+            wanted = choices.request(path, name, self._service.settings, who)
+            return name, lambda: self._service.submit(wanted)
+
+        return [starter(path, name) for path, name in recordings]
+
+    def _again(self, request: gr.Request, source: str, form: tuple[Any, ...]) -> Start:
+        """The recording of an earlier job, with what the form says now."""
+        choices, who = OptionsForm.read(form), identity_of(request)
+        # Path and name come from the earlier job.
+        wanted = choices.request(Path(), "", self._service.settings, who)
+        return "The earlier recording", lambda: self._service.rerun(source, wanted)
+
+    def _submit(self, request: gr.Request, starts: Sequence[Start]) -> tuple[Any, ...]:
+        who = identity_of(request)
         entries: list[Entry] = []
-        for path, name in recordings:
-            entry = Entry(id="", name=name, formats=choices.formats, message="", hint="")
+        for name, begin in starts:
             try:
-                entry["id"] = self._service.submit(
-                    choices.request(path, name, self._service.settings)
-                ).id
+                entries.append(page_entries.of_job(begin(), who))
             except SubtitleError as error:
                 log.info("Refused %s: %s", name, error.explain())
-                entry["message"], entry["hint"] = error.message, error.hint
-            entries.append(entry)
-        return (*self._opened(entries), entries)
+                entries.append(page_entries.refused(name, error))
+        return (*_opened(entries), page_entries.ids(entries))
 
-    def resume(self, remembered: object) -> tuple[Any, ...]:
-        """The jobs this browser started before the page was loaded again, if any are left."""
-        found = [e for e in remembered if _is_entry(e)] if isinstance(remembered, list) else []
-        return self._opened([e for e in found if self._service.get(e["id"]) is not None])
+    def resume(self, request: gr.Request, link: str, remembered: object) -> tuple[Any, ...]:
+        """The job of the page's link; without one the jobs this browser started before the page
+        was loaded again, if any are left."""
+        who = identity_of(request)
+        before = page_entries.remembered_ids(remembered)
+        if link and link not in before:
+            return _opened([page_entries.opened(self._service, link, who)])
+        try:
+            found = [job for job in map(self._service.get, before) if job is not None]
+        except SubtitleError as error:
+            return _opened([page_entries.refused("Your jobs", error, "Not to be seen now")])
+        entries = [page_entries.of_job(job, who) for job in found]
+        if link and link not in page_entries.ids(entries):
+            return _opened([page_entries.opened(self._service, link, who)])
+        return _opened(entries, link)
 
-    def _opened(self, entries: list[Entry]) -> tuple[Any, ...]:
-        """Entries, the choice of which to show, and the buttons while they run."""
-        jobs = [entry for entry in entries if entry["id"]]
-        choices = [(f"{i}. {e['name']}", e["id"]) for i, e in enumerate(jobs, start=1)]
-        value = choices[0][1] if choices else None
-        selector = gr.update(choices=choices, value=value, visible=len(choices) > 1)
-        return entries, selector, *_buttons(running=bool(jobs))
+    def open_job(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        """One job, from the list."""
+        asked = page_entries.asked_id(event)
+        entry = page_entries.opened(self._service, asked, identity_of(request))
+        return _opened([entry])
 
-    def cancel(self, entries: list[Entry]) -> Any:
-        """Cancel everything this page has running. Returns at once; the frames show the end."""
-        for job in self._jobs(entries):
-            job.cancel()
+    def cancel(self, request: gr.Request, entries: list[Entry]) -> Any:
+        """Cancel everything of its own that this page has running. Returns at once; the frames
+        show the end."""
+        for job_id in page_entries.ids(entries):
+            self._cancel(job_id, request)
         return gr.update(value="Cancelling…", interactive=False)
+
+    def cancel_one(self, event: gr.EventData, request: gr.Request) -> None:
+        """Cancel one job of its own."""
+        try:
+            page_entries.owned(
+                self._service, page_entries.asked_id(event), identity_of(request)
+            ).cancel()
+        except SubtitleError as error:
+            raise page_entries.toast(error) from error
+
+    def _cancel(self, job_id: str, request: gr.Request) -> None:
+        try:
+            job = self._service.get(job_id)
+        except SubtitleError as error:
+            raise page_entries.toast(error) from error
+        if job is not None and identity_of(request).may_change(job.request.owner):
+            job.cancel()
+
+    def delete(
+        self, event: gr.EventData, request: gr.Request, entries: list[Entry]
+    ) -> tuple[Any, ...]:
+        """Delete one job of its own, and show what is left on the page."""
+        asked = page_entries.asked_id(event)
+        try:
+            page_entries.owned(self._service, asked, identity_of(request))
+            self._service.delete(asked)
+        except SubtitleError as error:
+            raise page_entries.toast(error) from error
+        return _opened([entry for entry in entries if entry["id"] != asked])
 
     # Watching.
 
-    async def follow(self, entries: list[Entry]) -> AsyncIterator[tuple[Any, ...]]:
+    async def follow(
+        self, request: gr.Request, entries: list[Entry]
+    ) -> AsyncIterator[tuple[Any, ...]]:
         """Frames of the cards of all recordings, then the buttons as they are at rest."""
+        newest = self._followed.take(request.session_hash or "")
         last = ""
-        async for views in self.watchers.overviews(self._jobs(entries)):
-            cards = "".join(self._card(entry, views) for entry in entries) or render.empty()
-            ended = all(view.state.ended for view in views.values())
+        async for views in self.watchers.overviews(page_entries.ids(entries)):
+            if not newest():
+                return
+            cards = "".join(_card(entry, views) for entry in entries) or render.empty()
+            ended = all(view is None or view.state.ended for view in views.values())
             if cards != last or ended:
                 last = cards
                 buttons = _buttons(running=False) if ended else (gr.skip(),) * 3
                 yield cards, *buttons
 
-    def _card(self, entry: Entry, views: dict[str, JobView]) -> str:
-        view = views.get(entry["id"])
-        if view is not None:
-            return render.card(entry["name"], view, links(entry["id"]), entry["formats"])
-        return render.refused(entry["name"], entry["message"], entry["hint"])
-
-    async def show(self, job_id: str | None, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
-        """Frames of one recording: player, cues, text. Ends when another one is to be shown."""
-        session = request.session_hash or ""
-        mine = self._shown[session] = self._shown.get(session, 0) + 1
-        job = self._service.get(job_id) if job_id else None
-        if job is None:
-            yield "", "", ""
-            return
-        last: tuple[str, ...] = ()
-        async for view in self.watchers.frames(job):
-            if self._shown.get(session) != mine:
-                return
-            frame = _details(view, links(job.id))
-            if frame != last:
-                last = frame
-                yield frame
-
     def leave(self, request: gr.Request) -> None:
         """The page is gone: forget what it watched. Its jobs go on."""
-        self._shown.pop(request.session_hash or "", None)
+        self._followed.forget(request.session_hash or "")
 
-    def _jobs(self, entries: Sequence[Entry]) -> list[Job]:
-        found = (self._service.get(entry["id"]) for entry in entries if entry["id"])
-        return [job for job in found if job is not None]
+
+def _opened(entries: list[Entry], shown: str = "") -> tuple[Any, ...]:
+    """Entries, the choice of which to show, and the buttons while they run."""
+    jobs = [entry for entry in entries if entry["id"]]
+    choices = [(f"{i}. {wording.short(e['name'])}", e["id"]) for i, e in enumerate(jobs, start=1)]
+    here = [job_id for _, job_id in choices]
+    value = shown if shown in here else next(iter(here), None)
+    selector = gr.update(choices=choices, value=value, visible=len(choices) > 1)
+    mine = any(entry["mine"] for entry in jobs)
+    return entries, selector, *_buttons(running=mine)
 
 
 def _buttons(*, running: bool) -> tuple[Any, Any, Any]:
@@ -159,16 +199,10 @@ def _buttons(*, running: bool) -> tuple[Any, Any, Any]:
     return idle, idle, gr.update(value="Cancel", interactive=running)
 
 
-def _details(view: JobView, address: str) -> tuple[str, str, str]:
-    text = "\n".join(segment.text.strip() for segment in view.segments)
-    return render.player(view, address), render.cue_list(view), text
-
-
-def _is_entry(value: object) -> bool:
-    """Whether something a browser sent back is an entry of ours."""
-    return (
-        isinstance(value, dict)
-        and value.keys() == Entry.__annotations__.keys()
-        and isinstance(value["formats"], list)
-        and all(isinstance(value[key], str) for key in ("id", "name", "message", "hint"))
-    )
+def _card(entry: Entry, views: dict[str, JobView | None]) -> str:
+    if not entry["id"]:
+        return render.refused(entry["name"], entry["label"], entry["message"], entry["hint"])
+    view = views.get(entry["id"])
+    if view is None:
+        return render.refused(entry["name"], "Deleted", "This job was deleted.", "")
+    return render.card(view, mine=entry["mine"])

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from core.defaults import decode_options
+from core.identity import LOCAL, Identity
 from core.languages import LANGUAGES
 from core.model_store import available_models
 from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
@@ -18,6 +19,10 @@ from jobs.request import COMPUTE_TYPES, MAX_BATCH, MAX_BEAM, JobRequest
 from subtitles.formats import FORMATS
 
 MAX_TRACK = 16
+
+EVENTS_AT_ONCE = 32
+"""Events of one kind that are handled at the same time; the default of Gradio is one."""
+
 ANY_LANGUAGE = ("Detect automatically", "auto")
 _TASK_INFO = "Translation writes English subtitles whatever is spoken."
 
@@ -42,7 +47,9 @@ class Choices:
     audio_track: int | None
     """From 1, as people count; 0: the default one."""
 
-    def request(self, path: Path, name: str, settings: Settings) -> JobRequest:
+    def request(
+        self, path: Path, name: str, settings: Settings, who: Identity = LOCAL
+    ) -> JobRequest:
         """The job for one recording; an emptied field means its default. Nothing is checked
         here, ``JobService.check`` does."""
         decode = decode_options(
@@ -70,6 +77,31 @@ class Choices:
             multi_gpu=self.multi_gpu,
             # The player's captions are WebVTT, whatever is to be downloaded.
             formats=tuple(dict.fromkeys([*self.formats, "vtt"])),
+            # Gradio removes uploads after a time of its own; the job keeps one for itself.
+            adopt="link",
+            owner=who.owner,
+            client=who.client,
+        )
+
+    @classmethod
+    def of(cls, request: JobRequest) -> Choices:
+        """What the form said for a request."""
+        decode, plan = request.decode, request.plan
+        return cls(
+            model=request.model,
+            language=decode.language or ANY_LANGUAGE[1],
+            task=decode.task,
+            formats=list(request.formats),
+            compute_type=request.compute_type,
+            multi_gpu=request.multi_gpu,
+            vad_threshold=plan.vad_threshold,
+            min_segment=plan.min_segment_duration,
+            max_segment=plan.max_segment_duration,
+            beam_size=decode.beam_size,
+            batch_size=decode.batch_size,
+            initial_prompt=decode.initial_prompt or "",
+            hotwords=decode.hotwords or "",
+            audio_track=0 if request.audio_track is None else request.audio_track + 1,
         )
 
 
@@ -143,8 +175,9 @@ class OptionsForm:
             [self.model, self.language, self.task],
             [self.language, self.task],
             show_progress="hidden",
-            queue=False,
             api_visibility="private",
+            concurrency_limit=EVENTS_AT_ONCE,
+            trigger_mode="always_last",
         )
 
     def _advanced(self, settings: Settings) -> None:
@@ -197,6 +230,18 @@ class OptionsForm:
     @property
     def inputs(self) -> list[Any]:
         return [getattr(self, name) for name in Choices.__dataclass_fields__]
+
+    def fill(self, request: JobRequest) -> list[Any]:
+        """Updates of ``inputs`` that make the form say what a request does."""
+        choices = Choices.of(request)
+        offered = {name for _, name in model_choices(self._settings)}
+        model = choices.model if choices.model in offered else self._settings.model
+        language, task = _fit_to_model(model, choices.language, choices.task)
+        special = {"model": gr.update(value=model), "language": language, "task": task}
+        return [
+            special.get(field) or gr.update(value=getattr(choices, field))
+            for field in Choices.__dataclass_fields__
+        ]
 
     @staticmethod
     def read(values: tuple[Any, ...]) -> Choices:

@@ -1,13 +1,20 @@
-"""The whole page: header, tabs and the programming interface of ``gradio_client``."""
+"""The whole page: header, tabs, what leads from one tab to the other, and the programming interface
+of ``gradio_client``."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import gradio as gr
 
+from core.errors import NoSuchJob, SubtitleError
 from core.settings import Settings
 from jobs.service import JobService
+from ui import entries as page_entries
 from ui.endpoint import ProcessAudio
-from ui.transcribe_tab import TranscribeTab
+from ui.jobs_tab import QUIET, JobsTab
+from ui.transcribe_tab import SET_LINK, TranscribeTab
 
 TITLE = "Whisper for Subs"
 
@@ -15,21 +22,75 @@ _HEAD = (
     '<header class="page-head"><h1>Whisper for Subs</h1>'
     "<p>Speech in, publishable subtitles out.</p></header>"
 )
+_NOTICE = '<p class="notice" role="status" hidden></p>'
+_PAGE_JS = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
 CLEAN_EVERY_S = 3600
+UPLOADS_KEPT_S = 6 * 3600
+"""How long an upload waits for its form to be sent; a job keeps its recording for itself."""
 
 MAX_EVENTS = 100
 """Events of all pages that may wait to be handled; jobs have a queue of their own."""
 
+TRANSCRIBE, JOBS = "transcribe", "jobs"
+
+
+class Page:
+    """Both tabs and the ways between them."""
+
+    def __init__(self, settings: Settings, service: JobService) -> None:
+        self._service = service
+        gr.HTML(_HEAD, elem_id="head", apply_default_css=False, js_on_load=None)
+        gr.HTML(_NOTICE, elem_id="notice", apply_default_css=False, js_on_load=_PAGE_JS)
+        with gr.Tabs(elem_id="tabs") as self._tabs:
+            with gr.Tab("Transcribe", id=TRANSCRIBE):
+                self._one = TranscribeTab(settings, service)
+            with gr.Tab("Jobs", id=JOBS) as tab:
+                self._many = JobsTab(service)
+        self._one.wire()
+        self._many.wire(tab)
+        self._wire()
+        ProcessAudio(service, self._one.handlers.watchers)
+
+    def _wire(self) -> None:
+        one, many = self._one, self._many
+        opened = many.list.open_job(self._open, None, [*one.opened, self._tabs], **QUIET)
+        opened.success(None, one.selector, None, js=SET_LINK, **QUIET)
+        one.watch(opened)
+        again = [*one.again_outputs, self._tabs]
+        one.cards.run_again(self._run_again, None, again, **QUIET)
+        many.list.run_again(self._run_again, None, again, **QUIET)
+        many.list.cancel_job(one.handlers.cancel_one, None, None, **QUIET).success(
+            many.listing.refresh, many.asked, many.shown, **QUIET
+        )
+        for place in (one.cards, many.list):
+            deleted = place.delete_job(one.handlers.delete, one.entries, one.opened, **QUIET)
+            deleted.success(None, one.selector, None, js=SET_LINK, **QUIET)
+            deleted.success(many.listing.refresh, many.asked, many.shown, **QUIET)
+            one.watch(deleted)
+
+    def _open(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        """Show a job of the list on the first tab."""
+        return (*self._one.handlers.open_job(event, request), gr.Tabs(selected=TRANSCRIBE))
+
+    def _run_again(self, event: gr.EventData) -> tuple[Any, ...]:
+        """Fill the form as it was for a job, with that job's recording."""
+        try:
+            job = self._service.get(page_entries.asked_id(event))
+            if job is None:
+                raise NoSuchJob("This job is not there any more.")
+        except SubtitleError as error:
+            raise page_entries.toast(error) from error
+        filled = self._one.asked_again(job.id, job.request)
+        return (*filled, gr.Tabs(selected=TRANSCRIBE))
+
 
 def build_page(settings: Settings, service: JobService) -> gr.Blocks:
     """The page as Gradio blocks, to be mounted into a FastAPI app."""
-    # An upload must outlive its job, which is kept that long after it has ended.
-    keep_s = int(2 * settings.keep_jobs_hours * 3600)
-    page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, keep_s))
+    page = gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, UPLOADS_KEPT_S)
+    )
     with page:
-        gr.HTML(_HEAD, elem_id="head", apply_default_css=False, js_on_load=None)
-        tab = TranscribeTab(settings, service)
-        ProcessAudio(service, tab.handlers.watchers)
+        Page(settings, service)
     page.queue(max_size=MAX_EVENTS, api_open=False)
     return page

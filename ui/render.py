@@ -1,4 +1,4 @@
-"""The page's own HTML: pure functions from a job's snapshot to markup, every value escaped.
+"""What the first tab draws: pure functions from a job's snapshot to markup, every value escaped.
 
 Gradio's HTML component changes only the elements that differ, so these may be called for every
 frame: the reader's scroll position, focus and a playing video survive.
@@ -6,15 +6,16 @@ frame: the reader's scroll position, focus and a playing video survive.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
-from core.errors import SubtitleError
 from core.types import Cue, Gap
-from jobs.job import JobState, JobView
+from jobs.job import JobView
+from jobs.records import HistoryEntry
+from jobs.states import JobState
 from subtitles.formats import FORMATS
 from ui import wording
+from ui.markup import action, facts, name, problem, problem_text, state, text, time
 
 LIVE_CUES = 100
 """Rows shown while a job runs: each new cue sends them all again."""
@@ -22,71 +23,89 @@ MAX_CUES = 3000
 """Rows shown of a finished job; four hours of speech. All of them are in the files."""
 MAX_GAPS = 20
 
-_STATES = {
-    JobState.QUEUED: "Waiting",
-    JobState.RUNNING: "Transcribing",
-    JobState.COMPLETE: "Complete",
-    JobState.COMPLETE_WITH_GAPS: "Finished with gaps",
-    JobState.FAILED: "Failed",
-    JobState.CANCELLED: "Cancelled",
-}
+
+def links(job_id: str) -> str:
+    """Address of a job's files, relative to the page so that any proxy prefix is kept."""
+    return f"jobs/{quote(job_id, safe='')}"
 
 
-def text(value: object) -> str:
-    """A value as text of an element or a quoted attribute."""
-    return html.escape(str(value), quote=True)
+def page_link(job_id: str) -> str:
+    """Address of the page that shows a job, relative to the page."""
+    return f"?job={quote(job_id, safe='')}"
 
 
 def empty() -> str:
     """What stands where results will be."""
     return (
         '<div class="empty"><p><strong>Subtitles appear here.</strong></p>'
-        "<p>Add recordings and press Start, or try the example.</p></div>"
+        "<p>Add recordings and press Start, or try the example.</p>"
+        "<p>What you started before is in the tab “Jobs”.</p></div>"
     )
 
 
-def refused(name: str, message: str, hint: str) -> str:
-    """A recording that did not become a job."""
-    return _card(name, "failed", "Not started", [_problem(message, hint)])
+def refused(about: str, label: str, message: str, hint: str) -> str:
+    """A recording that did not become a job, or a link that leads to none."""
+    return (
+        f'<article class="job job-failed" aria-label="{text(wording.short(about))}">'
+        f'<header><h3>{name(about)}</h3><span class="state">{text(label)}</span></header>'
+        f"{problem_text(message, hint)}</article>"
+    )
 
 
-def card(name: str, view: JobView, links: str, formats: Sequence[str]) -> str:
-    """One recording: its progress while it runs, then what came of it.
+def card(view: JobView, *, mine: bool) -> str:
+    """One job: its progress while it runs, then what came of it.
 
-    ``links`` is the address of the job's files, relative to the page; ``formats`` are the ones to
-    download.
+    ``mine``: the reader may change it, not only look.
     """
     if view.state.ended:
-        body = [*_outcome(view), *_gaps(view.gaps), _downloads(view, links, formats)]
+        body = [*_outcome(view), downloads(view.id, view.outputs)]
+    elif view.state is JobState.PAUSED:
+        body = [f'<p class="verdict" role="status">{text(_PAUSED)}</p>', *_progress(view)]
     else:
-        body = [*_progress(name, view), *_devices(view.devices), *_gaps(view.gaps)]
-    return _card(name, view.state.value, _STATES[view.state], body)
-
-
-def _card(name: str, state: str, label: str, body: Iterable[str]) -> str:
+        body = [*_progress(view), *_devices(view.devices)]
+    shown = wording.short(view.name)
     return (
-        f'<article class="job job-{text(state)}" aria-label="{text(name)}">'
-        f'<header><h3 title="{text(name)}">{text(name)}</h3>'
-        f'<span class="state">{text(label)}</span></header>{"".join(body)}</article>'
+        f'<article class="job job-{view.state.value}" aria-label="{text(shown)}">'
+        f'<header><h3 title="{text(shown)}">{name(view.name)}</h3>{state(view.state)}</header>'
+        f"{''.join(body)}{_actions(view, mine)}</article>"
     )
 
 
-def _progress(name: str, view: JobView) -> Iterable[str]:
+_PAUSED = "The service was stopped. What is done is kept; the job goes on when it is back."
+
+
+def _actions(view: JobView, mine: bool) -> str:
+    buttons = [
+        f'<button type="button" class="act" data-copy="{text(page_link(view.id))}">'
+        "Copy link</button>"
+    ]
+    if view.state.ended:
+        buttons.append(action("run_again", view.id, "Run again", view.name))
+        if mine:
+            buttons.append(action("delete_job", view.id, "Delete", view.name, "danger"))
+    elif mine:
+        buttons.append(action("cancel_job", view.id, "Cancel", view.name))
+    return f'<div class="actions-row">{"".join(buttons)}</div>'
+
+
+def _progress(view: JobView) -> Iterable[str]:
     percent = 100 * view.fraction
-    facts = []
+    told = []
     if view.total_s:
-        facts.append(f"{wording.clock(view.done_s)} of {wording.clock(view.total_s)}")
-    facts.append(f"{percent:.0f} %")
-    if view.remaining_s is not None:
-        facts.append(wording.time_left(view.remaining_s))
-    if name_ := wording.language_name(view.language):
-        facts.append(name_)
+        told.append(f"{wording.clock(view.done_s)} of {wording.clock(view.total_s)}")
+    told.append(f"{percent:.0f} %")
+    if view.remaining_s is not None and view.state is JobState.RUNNING:
+        told.append(wording.time_left(view.remaining_s))
+    if language := wording.language_name(view.language):
+        told.append(language)
+    if view.gaps:
+        told.append(wording.counted(len(view.gaps), "gap"))
     yield (
-        f'<progress max="100" value="{percent:.1f}" aria-label="Progress of {text(name)}">'
-        f"{percent:.0f} %</progress>"
+        f'<progress max="100" value="{percent:.1f}"'
+        f' aria-label="Progress of {text(wording.short(view.name))}">{percent:.0f} %</progress>'
     )
-    yield f'<p class="facts">{"".join(f"<span>{text(fact)}</span>" for fact in facts)}</p>'
-    if view.message:
+    yield facts(text(fact) for fact in told)
+    if view.message and view.state is not JobState.PAUSED:
         yield f'<p class="message">{text(view.message)}</p>'
 
 
@@ -99,50 +118,70 @@ def _devices(devices: Mapping[str, str]) -> Iterable[str]:
 def _outcome(view: JobView) -> Iterable[str]:
     if view.state is JobState.CANCELLED:
         yield '<p class="verdict" role="status">Cancelled. Nothing was written.</p>'
-    elif view.error is not None:
-        yield problem(view.error)
+    elif view.state is JobState.FAILED:
+        if view.error is not None:
+            yield problem(view.error)
+        else:
+            yield problem_text("The job failed.", view.message)
     else:
         line = wording.verdict(len(view.cues), view.gaps, view.report, view.language)
         yield f'<p class="verdict" role="status">{text(line)}</p>'
 
 
-def problem(error: SubtitleError) -> str:
-    """What went wrong and what can be done about it."""
-    return _problem(error.message, error.hint)
+def downloads(job_id: str, outputs: Iterable[str]) -> str:
+    """Links to the job's files."""
+    made = set(outputs)
+    buttons = [
+        f'<a href="{text(links(job_id))}/files/{quote(one)}" download'
+        f' title="{text(FORMATS[one].description)}">{text(one.upper())}</a>'
+        for one in FORMATS
+        if one in made
+    ]
+    if not buttons:
+        return ""
+    return f'<nav class="downloads" aria-label="Downloads">{"".join(buttons)}</nav>'
 
 
-def _problem(message: str, hint: str) -> str:
-    what = f'<span class="what">{text(message)}</span>'
-    todo = f'<span class="hint">{text(hint)}</span>' if hint else ""
-    return f'<p class="problem" role="alert">{what} {todo}</p>'
-
-
-def _gaps(gaps: Sequence[Gap]) -> Iterable[str]:
+def gap_list(gaps: Sequence[Gap]) -> str:
+    """The gaps with their reasons; a click on a time plays from there."""
     if not gaps:
-        return
-    lines = [f"<li>{text(wording.gap_text(gap))}</li>" for gap in gaps[:MAX_GAPS]]
+        return ""
+    lines = [
+        f'<li><button type="button" data-start="{gap.start_s:.3f}" title="Play from here">'
+        f"{wording.clock(gap.start_s)} to {wording.clock(gap.end_s)}</button>"
+        f"<span>{text(gap.reason)}</span></li>"
+        for gap in gaps[:MAX_GAPS]
+    ]
     if len(gaps) > MAX_GAPS:
         lines.append(f"<li>and {len(gaps) - MAX_GAPS} more, in the JSON and text files</li>")
-    yield f'<div class="gaps"><h4>Speech without text</h4><ul>{"".join(lines)}</ul></div>'
-
-
-def _downloads(view: JobView, links: str, formats: Sequence[str]) -> str:
-    chosen = [name for name in view.outputs if name in formats and name in FORMATS]
-    if not chosen:
-        return ""
-    buttons = (
-        f'<a href="{text(links)}/files/{quote(name)}" download'
-        f' title="{text(FORMATS[name].description)}">{text(name.upper())}</a>'
-        for name in chosen
+    return (
+        f'<div class="gaps"><h4>{wording.counted(len(gaps), "gap")}: speech without text</h4>'
+        f"<ul>{''.join(lines)}</ul></div>"
     )
-    return f'<nav class="downloads" aria-label="Downloads">{"".join(buttons)}</nav>'
+
+
+def history(entries: Sequence[HistoryEntry]) -> str:
+    """What happened to a job, in plain lines."""
+    if not entries:
+        return '<p class="note">Nothing has been written down yet.</p>'
+    first = entries[0].at
+    lines = []
+    for entry in entries:
+        # The day is said once, and again when it has changed.
+        style = "moment" if entry is entries[0] or entry.at - first > 12 * 3600 else "clock"
+        lines.append(
+            f'<li class="what-{text(entry.kind)}">{time(entry.at, style)}'
+            f'<span dir="auto">{text(entry.text)}</span></li>'
+        )
+    return f'<ol class="history">{"".join(lines)}</ol>'
 
 
 def cue_list(view: JobView) -> str:
     """The cues so far; a click on a time plays from there."""
     cues = view.cues
     if not cues:
-        return "" if view.state.ended else '<p class="waiting">The first cues appear soon.</p>'
+        waits = not view.state.ended and view.state is not JobState.PAUSED
+        return '<p class="waiting">The first cues appear soon.</p>' if waits else ""
     first, note = 0, ""
     if not view.state.ended and len(cues) > LIVE_CUES:
         first = len(cues) - LIVE_CUES
@@ -164,17 +203,23 @@ def _row(cue: Cue) -> str:
     )
 
 
-def player(view: JobView, links: str) -> str:
-    """The recording with its captions, once there are any."""
-    if "vtt" not in view.outputs or not view.cues:
+def player(view: JobView) -> str:
+    """The recording, as soon as it is known to be one; its captions follow when they are made."""
+    if not view.total_s or view.state in (JobState.FAILED, JobState.CANCELLED):
         return ""
-    language = view.language or "und"
-    label = wording.language_name(view.language) or "Subtitles"
+    track = ""
+    if "vtt" in view.outputs and view.cues:
+        label = wording.language_name(view.language) or "Subtitles"
+        # Gaps that were tried again change the file: a new address makes the player read it anew.
+        source = f"{links(view.id)}/files/vtt?{view.ended_at or 0:.0f}"
+        track = (
+            f'<track kind="captions" default srclang="{text(view.language or "und")}"'
+            f' label="{text(label)}" src="{text(source)}">'
+        )
     return (
         '<div class="stage">'
-        f'<video controls preload="metadata" playsinline src="{text(links)}/recording">'
-        f'<track kind="captions" default srclang="{text(language)}" label="{text(label)}"'
-        f' src="{text(links)}/files/vtt"></video><p class="caption"></p></div>'
-        '<p class="note" hidden>This browser cannot play the recording;'
+        f'<video controls preload="metadata" playsinline src="{text(links(view.id))}/recording">'
+        f'{track}</video><p class="caption"></p></div>'
+        '<p class="note no-player">This browser cannot play the recording;'
         " the subtitles are not affected.</p>"
     )

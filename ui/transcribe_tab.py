@@ -8,18 +8,32 @@ from typing import Any
 import gradio as gr
 
 from core.settings import Settings
+from jobs.request import JobRequest
 from jobs.service import JobService
 from ui import render
+from ui.details import Details
 from ui.following import MAX_WATCHERS
 from ui.handlers import Handlers
+from ui.jobs_tab import QUIET
+from ui.markup import name
 from ui.options import OptionsForm
 
-_PLAYER_JS = (Path(__file__).parent / "player.js").read_text(encoding="utf-8")
+_HERE = Path(__file__).parent
+_PLAYER_JS = (_HERE / "player.js").read_text(encoding="utf-8")
+_ACTIONS_JS = (_HERE / "actions.js").read_text(encoding="utf-8")
 
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-"""The page shows progress itself; and of all handlers only ``/process_audio`` is an interface."""
+FOLLOW: dict[str, Any] = {**QUIET, "concurrency_limit": MAX_WATCHERS}
 
-_FOLLOW: dict[str, Any] = {**_QUIET, "concurrency_limit": MAX_WATCHERS}
+_LINK_OF_PAGE = """(_, remembered) =>
+    [new URLSearchParams(location.search).get('job') ?? '', remembered]"""
+
+SET_LINK = """(job) => {
+    const url = new URL(location.href);
+    if (job) url.searchParams.set('job', job); else url.searchParams.delete('job');
+    history.replaceState(history.state, '', url);
+    if (innerWidth < 768) scrollTo({top: 0});
+}"""
+"""The address bar leads back to the job that is shown, which on a phone stands above the form."""
 
 
 class TranscribeTab:
@@ -27,18 +41,27 @@ class TranscribeTab:
 
     def __init__(self, settings: Settings, service: JobService) -> None:
         self.handlers = Handlers(service)
+        self.details = Details(service, self.handlers.watchers)
         self.entries = gr.State([])
+        self.source = gr.State("")
+        """Id of the job whose recording is to be transcribed again; empty: none."""
+        self.link = gr.Textbox(visible=False)
         # Lets a page that was loaded again find its jobs.
-        self.remembered = gr.BrowserState([], storage_key="whisper-for-subs-jobs")
+        self.remembered = gr.BrowserState([], storage_key="whisper-for-subs-job-ids")
         with gr.Row(elem_classes="columns", equal_height=False):
             with gr.Column(scale=5, min_width=320, elem_classes="form-column"):
                 self._recordings(settings)
                 self.form = OptionsForm(settings)
             with gr.Column(scale=6, min_width=320, elem_classes="results"):
                 self._results()
-        self._wire()
+        self.opened = [self.entries, self.selector, self.start, self.example, self.cancel]
+        self.shown = [self.player, self.timeline, self.cues, self.text, self.history,
+                      self.retry_form, self.retry_model, self.retry_device]  # fmt: skip
 
     def _recordings(self, settings: Settings) -> None:
+        self.again = gr.HTML(
+            "", elem_id="again", visible=False, apply_default_css=False, js_on_load=_ACTIONS_JS
+        )
         with gr.Tabs(elem_id="source"):
             with gr.Tab("Files"):
                 self.files = gr.File(
@@ -68,17 +91,26 @@ class TranscribeTab:
 
     def _results(self) -> None:
         self.cards = gr.HTML(
-            render.empty(), elem_id="jobs", apply_default_css=False, js_on_load=None
+            render.empty(), elem_id="jobs", apply_default_css=False, js_on_load=_ACTIONS_JS
         )
         self.selector = gr.Radio(
             [], label="Show", visible=False, elem_id="selector", interactive=True
         )
-        self.player = gr.HTML("", elem_id="player", apply_default_css=False, js_on_load=_PLAYER_JS)
+        self.player = _html("player")
+        self.timeline = _html("timeline")
+        with gr.Row(visible=False, elem_id="retry") as self.retry_form:
+            self.retry_model = gr.Dropdown([], label="Model for the gaps", min_width=200)
+            self.retry_device = gr.Dropdown([], label="Device", min_width=150)
+            self.retry = gr.Button(
+                "Try the gaps again",
+                variant="primary",
+                size="md",
+                min_width=160,
+                elem_id="retry-go",
+            )
         with gr.Tabs(elem_id="preview"):
             with gr.Tab("Subtitles"):
-                self.cues = gr.HTML(
-                    "", elem_id="cues", apply_default_css=False, js_on_load=_PLAYER_JS
-                )
+                self.cues = _html("cues")
             with gr.Tab("Text"):
                 self.text = gr.Textbox(
                     lines=8,
@@ -89,31 +121,76 @@ class TranscribeTab:
                     buttons=["copy"],
                     elem_id="text",
                 )
+            with gr.Tab("What happened"):
+                self.history = _html("history")
 
-    def _wire(self) -> None:
-        handlers, buttons = self.handlers, [self.start, self.example, self.cancel]
-        opened = [self.entries, self.selector, *buttons]
+    def wire(self) -> None:
+        """The events of the tab itself; those that come from the other tab are the page's."""
+        handlers, details = self.handlers, self.details
+        blocks = gr.context.Context.root_block
+        assert blocks is not None, "a tab is drawn inside the page"
         begun = [
             self.start.click(
                 handlers.start,
-                [self.files, self.recorded, *self.form.inputs],
-                [*opened, self.remembered],
-                **_QUIET,
+                [self.files, self.recorded, self.source, *self.form.inputs],
+                [*self.opened, self.remembered],
+                **QUIET,
             ),
             self.example.click(
-                handlers.start_example, self.form.inputs, [*opened, self.remembered], **_QUIET
+                handlers.start_example, self.form.inputs, [*self.opened, self.remembered], **QUIET
             ),
         ]
-        blocks = gr.context.Context.root_block
-        assert blocks is not None, "a tab is drawn inside the page"
-        begun.append(blocks.load(handlers.resume, self.remembered, opened, **_QUIET))
-        blocks.unload(handlers.leave)
-        shown = [self.player, self.cues, self.text]
         for event in begun:
-            event.success(handlers.follow, self.entries, [self.cards, *buttons], **_FOLLOW)
-            event.success(handlers.show, self.selector, shown, **_FOLLOW)
-        self.selector.input(handlers.show, self.selector, shown, **_FOLLOW)
-        self.cancel.click(handlers.cancel, self.entries, self.cancel, queue=False, **_QUIET)
+            event.success(None, self.selector, None, js=SET_LINK, **QUIET)
+            self.watch(event)
+        self.watch(
+            blocks.load(
+                handlers.resume,
+                [self.link, self.remembered],
+                self.opened,
+                js=_LINK_OF_PAGE,
+                **QUIET,
+            )
+        )
+        blocks.unload(handlers.leave)
+        blocks.unload(details.leave)
+        self.selector.input(details.show, self.selector, self.shown, **FOLLOW)
+        self.selector.input(None, self.selector, None, js=SET_LINK, **QUIET)
+        self.cancel.click(handlers.cancel, self.entries, self.cancel, **QUIET)
+        self.cards.cancel_job(handlers.cancel_one, None, None, **QUIET)
+        self.watch(
+            self.retry.click(
+                details.retry,
+                [self.selector, self.retry_model, self.retry_device],
+                [self.retry_form, self.cancel],
+                **QUIET,
+            )
+        )
+        self.again.drop_source(lambda: ("", gr.update(visible=False)), None,
+                               [self.source, self.again], **QUIET)  # fmt: skip
+
+    def watch(self, event: Any) -> None:
+        """After that event: follow what the page shows now."""
+        buttons = [self.start, self.example, self.cancel]
+        event.success(self.handlers.follow, self.entries, [self.cards, *buttons], **FOLLOW)
+        event.success(self.details.show, self.selector, self.shown, **FOLLOW)
+
+    def asked_again(self, job_id: str, request: JobRequest) -> list[Any]:
+        """Updates of ``again_outputs``: the form as for that job, with its recording."""
+        banner = (
+            f'<p class="again">Recording: <strong>{name(request.title)}</strong>'
+            ' <button type="button" class="act" data-act="drop_source" data-id="">'
+            "Use another</button></p>"
+        )
+        return [job_id, gr.update(value=banner, visible=True), *self.form.fill(request)]
+
+    @property
+    def again_outputs(self) -> list[Any]:
+        return [self.source, self.again, *self.form.inputs]
+
+
+def _html(elem_id: str) -> gr.HTML:
+    return gr.HTML("", elem_id=elem_id, apply_default_css=False, js_on_load=_PLAYER_JS)
 
 
 def _size(mib: int) -> str:

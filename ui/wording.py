@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
+from core.errors import Cancelled, CapacityError, InputError, Paused, SubtitleError
 from core.languages import LANGUAGES
 from core.types import Gap, JobReport
+from jobs.states import JobState
+from subtitles.sanitize import clean_text
+
+STATES = {
+    JobState.QUEUED: "Waiting",
+    JobState.RUNNING: "Transcribing",
+    JobState.PAUSED: "Paused",
+    JobState.COMPLETE: "Complete",
+    JobState.COMPLETE_WITH_GAPS: "Finished with gaps",
+    JobState.FAILED: "Failed",
+    JobState.CANCELLED: "Cancelled",
+}
+
+MAX_NAME = 160
+"""Characters of a recording's name that are shown; people give names of any length."""
 
 
 def clock(seconds: float) -> str:
@@ -29,9 +46,29 @@ def time_left(seconds: float) -> str:
     return f"about {seconds / 3600:.1f} h left"
 
 
+def moment(epoch_s: float) -> str:
+    """``2026-11-20 08:12:45 UTC``; the page's script shows it in the reader's own time."""
+    return f"{datetime.fromtimestamp(epoch_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """``1 cue``, ``1,204 cues``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def hours(number: float) -> str:
+    """``24 hours``, ``3 days``, ``30 minutes``."""
+    if number < 1:
+        return counted(round(number * 60), "minute")
+    if number >= 48 and number % 24 == 0:
+        return counted(round(number / 24), "day")
+    return f"{number:g} {'hour' if number == 1 else 'hours'}"
+
+
+def short(name: str) -> str:
+    """A recording's name on one line, without what could turn the rest of the line round."""
+    clean = clean_text(name).strip() or "Recording"
+    return clean if len(clean) <= MAX_NAME else f"{clean[: MAX_NAME - 20]}…{clean[-18:]}"
 
 
 def language_name(code: str | None) -> str | None:
@@ -62,3 +99,18 @@ def verdict(
     if name := language_name(language):
         facts.append(f"language {name}")
     return f"{ending}: {', '.join(facts)}"
+
+
+def title(error: SubtitleError) -> str:
+    """A heading for an error: whose turn it is."""
+    match error:
+        case Cancelled():
+            return "Cancelled"
+        case Paused():
+            return "The service is stopping"
+        case CapacityError():
+            return "Not now"
+        case InputError():
+            return "This does not work"
+        case _:
+            return "Not transcribed"

@@ -54,9 +54,9 @@ def free_port() -> int:
         return port
 
 
-def start_app(folder: Path, **settings: str) -> App:
+def start_app(folder: Path, *, port: int = 0, **settings: str) -> App:
     """Start ``python app.py``; returns as soon as it answers, before its model is loaded."""
-    port = free_port()
+    port = port or free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("WHISPER_", "GRADIO_"))}
     environment |= {
         "WHISPER_PORT": str(port),

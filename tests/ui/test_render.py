@@ -10,11 +10,12 @@ import pytest
 
 from core.errors import UnreadableMedia
 from core.types import Cue, Gap, JobReport
-from jobs.job import JobState, JobView
-from ui import render, wording
+from jobs.job import JobView
+from jobs.records import HistoryEntry
+from jobs.states import JobState
+from ui import render, timeline, wording
 
 NASTY = """<script>alert(1)</script>"'&{{#each x}}${y}`"""
-LINKS = "jobs/secret"
 
 
 class Reader(HTMLParser):
@@ -81,8 +82,12 @@ COMPLETE = replace(
 GAPS = (Gap(65.0, 72.4, "the model crashed"), Gap(100.0, 101.0, "no words were found"))
 
 
-def card(view: JobView, name: str = "talk.mp3") -> Reader:
-    return Reader(render.card(name, view, LINKS, ["srt", "vtt"]))
+def card(view: JobView, *, mine: bool = True) -> Reader:
+    return Reader(render.card(view, mine=mine))
+
+
+def acts(shown: Reader) -> list[str | None]:
+    return [button["data-act"] for button in shown.attributes("button") if "data-act" in button]
 
 
 def test_a_running_job_shows_how_far_it_is_and_what_each_device_does() -> None:
@@ -119,12 +124,46 @@ def test_the_final_line_says_how_it_ended(view: JobView, line: str) -> None:
     assert {"class": "verdict", "role": "status"} in shown.attributes("p")
 
 
-def test_gaps_are_shown_with_times_and_reason() -> None:
+def test_every_state_has_its_own_words_and_its_own_look() -> None:
+    words, looks = set(), set()
+    for state in JobState:
+        shown = card(replace(RUNNING, state=state))
+        (look,) = [a["class"] for a in shown.attributes("article")]
+        looks.add(look)
+        words.add(wording.STATES[state])
+        assert wording.STATES[state] in shown.text
+    assert len(words) == len(looks) == len(JobState)
+
+
+def test_a_paused_job_says_that_it_goes_on() -> None:
+    view = replace(RUNNING, state=JobState.PAUSED, message="Paused: the service was stopped.")
+    assert "the job goes on when it is back" in card(view).text
+    assert view.message not in card(view).text, "once is enough"
+
+
+def test_only_who_may_change_a_job_is_offered_to() -> None:
+    assert acts(card(RUNNING)) == ["cancel_job"]
+    assert acts(card(RUNNING, mine=False)) == []
+    assert acts(card(COMPLETE)) == ["run_again", "delete_job"]
+    assert acts(card(COMPLETE, mine=False)) == ["run_again"]
+
+
+def test_gaps_are_shown_with_times_and_reason_and_can_be_played() -> None:
     many = tuple(Gap(float(i), i + 0.5, "lost") for i in range(50))
-    shown = card(replace(COMPLETE, state=JobState.COMPLETE_WITH_GAPS, gaps=GAPS))
-    assert "1:05 to 1:12: the model crashed" in shown.text
-    assert {"class": "gaps"} in shown.attributes("div")
-    assert "and 30 more" in card(replace(COMPLETE, gaps=many)).text
+    shown = Reader(render.gap_list(GAPS))
+    assert "1:05 to 1:12" in shown.text
+    assert "the model crashed" in shown.text
+    assert [b["data-start"] for b in shown.attributes("button")] == ["65.000", "100.000"]
+    assert "and 30 more" in Reader(render.gap_list(many)).text
+    assert render.gap_list(()) == ""
+
+
+def test_history_is_a_line_for_each_thing_that_happened() -> None:
+    entries = [HistoryEntry(1e9, "submitted", "Submitted: a"), HistoryEntry(1e9 + 5, "x", "Died")]
+    shown = Reader(render.history(entries))
+    assert len(shown.attributes("li")) == 2
+    assert "2001-09-09 01:46:40 UTC" in shown.text, "readable without the page's script"
+    assert [t["show"] for t in shown.attributes("local-time")] == ["moment", "clock"]
 
 
 def test_a_failure_shows_message_and_hint() -> None:
@@ -133,35 +172,58 @@ def test_a_failure_shows_message_and_hint() -> None:
     assert "talk.mp3 is empty. Record it again." in shown.text
 
 
-def test_downloads_are_the_formats_that_were_chosen() -> None:
-    shown = Reader(render.card("talk.mp3", COMPLETE, LINKS, ["srt"]))
-    assert [a["href"] for a in shown.attributes("a")] == ["jobs/secret/files/srt"]
+def test_downloads_are_the_files_there_are() -> None:
+    shown = Reader(render.downloads("secret", ["vtt", "srt", "unknown"]))
+    assert [a["href"] for a in shown.attributes("a")] == [
+        "jobs/secret/files/srt",
+        "jobs/secret/files/vtt",
+    ]
+    assert render.downloads("secret", []) == ""
 
 
 def test_nothing_a_recording_says_becomes_markup() -> None:
-    cue = Cue(0, 1000, (NASTY,))
+    cue, gap = Cue(0, 1000, (NASTY,)), Gap(0.0, 1.0, NASTY)
     view = replace(
         RUNNING,
+        id=NASTY,
+        name=NASTY,
         devices={NASTY: NASTY},
         message=NASTY,
         language=NASTY,
         cues=(cue,),
-        gaps=(Gap(0.0, 1.0, NASTY),),
+        gaps=(gap,),
     )
     failed = replace(view, state=JobState.FAILED, error=UnreadableMedia(NASTY, hint=NASTY))
-    ended = replace(COMPLETE, language=NASTY, cues=(cue,))
+    ended = replace(COMPLETE, id=NASTY, name=NASTY, language=NASTY, cues=(cue,), gaps=(gap,))
     for markup in (
-        render.card(NASTY, view, NASTY, [NASTY]),
-        render.card(NASTY, failed, NASTY, [NASTY]),
-        render.card(NASTY, ended, NASTY, ["srt"]),
-        render.refused(NASTY, NASTY, NASTY),
+        render.card(view, mine=True),
+        render.card(failed, mine=True),
+        render.card(ended, mine=True),
+        render.refused(NASTY, NASTY, NASTY, NASTY),
         render.cue_list(view),
-        render.player(ended, NASTY),
+        render.gap_list((gap,)),
+        render.history([HistoryEntry(0.0, NASTY, NASTY)]),
+        render.player(ended),
+        timeline.strip(ended),
     ):
         shown = Reader(markup)
         assert "script" not in dict(shown.elements)
         assert not any(key.startswith("on") for _, attrs in shown.elements for key in attrs)
     assert NASTY in Reader(render.cue_list(view)).text
+
+
+def test_characters_that_turn_or_break_the_page_are_left_out() -> None:
+    shown = card(replace(COMPLETE, name="\u202egnp.exe\x00\x1b[31m\r\n\u2028.mp3"))
+    assert "gnp.exe [31m .mp3" in shown.text
+    assert not set("\u202e\x00\x1b\r\n\u2028") & set(shown.text)
+    assert len(card(replace(COMPLETE, name="x" * 5000)).text) < 400
+    for markup in (
+        render.card(replace(RUNNING, message="a\u202eb"), mine=True),
+        render.gap_list((Gap(0.0, 1.0, "a\u202eb"),)),
+        render.cue_list(replace(RUNNING, cues=(Cue(0, 1, ("a\u202eb",)),))),
+        render.history([HistoryEntry(0.0, "x", "a\u202eb")]),
+    ):
+        assert "ab" in Reader(markup).text
 
 
 def test_cues_show_time_and_text_and_where_to_play_from() -> None:
@@ -179,13 +241,16 @@ def test_a_running_job_sends_only_its_newest_cues() -> None:
     assert len(Reader(render.cue_list(replace(COMPLETE, cues=cues))).attributes("li")) == 500
 
 
-def test_the_player_comes_with_its_captions_and_only_when_there_are_some() -> None:
-    shown = Reader(render.player(COMPLETE, LINKS))
+def test_the_player_comes_with_the_recording_and_its_captions_when_they_are_made() -> None:
+    shown = Reader(render.player(COMPLETE))
     (video,), (track,) = shown.attributes("video"), shown.attributes("track")
     assert video["src"] == "jobs/secret/recording"
-    assert (track["src"], track["srclang"]) == ("jobs/secret/files/vtt", "en")
-    assert render.player(RUNNING, LINKS) == ""
-    assert render.player(replace(COMPLETE, cues=()), LINKS) == ""
+    assert (track["src"], track["srclang"]) == ("jobs/secret/files/vtt?0", "en")
+    running = Reader(render.player(RUNNING))
+    assert running.attributes("video") == [video]
+    assert running.attributes("track") == []
+    assert render.player(replace(RUNNING, total_s=None)) == ""
+    assert render.player(replace(RUNNING, state=JobState.FAILED)) == ""
 
 
 @pytest.mark.parametrize(

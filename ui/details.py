@@ -1,0 +1,125 @@
+"""One job in full: player, timeline, gaps, cues, text and history, and its gaps tried again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import gradio as gr
+
+from core.errors import SubtitleError
+from core.identity import Identity, identity_of
+from core.models import AUTO
+from core.types import Transcript
+from jobs.gaps import worth_trying
+from jobs.job import JobView
+from jobs.records import HistoryEntry
+from jobs.service import JobService
+from jobs.states import JobState
+from ui import entries as page_entries
+from ui import render, timeline
+from ui.following import HEARTBEAT_S, Turns, Watchers
+from ui.options import model_choices
+
+HISTORY_EVERY_S = 2.0
+"""Between two looks into the history of a running job."""
+
+LATE_LOOKS = 5
+"""Looks for the last line of a history, which is written a moment after the job has ended."""
+
+Frame = tuple[Any, ...]
+
+
+class Details:
+    """Handlers of the part of the first tab that shows one job."""
+
+    def __init__(self, service: JobService, watchers: Watchers) -> None:
+        self._service = service
+        self._watchers = watchers
+        self._shown = Turns()
+
+    async def show(self, job_id: str | None, request: gr.Request) -> AsyncIterator[Frame]:
+        """Frames of one recording. Ends when another one is to be shown."""
+        newest = self._shown.take(request.session_hash or "")
+        who = identity_of(request)
+        if not job_id:
+            yield _nothing()
+            return
+        notes: tuple[HistoryEntry, ...] = ()
+        due_s, last, view = 0.0, (), None
+        async for view in self._watchers.frames(job_id):
+            if monotonic() >= due_s or view.state.ended:
+                notes = await self._watchers.history(job_id) or notes
+                due_s = monotonic() + HISTORY_EVERY_S
+            if not newest():
+                return
+            frame = _details(view, notes)
+            if frame != last:
+                last = frame
+                yield (*frame, *await self._retry_form(view, who))
+        if view is None:
+            yield _nothing()
+            return
+        for _ in range(LATE_LOOKS):
+            if not newest() or (notes and notes[-1].kind == view.state.value):
+                return
+            notes = await self._watchers.late(job_id, HEARTBEAT_S) or notes
+            if newest():
+                yield (*((gr.skip(),) * 4), render.history(notes), *((gr.skip(),) * 3))
+
+    def retry(
+        self, request: gr.Request, job_id: str | None, model: str, device: str
+    ) -> tuple[Any, ...]:
+        """Try the gaps of the job that is shown again."""
+        who = identity_of(request)
+        try:
+            page_entries.owned(self._service, job_id or "", who)
+            self._service.retry_gaps(job_id or "", model=model or None, device=device or None)
+        except SubtitleError as error:
+            raise page_entries.toast(error) from error
+        return gr.update(visible=False), gr.update(interactive=True)
+
+    def leave(self, request: gr.Request) -> None:
+        """The page is gone."""
+        self._shown.forget(request.session_hash or "")
+
+    def devices(self) -> list[tuple[str, str]]:
+        """What gaps can be tried on: the service's workers, or others that the machine can have."""
+        choices = [("Automatic", AUTO), ("CPU", "cpu")]
+        if any(worker.label.startswith("GPU") for worker in self._service.health().workers):
+            choices.append(("GPU", "cuda"))
+        return choices
+
+    async def _retry_form(self, view: JobView, who: Identity) -> tuple[Any, Any, Any]:
+        """The form for trying gaps again: whether it is there, model and device."""
+        hidden = (gr.update(visible=False), gr.skip(), gr.skip())
+        if view.state is not JobState.COMPLETE_WITH_GAPS:
+            return hidden
+        length_s = view.total_s or 0.0
+        useful = worth_trying(Transcript((), gaps=view.gaps, duration_s=length_s))
+        job = await self._watchers.job(view.id)
+        if job is None or not who.may_change(job.request.owner) or not useful:
+            return hidden
+        models = model_choices(self._service.settings)
+        used = view.model if view.model in {name for _, name in models} else AUTO
+        return (
+            gr.update(visible=True),
+            gr.update(choices=models, value=used),
+            gr.update(choices=self.devices(), value=AUTO),
+        )
+
+
+def _details(view: JobView, notes: tuple[HistoryEntry, ...]) -> Frame:
+    text = "\n".join(segment.text.strip() for segment in view.segments)
+    return (
+        render.player(view),
+        timeline.strip(view) + render.gap_list(view.gaps),
+        render.cue_list(view),
+        text,
+        render.history(notes),
+    )
+
+
+def _nothing() -> Frame:
+    return "", "", "", "", "", gr.update(visible=False), gr.skip(), gr.skip()

@@ -1,0 +1,117 @@
+"""What a page shows: one entry a recording, a job or the reason why there is none.
+
+What a browser remembers or asks for is only ever a job's id, and is looked up again.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import gradio as gr
+
+from core.errors import DatabaseUnavailable, NoSuchJob, SubtitleError
+from core.identity import Identity
+from jobs.job import JobHandle
+from jobs.service import JobService
+from ui import wording
+
+log = logging.getLogger(__name__)
+
+MAX_REMEMBERED = 50
+
+MAX_ID = 64
+"""Longer than any id; what a link says may be of any length."""
+
+
+class Entry(TypedDict):
+    """``id`` is empty where there is no job; then the rest says why."""
+
+    id: str
+    name: str
+    mine: bool
+    """This visitor may change it."""
+    label: str
+    message: str
+    hint: str
+
+
+def of_job(job: JobHandle, who: Identity) -> Entry:
+    return Entry(
+        id=job.id,
+        name=job.request.title,
+        mine=who.may_change(job.request.owner),
+        label="",
+        message="",
+        hint="",
+    )
+
+
+def refused(name: str, error: SubtitleError, label: str = "Not started") -> Entry:
+    return Entry(
+        id="", name=name, mine=True, label=label, message=error.message, hint=error.hint
+    )  # fmt: skip
+
+
+def opened(service: JobService, job_id: str, who: Identity) -> Entry:
+    """The entry of a link: its job, or in words why there is none."""
+    try:
+        job = service.get(job_id) if 0 < len(job_id) <= MAX_ID else None
+    except DatabaseUnavailable as error:
+        return refused("The job of this link", error, "Not to be seen now")
+    if job is not None:
+        return of_job(job, who)
+    kept = wording.hours(service.settings.keep_jobs_hours)
+    gone = NoSuchJob(
+        "There is no job with this link.",
+        hint=f"Check that the link is complete. Jobs are removed {kept} after they have ended;"
+        " then the recording has to be transcribed again.",
+    )
+    return refused("The job of this link", gone, "Not found")
+
+
+def remembered_ids(value: object) -> list[str]:
+    """Ids out of what a browser sent; anything else is left out."""
+    found = value if isinstance(value, list) else []
+    return [one for one in found if isinstance(one, str) and 0 < len(one) <= MAX_ID][
+        :MAX_REMEMBERED
+    ]
+
+
+def ids(entries: Sequence[Entry]) -> list[str]:
+    return [entry["id"] for entry in entries if entry["id"]]
+
+
+def asked_id(event: gr.EventData) -> str:
+    """The id that a button of the page's own markup sends."""
+    data: Any = getattr(event, "_data", None)
+    job_id = data.get("id") if isinstance(data, dict) else None
+    return job_id if isinstance(job_id, str) and len(job_id) <= MAX_ID else ""
+
+
+def owned(service: JobService, job_id: str, who: Identity) -> JobHandle:
+    """The job, for changing it.
+
+    Raises NoSuchJob also where it is somebody else's to change.
+    """
+    job = service.get(job_id) if job_id else None
+    if job is None:
+        raise NoSuchJob("This job is not there any more.")
+    if not who.may_change(job.request.owner):
+        raise NoSuchJob(
+            "Only who started a job may change it.",
+            hint="You may run it again as a job of your own.",
+        )
+    return job
+
+
+def toast(error: SubtitleError) -> gr.Error:
+    """The error as Gradio shows it, which is as HTML."""
+    log.info("Refused: %s", error.explain())
+    return gr.Error(
+        html.escape(error.explain(), quote=False),
+        title=html.escape(wording.title(error)),
+        print_exception=False,
+    )
