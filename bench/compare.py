@@ -12,7 +12,6 @@ Quote ratios: the absolute times are those of one machine at one moment.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 import soundfile
 
 from bench import ways
+from bench.machine import machine
 from bench.recording import build
 from bench.scoring import WordErrors, true_text, word_errors
 from core.model_store import resolve_model
@@ -131,13 +131,6 @@ def candidates(model: str, batches: list[int], workers: int) -> list[ways.Way]:
         ways.sequential(path, 2),
         *[ways.batched(path, workers, batch) for batch in batches],
     ]
-
-
-def machine() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return f"{line.split(':', 1)[1].strip()}, {usable_cores()} cores"
-    return f"{platform.processor() or platform.machine()}, {usable_cores()} cores"
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from bench.compare import machine
+from bench.machine import machine
 from bench.recording import build
 from core.types import SAMPLE_RATE
 

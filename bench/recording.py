@@ -43,8 +43,10 @@ class Utterance:
 
 
 def load_clips(folder: Path, prefixes: tuple[str, ...], language: str = "en") -> list[Clip]:
-    """Clips of a speech folder with a ``manifest.tsv`` (columns file, language, transcript)."""
-    with (folder / "manifest.tsv").open(encoding="utf-8") as file:
+    """Clips of a speech folder with a table of the columns file, language and transcript:
+    ``manifest.tsv``, or ``transcripts.tsv`` as the tests' own folder has it."""
+    tables = (folder / "manifest.tsv", folder / "transcripts.tsv")
+    with next((t for t in tables if t.is_file()), tables[0]).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     return [
         Clip(folder / row["file"], row["transcript"])

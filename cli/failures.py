@@ -26,6 +26,7 @@ EXIT_CODES: dict[type[SubtitleError], int] = {
     errors.SubtitleError: MACHINE_FAILED,
     errors.InputError: WRONG_USE,
     errors.FileMissing: WRONG_USE,
+    errors.NoSuchJob: WRONG_USE,
     errors.UnreadableMedia: WRONG_USE,
     errors.NoAudioTrack: WRONG_USE,
     errors.EncryptedMedia: WRONG_USE,
@@ -34,12 +35,15 @@ EXIT_CODES: dict[type[SubtitleError], int] = {
     errors.ModelError: WRONG_USE,
     errors.CapacityError: MACHINE_FAILED,
     errors.QueueFull: MACHINE_FAILED,
+    errors.ClientLimit: MACHINE_FAILED,
     errors.DiskFull: MACHINE_FAILED,
+    errors.DatabaseUnavailable: MACHINE_FAILED,
     errors.WorkerError: MACHINE_FAILED,
     errors.WorkerCrashed: MACHINE_FAILED,
     errors.DeviceUnavailable: MACHINE_FAILED,
     errors.OutOfMemory: MACHINE_FAILED,
     errors.Cancelled: INTERRUPTED,
+    errors.Paused: INTERRUPTED,
 }
 
 

@@ -44,8 +44,9 @@ class PoolLimits:
     """Times a segment may run out of memory before its windows go one by one: a fresh process of
     the same device, then another device. The engine has halved the batch twice before each."""
 
-    load_kills_to_fail: int = 2
-    """Workers that may die while loading one model before the slot refuses that model."""
+    load_kills_to_fail: int = 3
+    """Workers that may die while loading one model before the slot refuses that model: mostly
+    memory ran out, and that may have been somebody else's doing."""
 
     detections_to_fail: int = 2
     """Times language detection may fail before the job fails."""

@@ -52,6 +52,9 @@ from workers.reporting import TaskReporter, portable, traceback_of
 
 log = logging.getLogger(__name__)
 
+NICENESS = 5
+"""Where cores are short the page, the API and the decoder that feeds the workers go first."""
+
 PR_SET_PDEATHSIG = 1
 """From <linux/prctl.h>."""
 
@@ -62,6 +65,7 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     die_with_parent(spec.parent_pid)
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
     setup_logging(spec.log_level)
     # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
     # OpenMP runtime know no other way to be told.

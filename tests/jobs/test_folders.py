@@ -61,6 +61,10 @@ def test_a_folder_in_use_by_another_process_is_left_alone(tmp_path: Path, root: 
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"locked\n"
+        # What was there before the lock was of a run that is dead.
+        assert os.listdir(folder) == ["talk.srt"]
+        (folder / "spool-new").mkdir()
+        os.utime(folder, (time.time() - 2 * DAY_S,) * 2)
         JobFolders(tmp_path).sweep(DAY_S, nobody)
         assert len(os.listdir(folder)) == 2
         other.communicate()

@@ -242,4 +242,5 @@ def test_a_full_disk_fails_the_job_and_says_so(
         assert list((full_disk / "jobs").iterdir()) == []
         request = JobRequest(path=SHORT, output_dir=full_disk / "out")
         (full_disk / "ballast").write_bytes(bytes(os.statvfs(full_disk).f_bavail * 4096))
-        assert isinstance(ended(service.submit(request)).error, DiskFull)
+        with pytest.raises(DiskFull):
+            service.submit(request)

@@ -1,0 +1,94 @@
+"""The real app as processes of their own, which the tests here kill, stop and starve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.service import Job, Service, until
+from tests.jobs.recordings import joined
+
+DEADLINE_S = 90.0
+
+SETTINGS = {
+    "WHISPER_MODEL": "tiny.en",
+    "WHISPER_DEVICE": "cpu",
+    "WHISPER_WORKERS": "2",
+    "WHISPER_BEAM_SIZE": "1",
+    # Small steps, so that there is a middle to break things in.
+    "WHISPER_BATCH_SIZE": "1",
+    "WHISPER_MIN_FREE_MIB": "0",
+}
+
+StartService = Callable[..., Service]
+
+
+@pytest.fixture
+def start_service(tmp_path: Path, tiny_en: Path) -> Iterator[StartService]:
+    """Start the app; ``name`` chooses its folder, the rest are settings of its environment."""
+    services: list[Service] = []
+
+    def start(name: str = "service", **settings: str) -> Service:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        service = Service(folder, **{**SETTINGS, **settings})
+        services.append(service)
+        service.start()
+        service.wait_ready()
+        return service
+
+    yield start
+    for service in services:
+        service.close()
+
+
+@pytest.fixture(scope="session")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of speech: some five segments, and time to break things."""
+    return joined(tmp_path_factory.mktemp("talk") / "talk.wav", 2)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(talk: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The SRT of the talk from a service that nobody disturbs."""
+    service = Service(tmp_path_factory.mktemp("undisturbed"), **SETTINGS)
+    try:
+        service.start()
+        service.wait_ready()
+        job_id = service.submit(talk, language="en")
+        wait_ended(service, job_id)
+        found = service.subtitles(job_id)
+        assert found is not None
+        return found
+    finally:
+        service.close()
+
+
+def ended(job: Job | None) -> bool:
+    return job is not None and job["state"] not in ("queued", "running", "paused")
+
+
+def wait_ended(service: Service, job_id: str, state: str = "complete") -> None:
+    """Until the job has ended, in that state."""
+    until(lambda: ended(service.job(job_id)), DEADLINE_S, "the job ended")
+    job = service.job(job_id)
+    assert job is not None
+    assert job["state"] == state, (job, service.log.read_text()[-4000:])
+
+
+def wait_text(service: Service, job_id: str) -> None:
+    """Until part of the job is done: what then happens must not cost it."""
+
+    def some() -> bool:
+        job = service.job(job_id)
+        assert job is not None
+        assert not ended(job), job
+        return bool(job["fraction"] > 0.1)
+
+    until(some, DEADLINE_S, "the first segments are done")
+
+
+def kinds(service: Service, job_id: str) -> list[str]:
+    return [entry["kind"] for entry in service.history(job_id)]

@@ -1,0 +1,64 @@
+"""Workers of the real service are killed, crash and stop while they decode."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from bench.service import signal_to, until
+from tests.faults.conftest import DEADLINE_S, StartService, kinds, wait_ended, wait_text
+from tests.jobs.recordings import joined
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
+def test_a_worker_that_dies_costs_no_word(
+    start_service: StartService, talk: Path, undisturbed: bytes, number: signal.Signals
+) -> None:
+    service = start_service()
+    job_id = service.submit(talk, language="en")
+    wait_text(service, job_id)
+    (victim, *_) = service.workers()
+    assert signal_to(victim, number)
+    until(lambda: "worker_lost" in kinds(service, job_id), DEADLINE_S, "the history says so")
+    wait_ended(service, job_id)
+    assert service.subtitles(job_id) == undisturbed
+    log = service.log.read_text()
+    assert log.count(number.name) == 1, "one clear line"
+    until(lambda: len(service.workers()) == 2, DEADLINE_S, "it was replaced")
+    assert service.http.get("/health").json()["alive"]
+
+
+def test_all_workers_die_at_once_and_the_job_still_ends(
+    start_service: StartService, talk: Path, undisturbed: bytes
+) -> None:
+    service = start_service()
+    job_id = service.submit(talk, language="en")
+    wait_text(service, job_id)
+    for pid in service.workers():
+        signal_to(pid, signal.SIGKILL)
+    wait_ended(service, job_id)
+    assert service.subtitles(job_id) == undisturbed
+
+
+def test_the_decoder_process_dies_and_only_its_job_fails(
+    start_service: StartService, talk: Path, undisturbed: bytes, tmp_path: Path
+) -> None:
+    service = start_service()
+    job_id = service.submit(joined(tmp_path / "long.wav", 60), language="en")
+
+    def killed() -> bool:
+        media = [each for each in service.processes() if each.kind == "media"]
+        return any([signal_to(each.pid, signal.SIGKILL) for each in media])
+
+    until(killed, DEADLINE_S, "the decoder runs")
+    until(
+        lambda: bool({"failed", "reading_stopped"} & {*kinds(service, job_id)}),
+        DEADLINE_S,
+        "the history says that the recording could not be read to its end",
+    )
+    service.http.post(f"/api/jobs/{job_id}/cancel").raise_for_status()
+    second = service.submit(talk, language="en")
+    wait_ended(service, second)
+    assert service.subtitles(second) == undisturbed
