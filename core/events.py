@@ -73,9 +73,9 @@ class Incident:
     """Something went wrong and was dealt with, or is waited for: one line of the job's history.
 
     ``kind`` is for machines and counters: ``worker_lost``, ``worker_hung``, ``segment_retried``,
-    ``segment_split``, ``segment_given_up``, ``batch_halved``, ``worker_recycled``, ``other_device``, ``device_out``,
-    ``device_back``, ``no_device``, ``cpu_fallback``, ``memory_wait``, ``model_refused``,
-    ``resumed``, ``paused``, ``reading_stopped``.
+    ``segment_split``, ``segment_given_up``, ``batch_halved``, ``worker_recycled``,
+    ``other_device``, ``device_out``, ``device_back``, ``no_device``, ``cpu_fallback``,
+    ``memory_wait``, ``model_refused``, ``reading_stopped``.
     """
 
     kind: str

@@ -19,7 +19,6 @@ from core.events import (
     WorkersLoading,
 )
 
-
 PartState = Literal["planned", "working", "done", "failed"]
 
 
