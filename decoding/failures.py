@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from core.errors import DeviceUnavailable, ModelError, OutOfMemory, SubtitleError
 
-_MEMORY = (
-    "CUDA failed with error out of memory",
-    # Out of memory in disguise; without the prefix it is a wrong device index
-    # (TranscriptionSuite#268).
-    "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal",
-    "cudaErrorMemoryAllocation",
-)
+# Out of memory in disguise; without the prefix it is a wrong device index (TranscriptionSuite#268).
+_DISGUISED = "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
+_MEMORY = ("CUDA failed with error out of memory", _DISGUISED, "cudaErrorMemoryAllocation")
 _DEVICE = (
     "no CUDA-capable device is detected",
     "CUDA driver version is insufficient",
@@ -39,6 +35,14 @@ def explain_failure(error: Exception) -> Exception:
             ModelError(f"The model's files are damaged or not CTranslate2's: {text}."), error
         )
     return error
+
+
+def smaller_may_fit(error: Exception) -> bool:
+    """Whether a smaller batch may help in this process, after an error that means out of memory.
+
+    After the disguised one the CUDA context is not to be trusted: only a new process helps.
+    """
+    return _DISGUISED not in str(error)
 
 
 def explain_load_failure(error: Exception) -> SubtitleError:

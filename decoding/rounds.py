@@ -8,10 +8,15 @@ early, and what was said after that is lost without a trace. So a batch of windo
                  └───────┘         └──┘                └─► what no word covers is packed into new
             windows that fail  speech after the last       windows for the next round's batch;
             the quality gate,  timestamp: the decoder      after the last round it is a gap
-            with temperatures  goes on from there
+            against loops      goes on from there
 
 Searching again and continuing use the encoder output that is there already; only the audit's
 leftovers cost another encoder pass.
+
+What a window gives depends on the window alone: measured with int8 on CPUs, it is the same to the
+byte in every batch and order, after any other work, in every process and with one thread or two.
+With float32 the words and times are the same and the last digits of scores are not, and
+another compute type, device or maker of CPU may hear another word.
 """
 
 from __future__ import annotations
@@ -119,8 +124,7 @@ class Decoder:
         self,
         batch: Sequence[Hearing],
         prompts: Sequence[list[int]],
-        temperature: float = 0.0,
-        forbid_repeats: bool = False,
+        against_loops: bool = False,
     ) -> list[Decoding]:
         self._check()
         return self._model.generate(
@@ -129,38 +133,24 @@ class Decoder:
             self._tokenizer,
             beam_size=self._options.beam_size,
             durations_s=[hearing.clip.duration_s for hearing in batch],
-            temperature=temperature,
-            forbid_repeats=forbid_repeats,
+            against_loops=against_loops,
         )
 
     def _first_search(self, batch: Sequence[Hearing]) -> None:
+        loops: list[Hearing] = []
         decodings = self._search(batch, [self._prompt] * len(batch))
         for hearing, decoding in zip(batch, decodings, strict=True):
-            if not quality.passes(decoding.scores, decoding.text):
-                decoding = self._fall_back(hearing, decoding)
-                hearing.redecoded = True
-            hearing.scores = decoding.scores
-            if not quality.is_silence(decoding.scores):
-                hearing.parts = list(decoding.parts)
-
-    def _fall_back(self, hearing: Hearing, failed: Decoding) -> Decoding:
-        """Search again, this window alone: a loop first without repeats, which gives the same text
-        every time, then at rising temperatures; in the end the best that does not repeat itself."""
-        tried = [failed]
-        temperatures: tuple[float, ...] = quality.UNSURE_TEMPERATURES
-        if quality.repeats(failed.scores, failed.text):
-            temperatures = (0.0, *quality.TEMPERATURES)
-        for temperature in temperatures:
-            decoding = self._search(
-                [hearing], [self._prompt], temperature, forbid_repeats=not temperature
-            )[0]
             if quality.passes(decoding.scores, decoding.text):
-                return decoding
-            tried.append(decoding)
-        plain = [each for each in tried if not quality.repeats(each.scores, each.text)]
-        if not plain:  # nothing but loops: no text is better than invented text
-            return Decoding((), "", failed.scores)
-        return max(plain, key=lambda each: each.scores.avg_logprob)
+                _take(hearing, decoding)
+            else:
+                loops.append(hearing)
+        if not loops:
+            return
+        decodings = self._search(loops, [self._prompt] * len(loops), against_loops=True)
+        for hearing, decoding in zip(loops, decodings, strict=True):
+            hearing.redecoded = True
+            if quality.passes_after_loop(decoding.scores, decoding.text):
+                _take(hearing, decoding)
 
     def _continue(self, batch: Sequence[Hearing]) -> None:
         """Make the decoder go on where it stopped before the speech did.
@@ -234,3 +224,9 @@ class Decoder:
         )
         leftover = holes(hearing.window.spans, segments) if self._options.audit else ()
         return Heard(segments, leftover, hearing.redecoded)
+
+
+def _take(hearing: Hearing, decoding: Decoding) -> None:
+    hearing.scores = decoding.scores
+    if not quality.is_silence(decoding.scores):
+        hearing.parts = list(decoding.parts)

@@ -12,7 +12,7 @@ from core.errors import Cancelled, OutOfMemory
 from core.pcm import PcmSpool
 from core.planning import pack_windows
 from core.types import AudioSegment, Gap, SegmentResult, SpeechSpan, TranscriptSegment, Window
-from decoding.failures import explain_failure
+from decoding.failures import explain_failure, smaller_may_fit
 from decoding.rounds import Decoder, Heard
 from decoding.words import in_order
 
@@ -62,6 +62,12 @@ class SegmentDecoder:
         self._halvings = 0
 
     def run(self, segments: Sequence[AudioSegment]) -> None:
+        """Answer each segment once.
+
+        Raises:
+            Cancelled: between two passes.
+            OutOfMemory: in a way that leaves this process unfit for more work.
+        """
         fresh = deque(segments)
         queue: deque[tuple[_Progress, Window]] = deque()
         while fresh or queue:
@@ -77,9 +83,12 @@ class SegmentDecoder:
                 raise
             except Exception as caught:
                 error = explain_failure(caught)
-                if isinstance(error, OutOfMemory) and self._halve(len(batch)):
-                    queue.extendleft(reversed(batch))
-                    continue
+                if isinstance(error, OutOfMemory):
+                    if not smaller_may_fit(caught):
+                        raise error from caught
+                    if self._halve(len(batch)):
+                        queue.extendleft(reversed(batch))
+                        continue
                 failed = {id(progress) for progress, _ in batch}
                 for index in sorted({progress.segment.index for progress, _ in batch}):
                     self._on_error(index, error)
@@ -122,11 +131,12 @@ class SegmentDecoder:
                 progress.leftover = []
                 again.extend(self._opened(progress, pack_windows(leftover)))
             else:
-                self._on_result(_result(progress))
+                reduced = self._batch_size if self._halvings else 0
+                self._on_result(_result(progress, reduced))
         return again
 
 
-def _result(progress: _Progress) -> SegmentResult:
+def _result(progress: _Progress, reduced_batch: int) -> SegmentResult:
     index = progress.segment.index
     gaps = tuple(
         Gap(span.start_s, span.end_s, "speech was heard but the model found no words", index)
@@ -139,4 +149,5 @@ def _result(progress: _Progress) -> SegmentResult:
         windows=progress.windows,
         redecoded_windows=progress.redecoded,
         elapsed_s=time.monotonic() - progress.started,
+        reduced_batch=reduced_batch,
     )

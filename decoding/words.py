@@ -168,7 +168,6 @@ def to_segments(
                 avg_logprob=scores.avg_logprob,
                 compression_ratio=scores.compression_ratio,
                 no_speech_prob=scores.no_speech_prob,
-                temperature=scores.temperature,
             )
         )
     return segments

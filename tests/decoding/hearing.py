@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from core.merge import merge_transcript
 from core.pcm import Float32, PcmSpool
@@ -16,12 +18,13 @@ from core.types import (
     SegmentResult,
     SpeechSpan,
     TranscriptSegment,
+    Window,
     Word,
 )
 from decoding.model import Decoding, Row, SpeechModel
 from decoding.rounds import Decoder
 from decoding.segments import SegmentDecoder
-from tests.spoken import Recording
+from tests.spoken import Recording, to_int16
 from vad import SileroVAD, plan_segments
 
 ENGLISH = DecodeOptions(language="en")
@@ -64,6 +67,27 @@ def planned(
     return plan_segments(spans, probabilities, shortest_s, longest_s)
 
 
+def whole(recording: Recording, index: int = 0, start_s: float = 0.0) -> AudioSegment:
+    """The recording as a segment of one window."""
+    span = SpeechSpan(start_s, start_s + recording.duration_s)
+    return AudioSegment(index, span.start_s, span.end_s, (Window((span,), (span,)),))
+
+
+def noisy(recording: Recording, louder_db: float) -> Recording:
+    """The recording under white noise that is so much louder than its speech."""
+    audio = recording.pcm / 32768
+    noise = np.random.default_rng(1).standard_normal(len(audio))
+    level = np.sqrt((audio**2).mean()) * 10 ** (louder_db / 20)
+    return replace(recording, pcm=to_int16(audio + level * noise))
+
+
+def slowed(recording: Recording, factor: float) -> Recording:
+    """Slower and deeper; the times of its utterances are no longer true."""
+    at = np.arange(0, len(recording.pcm) - 1, factor)
+    audio = np.interp(at, np.arange(len(recording.pcm)), recording.pcm / 32768)
+    return replace(recording, pcm=to_int16(audio))
+
+
 def decode(
     model: Any,
     spool: PcmSpool,
@@ -104,8 +128,8 @@ class Wrapped:
 
     def __init__(self, model: SpeechModel) -> None:
         self._real = model
-        self.searches: list[tuple[float, int]] = []
-        """Temperature and number of windows of each search."""
+        self.searches: list[tuple[bool, int]] = []
+        """Of each search: whether it was one against loops, and its number of windows."""
         self.encoded: list[int] = []
         """Windows of each encoder batch that was tried."""
 
@@ -117,7 +141,7 @@ class Wrapped:
         return self._real.encode(clips)
 
     def generate(self, rows: Sequence[Row], *args: Any, **options: Any) -> list[Decoding]:
-        self.searches.append((options.get("temperature", 0.0), len(rows)))
+        self.searches.append((options.get("against_loops", False), len(rows)))
         return self.answer(rows, self._real.generate(rows, *args, **options))
 
     def answer(self, rows: Sequence[Row], decodings: list[Decoding]) -> list[Decoding]:

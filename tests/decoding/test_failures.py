@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import DeviceUnavailable, ModelError, OutOfMemory, SubtitleError
-from decoding.failures import explain_failure, explain_load_failure
+from decoding.failures import explain_failure, explain_load_failure, smaller_may_fit
 
 SAYINGS: list[tuple[Exception, type[SubtitleError]]] = [
     (RuntimeError("CUDA failed with error out of memory"), OutOfMemory),
@@ -55,3 +55,10 @@ def test_whatever_fails_while_loading_is_the_models_error() -> None:
     assert type(error) is ModelError
     assert "cannot be loaded" in str(error)
     assert error.__cause__ is bug
+
+
+def test_after_out_of_memory_in_disguise_nothing_smaller_is_tried() -> None:
+    disguised = "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
+    assert not smaller_may_fit(RuntimeError(disguised))
+    assert smaller_may_fit(RuntimeError("CUDA failed with error out of memory"))
+    assert smaller_may_fit(MemoryError())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,13 +11,11 @@ from core.errors import OutOfMemory
 from core.pcm import Float32, PcmSpool
 from core.types import AudioSegment
 from decoding.model import Decoding, Row, SpeechModel
-from tests.decoding.hearing import Wrapped, decode, planned
+from tests.decoding.hearing import ENGLISH, Wrapped, decode, planned
 from tests.spoken import joined, word_errors
 
-TEXTS = [
-    "CUDA failed with error out of memory",
-    "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal",
-]
+PLAIN = "CUDA failed with error out of memory"
+DISGUISED = "parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal"
 CLIPS = [1, 7, 1, 7, 1, 7, 1, 7]
 """Short ones: 1.8 s each."""
 
@@ -33,7 +32,7 @@ def eight(tmp_path_factory: pytest.TempPathFactory) -> tuple[PcmSpool, list[Audi
 class Small(Wrapped):
     """Has room for so many windows."""
 
-    def __init__(self, model: SpeechModel, room: Callable[[], int], said: str = TEXTS[0]) -> None:
+    def __init__(self, model: SpeechModel, room: Callable[[], int], said: str = PLAIN) -> None:
         super().__init__(model)
         self._room = room
         self._said = said
@@ -45,17 +44,52 @@ class Small(Wrapped):
         return super().encode(clips)
 
 
-@pytest.mark.parametrize("said", TEXTS)
 def test_batch_is_halved_until_it_fits(
-    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str], said: str
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
 ) -> None:
     spool, segments, text = eight
-    model = Small(tiny, lambda: 2, said)
+    model = Small(tiny, lambda: 2)
     outcome = decode(model, spool, segments)
     assert model.encoded[:6] == [8, 4, 2, 2, 2, 2]
     assert outcome.errors == {}
     assert sorted(outcome.results) == list(range(8))
     assert word_errors(text, outcome.segments).wer < 0.2
+    assert {result.reduced_batch for result in outcome.results.values()} == {2}
+
+
+def test_a_smaller_batch_gives_the_same_bytes(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    enough = decode(tiny, spool, segments)
+    little = decode(Small(tiny, lambda: 4), spool, segments)
+    assert {result.reduced_batch for result in enough.results.values()} == {0}
+    assert {result.reduced_batch for result in little.results.values()} == {4}
+    for index, result in enough.results.items():
+        assert repr(little.results[index].segments) == repr(result.segments)
+        assert little.results[index].gaps == result.gaps
+
+
+def test_only_what_was_decoded_after_memory_ran_out_says_so(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    model = Small(tiny, lambda: 8 if not model.encoded else 2)
+    options = replace(ENGLISH, batch_size=4)
+    outcome = decode(model, spool, segments, options)
+    assert model.encoded[:2] == [4, 4]
+    assert [outcome.results[i].reduced_batch for i in range(8)] == [0] * 4 + [2] * 4
+
+
+def test_out_of_memory_in_disguise_ends_the_work_in_this_process(
+    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+) -> None:
+    spool, segments, _ = eight
+    model = Small(tiny, lambda: 8 if not model.encoded else 0, DISGUISED)
+    with pytest.raises(OutOfMemory, match="cudaErrorInvalidDevice") as caught:
+        decode(model, spool, segments, replace(ENGLISH, batch_size=4))
+    assert model.encoded == [4, 4]
+    assert str(caught.value.__cause__) == DISGUISED
 
 
 def test_after_two_halvings_the_segments_of_the_batch_fail(

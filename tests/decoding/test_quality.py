@@ -7,7 +7,7 @@ import zlib
 import pytest
 
 from decoding import quality
-from decoding.quality import Scores, compression_ratio, is_silence, loops, passes
+from decoding.quality import Scores, compression_ratio, is_silence, loops, passes, passes_after_loop
 
 PROSE = (
     "Printing, in the only sense with which we are at present concerned, differs from most if not"
@@ -23,11 +23,11 @@ QUIET = quality.NO_SPEECH_PROB + 0.1
     [
         pytest.param(PROSE, SURE, 0.0, True, id="prose"),
         pytest.param("", SURE, 0.0, True, id="nothing said, and sure of it"),
-        pytest.param(PROSE, quality.MIN_AVG_LOGPROB, 0.0, True, id="just likely enough"),
-        pytest.param(PROSE, GUESS, 0.0, False, id="a guess"),
+        pytest.param(PROSE, GUESS, 0.0, True, id="a guess: nothing hears it better"),
         pytest.param(PROSE, GUESS, QUIET, True, id="silence: nothing to decode better"),
         pytest.param(PROSE, SURE, QUIET, True, id="sure words in spite of silence"),
         pytest.param("no " * 60, SURE, 0.0, False, id="one word for ever"),
+        pytest.param("no " * 60, GUESS, QUIET, True, id="silence, filled with a loop"),
         pytest.param(PROSE + " thank you very much" * 30, SURE, 0.0, False, id="a long loop"),
         pytest.param("so we go " * 5, SURE, 0.0, False, id="a loop too short to compress"),
         pytest.param("哈" * 100, SURE, 0.0, False, id="a loop without spaces"),
@@ -60,7 +60,9 @@ def test_silence_needs_both_signs() -> None:
     assert not is_silence(Scores(GUESS, 0.1, 1.0))
 
 
-def test_temperatures_rise_to_one() -> None:
-    assert list(quality.TEMPERATURES) == sorted(quality.TEMPERATURES)
-    assert quality.TEMPERATURES[0] > 0
-    assert quality.TEMPERATURES[-1] <= 1.0
+def test_after_a_loop_a_guess_is_not_believed() -> None:
+    lowest = quality.MIN_LOGPROB_AFTER_LOOP
+    assert passes_after_loop(Scores(lowest, 0.0, 1.4), PROSE)
+    assert not passes_after_loop(Scores(lowest - 0.01, 0.0, 1.4), PROSE)
+    assert not passes_after_loop(Scores(SURE, 0.0, 9.0), PROSE)
+    assert passes_after_loop(Scores(GUESS, QUIET, 9.0), PROSE)

@@ -6,16 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.errors import Cancelled
-from core.types import DecodeOptions
+from core.pcm import PcmSpool
+from core.types import AudioSegment
 from decoding import quality, rounds
 from decoding import segments as segment_rounds
 from decoding.model import Decoding, Row, SpeechModel
-from tests.decoding.hearing import ENGLISH, Wrapped, decode, heard_spans, planned, transcribed
+from tests.decoding.hearing import (
+    ENGLISH,
+    Wrapped,
+    decode,
+    heard_spans,
+    noisy,
+    planned,
+    transcribed,
+    whole,
+)
 from tests.spoken import Recording, joined, word_errors
 
 MAX_WER = 0.12
@@ -151,21 +160,24 @@ LOOP = "so we go " * 40
 
 
 class Looping(Wrapped):
-    """One window falls into a loop as long as it is searched by beam."""
+    """One window falls into a loop; ``cured``: not when it is searched against loops."""
 
-    def __init__(self, model: SpeechModel, victim: int) -> None:
+    def __init__(self, model: SpeechModel, victim: int, *, cured: bool) -> None:
         super().__init__(model)
         self._victim = victim
-        self.row: Row | None = None
+        self._cured = cured
+        self._row: Row | None = None
 
     def answer(self, rows: Sequence[Row], decodings: list[Decoding]) -> list[Decoding]:
-        if self.row is None:
-            self.row = rows[self._victim]
-        if self.searches[-1][0] > 0:
-            assert [row is self.row for row in rows] == [True]
-            return decodings
+        if self._row is None:
+            self._row = rows[self._victim]
+        against_loops, _ = self.searches[-1]
+        if against_loops:
+            assert [row is self._row for row in rows] == [True]
+            if self._cured:
+                return decodings
         return [
-            self._loop(one) if row is self.row else one
+            self._loop(one) if row is self._row else one
             for row, one in zip(rows, decodings, strict=True)
         ]
 
@@ -174,56 +186,46 @@ class Looping(Wrapped):
         return replace(decoding, text=LOOP, scores=scores)
 
 
-def test_only_the_window_that_fails_the_gate_gets_a_temperature(
-    tiny: SpeechModel, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[PcmSpool, list[AudioSegment], str]:
+    """Three segments of one window each."""
     recording = joined([0, 4, 6], gaps_s=(2.5,))
     segments = planned(recording, 2.0, 12.0)
-    assert sum(len(segment.windows) for segment in segments) == len(segments) == 3
-    model = Looping(tiny, victim=1)
-    outcome = decode(model, recording.spool(tmp_path), segments)
-    heated = [search for search in model.searches if search[0] > 0]
-    assert heated
-    assert all(count == 1 for _, count in heated)
-    assert [t for t, _ in heated] == list(quality.TEMPERATURES[: len(heated)])
-    assert [outcome.results[i].redecoded_windows > 0 for i in range(3)] == [False, True, False]
-    by_segment = [{s.temperature for s in outcome.results[i].segments} for i in range(3)]
-    assert by_segment[0] == by_segment[2] == {0.0}
-    assert by_segment[1] == {heated[-1][0]}
-    assert LOOP[:20] not in " ".join(segment.text for segment in outcome.segments)
-    assert word_errors(recording.text, outcome.segments).wer <= 2 * MAX_WER
+    assert [len(segment.windows) for segment in segments] == [1, 1, 1]
+    return recording.spool(tmp_path_factory.mktemp("three")), segments, recording.text
 
 
-class LoopingOnce(Looping):
-    """Its loop ends when repeats are forbidden."""
-
-    def generate(self, *args: Any, forbid_repeats: bool = False, **options: Any) -> list[Decoding]:
-        self.patient = forbid_repeats
-        return super().generate(*args, forbid_repeats=forbid_repeats, **options)
-
-    def _loop(self, decoding: Decoding) -> Decoding:
-        return decoding if self.patient else super()._loop(decoding)
-
-
-def test_a_loop_that_ends_without_repeats_gives_the_same_text_every_time(
-    tiny: SpeechModel, tmp_path: Path
+def test_only_the_window_that_loops_is_searched_again(
+    tiny: SpeechModel, three: tuple[PcmSpool, list[AudioSegment], str]
 ) -> None:
-    recording = joined([6], gaps_s=(0.5,))
-    models = [LoopingOnce(tiny, 0) for _ in range(3)]
-    texts = [[s.text for s in transcribed(model, recording, tmp_path).segments] for model in models]
-    assert texts[0] == texts[1] == texts[2] != []
-    assert all(temperature == 0 for model in models for temperature, _ in model.searches)
+    spool, segments, text = three
+    model = Looping(tiny, victim=1, cured=True)
+    outcome = decode(model, spool, segments)
+    assert [count for against_loops, count in model.searches if against_loops] == [1]
+    assert [outcome.results[i].redecoded_windows > 0 for i in range(3)] == [False, True, False]
+    assert outcome.gaps == []
+    assert word_errors(text, outcome.segments).wer <= 2 * MAX_WER
 
 
-def test_a_batch_of_one_and_of_many_say_the_same(tiny: SpeechModel, tmp_path: Path) -> None:
-    recording = joined(range(8), gaps_s=(1.5,))
-    segments = planned(recording, 2.0, 12.0)
-    spool = recording.spool(tmp_path)
-    together = decode(tiny, spool, segments, DecodeOptions(language="en", batch_size=8))
-    alone = decode(tiny, spool, segments, DecodeOptions(language="en", batch_size=1))
-    assert [word.text for word in together.words] == [word.text for word in alone.words]
-    for one, other in zip(together.words, alone.words, strict=True):
-        assert (one.start_s, one.end_s) == pytest.approx((other.start_s, other.end_s), abs=0.05)
+def test_a_window_that_only_loops_is_a_gap_and_no_text(
+    tiny: SpeechModel,
+    three: tuple[PcmSpool, list[AudioSegment], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segment_rounds, "MAX_ROUNDS", 1)
+    spool, segments, _ = three
+    outcome = decode(Looping(tiny, victim=1, cured=False), spool, segments)
+    assert outcome.results[1].segments == ()
+    assert {gap.segment_index for gap in outcome.gaps} == {1}
+    assert sum(gap.duration_s for gap in outcome.gaps) > 0.8 * segments[1].speech_s
+
+
+def test_loops_of_noise_become_text_without_loops(tiny: SpeechModel, tmp_path: Path) -> None:
+    recording = noisy(joined([6, 7, 1], gaps_s=(0.5,)), 5.0)
+    model = Wrapped(tiny)
+    outcome = decode(model, recording.spool(tmp_path), [whole(recording)])
+    assert any(against_loops for against_loops, _ in model.searches)
+    assert not any(quality.loops(segment.text) for segment in outcome.segments)
 
 
 def test_stops_between_two_passes(tiny: SpeechModel, recording: Recording, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from decoding.words import (
     to_segments,
 )
 
-SCORES = Scores(-0.3, 0.1, 1.4, 0.2)
+SCORES = Scores(-0.3, 0.1, 1.4)
 
 
 def clip(*pieces: tuple[float, float]) -> Clip:
@@ -89,7 +89,7 @@ def test_each_part_becomes_a_segment_of_its_own_words() -> None:
     assert ["".join(w.text for w in s.words) for s in segments] == [" One two.", " Three."]
     first = segments[0]
     assert (first.avg_logprob, first.no_speech_prob) == (-0.3, 0.1)
-    assert (first.compression_ratio, first.temperature) == (1.4, 0.2)
+    assert (first.compression_ratio, first.temperature) == (1.4, 0.0)
 
 
 def test_without_words_the_models_own_times_are_kept() -> None:

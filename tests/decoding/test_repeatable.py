@@ -1,0 +1,144 @@
+"""A segment gives the same bytes whatever shared its batch and whatever its worker did before.
+
+The recording holds what takes every way through the rounds: clear speech, windows of equal length,
+noise in which the model loops, and slowed speech of which it leaves some for further rounds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.pcm import Int16, PcmSpool
+from core.types import SAMPLE_RATE, AudioSegment, ModelSpec, SegmentResult
+from decoding.model import SpeechModel
+from tests.decoding.conftest import THREADS
+from tests.decoding.hearing import ENGLISH, Wrapped, decode, noisy, slowed, transcribed, whole
+from tests.spoken import Recording, joined, quiet
+from transcriber import WhisperEngine
+
+Planned = tuple[PcmSpool, list[AudioSegment]]
+
+
+def cut(recording: Recording, seconds: float) -> Recording:
+    return replace(recording, pcm=recording.pcm[: round(seconds * SAMPLE_RATE)])
+
+
+def _pieces() -> list[Recording]:
+    short, other_short = (joined([i], gaps_s=(0.3,)) for i in (1, 7))
+    equal = [cut(joined([i]), 4.0) for i in (4, 5, 2)]
+    loop = noisy(joined([6, 7, 1], gaps_s=(0.5,)), 5.0)
+    leftover = slowed(cut(joined([4], gaps_s=(0.3,)), 4.0), 0.4)
+    return [equal[0], short, loop, equal[1], leftover, equal[2], other_short]
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
+    """A segment for each piece; the last two share one."""
+    parts: list[Int16] = []
+    each: list[AudioSegment] = []
+    for index, piece in enumerate(_pieces()):
+        each.append(whole(piece, index, sum(map(len, parts)) / SAMPLE_RATE))
+        parts += [piece.pcm, quiet(1.0)]
+    *first, second_last, last = each
+    together = AudioSegment(
+        second_last.index, second_last.start_s, last.end_s, second_last.windows + last.windows
+    )
+    spool = PcmSpool(tmp_path_factory.mktemp("repeatable") / "audio.pcm")
+    spool.path.write_bytes(np.concatenate(parts).tobytes())
+    return spool, [*first, together]
+
+
+def written(results: dict[int, SegmentResult]) -> dict[int, str]:
+    """All of the results but the time they took."""
+    return {index: repr(replace(one, elapsed_s=0.0)) for index, one in results.items()}
+
+
+def heard(
+    model: object, spool: PcmSpool, segments: Sequence[AudioSegment], batch_size: int = 8
+) -> dict[int, str]:
+    outcome = decode(model, spool, segments, replace(ENGLISH, batch_size=batch_size))
+    assert outcome.errors == {}
+    return written(outcome.results)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny: SpeechModel, planned: Planned) -> dict[int, str]:
+    """Each segment by itself, one window at a time."""
+    spool, segments = planned
+    return {segment.index: heard(tiny, spool, [segment], 1)[segment.index] for segment in segments}
+
+
+def test_the_recording_takes_every_way(
+    tiny: SpeechModel, planned: Planned, alone: dict[int, str]
+) -> None:
+    spool, segments = planned
+    model = Wrapped(tiny)
+    outcome = decode(model, spool, segments[::-1])
+    assert model.searches[:2] == [(False, 7), (True, 1)]
+    assert outcome.results[2].segments
+    assert len(model.encoded) > 1
+    assert len(outcome.words) > 40
+    assert written(outcome.results) == alone
+
+
+@pytest.mark.parametrize(("batch_size", "seed"), [(2, 1), (3, 2)])
+def test_neighbours_and_their_order_change_nothing(
+    tiny: SpeechModel, planned: Planned, alone: dict[int, str], batch_size: int, seed: int
+) -> None:
+    spool, segments = planned
+    order = list(segments)
+    random.Random(seed).shuffle(order)
+    assert heard(tiny, spool, order, batch_size) == alone
+
+
+def test_a_worker_that_did_other_work_before_gives_the_same(
+    tiny: SpeechModel, planned: Planned, alone: dict[int, str], tmp_path: Path
+) -> None:
+    spool, segments = planned
+    other = joined([6], gaps_s=(0.5,))
+    transcribed(tiny, other, tmp_path, replace(ENGLISH, initial_prompt="Printing."))
+    assert heard(tiny, spool, segments[1:3]) == {index: alone[index] for index in (1, 2)}
+
+
+def _elsewhere(path: Path, spool: PcmSpool, segments: list[AudioSegment], threads: int) -> Any:
+    model = SpeechModel(ModelSpec("tiny.en", str(path), "int8", "cpu", threads))
+    return heard(model, spool, segments)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_another_process_gives_the_same(
+    tiny_en: Path, planned: Planned, alone: dict[int, str], threads: int
+) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        assert process.submit(_elsewhere, tiny_en, *planned, threads).result(120) == alone
+
+
+def test_rows_kept_from_the_vote_change_nothing(base: Path, planned: Planned) -> None:
+    spool, segments = planned
+    some = [segments[i] for i in (0, 1, 3)]
+    engine = WhisperEngine(ModelSpec("base", str(base), "int8", "cpu", THREADS))
+
+    def decoded(batch_size: int) -> dict[int, str]:
+        results: dict[int, SegmentResult] = {}
+        engine.decode(
+            spool,
+            some,
+            replace(ENGLISH, batch_size=batch_size),
+            on_started=lambda index: None,
+            on_result=lambda result: results.update({result.index: result}),
+            on_error=lambda index, error: pytest.fail(str(error)),
+        )
+        return written(results)
+
+    assert engine.detect_language(spool, [s.windows[0] for s in segments[:5]])[0] == "en"
+    after_vote = decoded(8)
+    assert after_vote == decoded(1)
