@@ -14,6 +14,9 @@ from typing import Literal
 
 Kind = Literal["parent", "worker", "media", "tracker", "starting"]
 
+_LISTENS = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""
+
 _ENGINE = "libctranslate2"
 """Mapped by every worker that has begun to load a model, and by no other process."""
 
@@ -33,7 +36,8 @@ class Holdings:
     """Its own memory and its share of what it shares with others."""
     threads: int
     descriptors: tuple[str, ...]
-    """What each open descriptor is."""
+    """What each open descriptor is, without the connections of those who visit its port: how long
+    they stay is theirs to say."""
 
 
 def working_in(folder: Path) -> list[Process]:
@@ -75,7 +79,7 @@ def holdings(pid: int) -> Holdings | None:
         rss_mib=_kib(memory, "Rss") / 1024,
         pss_mib=_kib(memory, "Pss") / 1024,
         threads=int(threads[1]),
-        descriptors=tuple(_descriptors(pid)),
+        descriptors=tuple(_without_visitors(pid, _descriptors(pid))),
     )
 
 
@@ -99,6 +103,21 @@ def _descriptors(pid: int) -> list[str]:
         except OSError:
             continue  # closed meanwhile
     return found
+
+
+def _without_visitors(pid: int, descriptors: list[str]) -> list[str]:
+    rows = [
+        row.split()
+        for table in ("tcp", "tcp6")
+        for row in _read(pid, f"net/{table}").decode("ascii", "replace").splitlines()[1:]
+    ]
+    sockets = {f"socket:[{row[9]}]": (row[1].rpartition(":")[2], row[3]) for row in rows}
+    own = {sockets[name][0] for name in descriptors if sockets.get(name, ("", ""))[1] == _LISTENS}
+    return [
+        name
+        for name in descriptors
+        if name not in sockets or sockets[name][1] == _LISTENS or sockets[name][0] not in own
+    ]
 
 
 def _kind(pid: int) -> Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,3 +88,16 @@ def test_holdings_name_memory_threads_and_open_files(
     process.kill()
     process.wait()
     assert holdings(process.pid) is None
+
+
+def test_visitors_of_its_port_are_not_a_processes_own_descriptors() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        before = holdings(os.getpid())
+        visitor = socket.create_connection(server.getsockname())
+        accepted, _ = server.accept()
+        with visitor, accepted:
+            during = holdings(os.getpid())
+    assert before is not None
+    assert during is not None
+    # The visitor's own end, which has another port, is one.
+    assert len(during.descriptors) == len(before.descriptors) + 1
