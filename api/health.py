@@ -33,6 +33,7 @@ def health_router(service: JobService, version: str) -> APIRouter:
             "degraded_reason": now.degraded,
             "database": now.database,
             "version": version,
+            "incidents": dict(now.incidents),
             "workers": _workers(now),
         }
         return JSONResponse(body, 503 if fault else 200, headers={"Cache-Control": "no-store"})

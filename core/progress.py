@@ -45,9 +45,6 @@ class Progress:
     """One line per device: what it does now."""
     message: str = ""
     """What the job waits for, if it waits."""
-    segments_planned: int = 0
-    segments_done: int = 0
-    segments_failed: int = 0
     finished: bool = False
     _working: dict[int, str] = field(default_factory=dict)
     """Device of every segment in work; one device may have a batch of several."""
@@ -64,7 +61,6 @@ class Progress:
             case Decoded():
                 self._decoded(event)
             case Planned(segment=segment):
-                self.segments_planned += 1
                 self._planned_s[segment.index] = segment.duration_s
                 self._parts[segment.index] = Part(segment.start_s, segment.end_s, "planned")
                 self._planned_sum_s += segment.duration_s
@@ -83,7 +79,6 @@ class Progress:
                 self._done(index, device)
                 self._mark(index, "done")
             case SegmentFailed(index=index, device=device):
-                self.segments_failed += 1
                 self._done(index, device)
                 self._mark(index, "failed")
             case Finished():
@@ -153,7 +148,6 @@ class Progress:
             self._parts[index] = replace(part, state=state)
 
     def _done(self, index: int, device: str) -> None:
-        self.segments_done += 1
         self._done_sum_s += self._planned_s.get(index, 0.0)
         self.devices.setdefault(device, "waiting")
         self._work(index, None)

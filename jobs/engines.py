@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from core.errors import Paused, SubtitleError
 from core.settings import Settings
@@ -100,6 +100,10 @@ class Engines:
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Empty before the pool is needed."""
         return self._pool.status() if self._pool is not None else ()
+
+    def incidents(self) -> Mapping[str, int]:
+        """Faults of workers since the start, by kind."""
+        return self._pool.counters() if self._pool is not None else {}
 
     def drain(self, timeout_s: float) -> bool:
         """Let workers finish what they have, and give them no more; False after the time."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from jobs.engines import Engines
 from workers.fleet import WorkerStatus
@@ -22,6 +23,8 @@ class Health:
     """What is missing while the rest goes on: a device that was taken out, the database."""
     database: bool = True
     """The job database answered when it was last asked."""
+    incidents: Mapping[str, int] = field(default_factory=dict)
+    """Faults of workers since the start, by the kinds of ``core.events.Incident``."""
 
 
 def health_of(engines: Engines, *, database: bool, closing: bool) -> Health:
@@ -45,4 +48,5 @@ def health_of(engines: Engines, *, database: bool, closing: bool) -> Health:
         reason=reason,
         degraded="; ".join(missing),
         database=database,
+        incidents=engines.incidents(),
     )

@@ -13,11 +13,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from decoding.version import DECODING_VERSION
-
 from core.journal import Recorded
 from core.pcm import PcmSpool
 from core.types import SAMPLE_RATE, AudioSegment, DecodeOptions, ModelSpec
+from decoding.version import DECODING_VERSION
 from jobs.outbox import Outbox
 from jobs.records import dump, load
 from jobs.store import JobStore

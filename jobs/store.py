@@ -116,13 +116,6 @@ class JobStore:
             found = connection.execute(page.limit(limit).offset(offset)).all()
             return _records(found), total.scalar_one()
 
-    def counts(self, *, client: str) -> int:
-        """Jobs of the service that a client has running and waiting."""
-        mine = and_(jobs.c.client == client, jobs.c.origin == "service")
-        asked = select(func.count()).select_from(jobs).where(mine, jobs.c.state.in_(_NOT_ENDED))
-        with self._database.read() as connection:
-            return connection.execute(asked).scalar_one()
-
     def ended_before(self, time: float, place: str) -> list[str]:
         """Ids of jobs whose files lie there and that ended before that time, oldest first."""
         old = and_(jobs.c.place == place, jobs.c.state.in_(_ENDED), jobs.c.ended_at < time)

@@ -47,7 +47,6 @@ class Seat:
     respawn_s: float = 0.0
     """Not before this time; the back-off after deaths."""
     breaker: Breaker = field(default_factory=Breaker)
-    last_death: str = ""
     forgiven: bool = False
     """The worker is killed for a reason that says nothing against its slot."""
     hung: bool = False
@@ -174,7 +173,6 @@ class Seat:
                 self.pace[model] *= limits.hang_slower
         self.worker, self.ready, self.models, self.loading, self.task = None, False, (), None, None
         self.recycle = self.hung = False
-        self.last_death = reason
         self.respawn_s = now
         if self.forgiven or self.breaker.out:
             self.forgiven = False

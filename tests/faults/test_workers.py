@@ -27,7 +27,8 @@ def test_a_worker_that_dies_costs_no_word(
     log = service.log.read_text()
     assert log.count(number.name) == 1, "one clear line"
     until(lambda: len(service.workers()) == 2, DEADLINE_S, "it was replaced")
-    assert service.http.get("/health").json()["alive"]
+    health = service.http.get("/health").json()
+    assert (health["alive"], health["incidents"]) == (True, {"worker_lost": 1})
 
 
 def test_all_workers_die_at_once_and_the_job_still_ends(

@@ -215,20 +215,10 @@ def test_strange_ids_are_looked_up_and_never_taken_for_another(store: JobStore) 
         assert found(store, owner=owner) == []
         store.insert(record(f"of {owner}", owner=owner, client=owner))
         (mine,) = found(store, owner=owner)
-        assert store.counts(client=owner) == 1
         assert store.get(f"of {owner}") == store.get(mine)
     for job_id in ("", NASTY, "x" * 100_000):
         assert store.get(job_id) is None
         assert not store.update(job_id, fraction=0.1)
-
-
-def test_only_open_jobs_of_the_service_count_for_a_client(store: JobStore) -> None:
-    for number, state in enumerate(JobState):
-        store.insert(record(f"j{number}", client="ip:1", state=state))
-    store.insert(record("other", client="ip:2"))
-    store.insert(record("cli", client="ip:1", origin="cli"))
-    assert store.counts(client="ip:1") == 3  # queued, running, paused
-    assert store.counts(client="ip:3") == 0
 
 
 def test_old_jobs_are_the_ended_ones_of_a_place(store: JobStore) -> None:
