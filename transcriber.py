@@ -36,7 +36,7 @@ from core.types import (
     Window,
 )
 from decoding.clip import cut_clip
-from decoding.failures import explain_load_failure
+from decoding.failures import explain_failure, explain_load_failure
 from decoding.model import Row, SpeechModel
 from decoding.rounds import Decoder
 from decoding.segments import SegmentDecoder
@@ -92,10 +92,17 @@ class WhisperEngine:
         if not self._model.is_multilingual:
             return "en", 1.0
         clips = [cut_clip(spool, window) for window in windows]
-        rows = self._model.encode([clip.audio for clip in clips])
+        try:
+            rows = self._model.encode([clip.audio for clip in clips])
+            ballots = self._model.detect_language(rows)
+        except Exception as error:
+            known = explain_failure(error)
+            if known is error:
+                raise
+            raise known from error
         self._rows_of, self._rows = spool, dict(zip(windows, rows, strict=True))
         total: dict[str, float] = {}
-        for votes in self._model.detect_language(rows):
+        for votes in ballots:
             for language, probability in votes.items():
                 total[language] = total.get(language, 0.0) + probability
         language = max(total, key=lambda code: total[code])

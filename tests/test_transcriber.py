@@ -11,9 +11,18 @@ import ctranslate2
 import numpy as np
 import pytest
 
-from core.errors import DeviceUnavailable, FileMissing, InvalidOption, ModelError, UnreadableMedia
+from core.errors import (
+    DeviceUnavailable,
+    FileMissing,
+    InvalidOption,
+    ModelError,
+    OutOfMemory,
+    UnreadableMedia,
+)
+from core.pcm import PcmSpool
 from core.settings import Settings
-from core.types import DecodeOptions, ModelSpec
+from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, SpeechSpan, Window
+from decoding.model import SpeechModel
 from tests.spoken import Recording, joined, quiet, word_errors
 from transcriber import WhisperEngine, WhisperTranscriber, load_engine
 
@@ -188,6 +197,22 @@ def test_a_compute_type_the_device_lacks_is_named(tiny_en: Path) -> None:
     with pytest.raises(ModelError) as caught:
         WhisperEngine(ModelSpec("tiny.en", str(tiny_en), "float17", "cpu"))
     assert "float17" in str(caught.value)
+
+
+def test_memory_that_runs_out_in_the_language_vote_is_called_so(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = WhisperEngine(ModelSpec("base", str(base), "int8", "cpu"))
+    spool = PcmSpool(tmp_path / "audio.pcm")
+    spool.path.write_bytes(bytes(2 * SAMPLE_RATE))
+    span = SpeechSpan(0.0, 1.0)
+
+    def encode(self: SpeechModel, clips: object) -> None:
+        raise RuntimeError("CUDA failed with error out of memory")
+
+    monkeypatch.setattr(SpeechModel, "encode", encode)
+    with pytest.raises(OutOfMemory):
+        engine.detect_language(spool, [Window((span,), (span,))])
 
 
 def test_audio_arrives_as_it_was_recorded(transcriber: WhisperTranscriber, tmp_path: Path) -> None:
