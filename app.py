@@ -76,6 +76,7 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
 
 def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
     # Gradio reads these where it is imported: uploads into the data directory, no calls home.
+    from api.access import policy_of
     from api.proxies import root_path_of
     from api.uploads import page_uploads
 
@@ -90,7 +91,7 @@ def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
     no_pages_of_its_own: dict[str, Any] = dict.fromkeys(("docs_url", "redoc_url", "openapi_url"))
     gr.mount_gradio_app(
         app,
-        build_page(settings, service),
+        build_page(settings, service, login=policy_of(settings) == "login"),
         path="/",
         root_path=root_path_of(settings) or None,
         server_name=settings.host,

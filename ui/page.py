@@ -20,8 +20,9 @@ TITLE = "Whisper for Subs"
 
 _HEAD = (
     '<header class="page-head"><h1>Whisper for Subs</h1>'
-    "<p>Speech in, publishable subtitles out.</p></header>"
+    "<p>Speech in, publishable subtitles out.</p>{}</header>"
 )
+_LOGOUT = '<a href="logout">Log out</a>'
 _NOTICE = '<p class="notice" role="status" hidden></p>'
 _PAGE_JS = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
@@ -38,9 +39,10 @@ TRANSCRIBE, JOBS = "transcribe", "jobs"
 class Page:
     """Both tabs and the ways between them."""
 
-    def __init__(self, settings: Settings, service: JobService) -> None:
+    def __init__(self, settings: Settings, service: JobService, login: bool) -> None:
         self._service = service
-        gr.HTML(_HEAD, elem_id="head", apply_default_css=False, js_on_load=None)
+        head = _HEAD.format(_LOGOUT if login else "")
+        gr.HTML(head, elem_id="head", apply_default_css=False, js_on_load=None)
         gr.HTML(_NOTICE, elem_id="notice", apply_default_css=False, js_on_load=_PAGE_JS)
         with gr.Tabs(elem_id="tabs") as self._tabs:
             with gr.Tab("Transcribe", id=TRANSCRIBE):
@@ -85,12 +87,15 @@ class Page:
         return (*filled, gr.Tabs(selected=TRANSCRIBE))
 
 
-def build_page(settings: Settings, service: JobService) -> gr.Blocks:
-    """The page as Gradio blocks, to be mounted into a FastAPI app."""
+def build_page(settings: Settings, service: JobService, *, login: bool = False) -> gr.Blocks:
+    """The page as Gradio blocks, to be mounted into a FastAPI app.
+
+    ``login``: people came in by one, and can leave by ``logout``.
+    """
     page = gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(CLEAN_EVERY_S, UPLOADS_KEPT_S)
     )
     with page:
-        Page(settings, service)
+        Page(settings, service, login)
     page.queue(max_size=MAX_EVENTS, api_open=False)
     return page
