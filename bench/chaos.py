@@ -61,7 +61,7 @@ class Course:
     load_s: float = 0.0
     """From the first worker's start of loading to the first inference."""
     descriptors: int = 0
-    """Of the parent when all jobs had ended."""
+    """Of the parent when all jobs had ended, connections to the database apart."""
     zombies: int = 0
     decoded: int = 0
     """Segments the workers have finished."""
@@ -191,7 +191,9 @@ def _look_at(service: Service, course: Course) -> None:
             if entry["kind"] == "resumed":
                 course.replayed += sum(map(int, re.findall(r"(\d+) finished", entry["text"])))
     held = holdings(service.parent.pid)
-    course.descriptors = len(held.descriptors) if held else 0
+    # Not the connections to the database: the pool opens as many as were ever needed at once.
+    own = [name for name in held.descriptors if "jobs.sqlite3" not in name] if held else []
+    course.descriptors = len(own)
     course.zombies = len(zombies(service.parent.pid))
 
 

@@ -138,7 +138,10 @@ class JobQueue:
             self._start_next()
         if result is None and not paused and job.request.only_gaps:
             job.recorder.note("gaps", f"Trying the gaps again failed: {error.explain()}")
-            result = before_gaps_run(job, folders)
+            try:
+                result = before_gaps_run(job, folders)
+            except (OSError, ValueError):
+                log.exception("%s: the transcript cannot be read", job.request.title)
         if result is not None:
             job.finish(result)
         else:

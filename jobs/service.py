@@ -184,12 +184,7 @@ class JobService:
         record = self.store.get(job_id)
         if record is None:
             return None
-        return StoredJob(
-            record,
-            self.folders,
-            lambda: self.store.get(job_id),
-            lambda: self.cancel(job_id),
-        )
+        return self._stored_job(record)
 
     def jobs(self) -> tuple[Job, ...]:
         """The jobs in memory, oldest first: those that run or wait, and those that just ended."""
@@ -231,8 +226,10 @@ class JobService:
             self._outbox.flush(STOP_S)
             self._queue.forget([job_id])
         else:
-            self._stored(job_id)
+            record = self._stored(job_id)
             self.cancel(job_id)
+            # Where another service has it, that one must hear of it before the row is gone.
+            self._stored_job(record).wait(STOP_S)
         self.store.delete(job_id)
         self.folders.remove(job_id)
 
@@ -381,6 +378,14 @@ class JobService:
         job.recorder.note(kind, text)
         self._queue.put(job)
         return job
+
+    def _stored_job(self, record: JobRecord) -> StoredJob:
+        return StoredJob(
+            record,
+            self.folders,
+            lambda: self.store.get(record.id),
+            lambda: self.cancel(record.id),
+        )
 
     def _stored(self, job_id: str) -> JobRecord:
         record = self.store.get(job_id)

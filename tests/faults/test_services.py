@@ -34,6 +34,11 @@ def test_a_job_is_seen_cancelled_and_taken_over_by_the_other_service(
     assert seen["state"] == "running"
     assert two.http.post(f"/api/jobs/{dropped}/cancel").status_code == 200
     until(lambda: (one.job(dropped) or {})["state"] == "cancelled", 3.0, "the cancel is heard")
+    deleted = one.submit(talk, language="en")
+    assert two.http.delete(f"/api/jobs/{deleted}").status_code == 204
+    assert (one.job(deleted) or {"state": "cancelled"})["state"] == "cancelled"
+    assert two.job(deleted) is None
+    assert not (one.data_dir.parent.parent / "shared" / "jobs" / deleted).exists()
     one.kill()
     wait_ended(two, kept)
     assert two.subtitles(kept) == undisturbed
