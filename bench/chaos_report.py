@@ -123,7 +123,7 @@ def _remains(calm: Course, wild: Course) -> list[Check]:
     more = wild.descriptors - calm.descriptors
     return [
         Check(
-            "descriptors of the idle parent, database apart (undisturbed)",
+            "descriptors of the idle parent, without the database (undisturbed)",
             f"{wild.descriptors} ({calm.descriptors})",
             f"at most {DESCRIPTORS_MORE} more",
             more <= DESCRIPTORS_MORE,

@@ -105,7 +105,7 @@ def test_nothing_may_be_left(calm: Course, wild: Course) -> None:
     wild.descriptors, wild.zombies, wild.exit_code = 40, 1, -9
     wild.processes_left, wild.files_left = [17], ["data/jobs/c/spool-1"]
     assert broken(calm, wild) == [
-        "descriptors of the parent when idle",
+        "descriptors of the idle parent, without the database",
         "zombies",
         "exit code after SIGTERM",
         "processes left after the stop",
