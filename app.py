@@ -50,11 +50,9 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     from api.uploads import Uploads
     from core.credentials import ApiKeys, Users
     from core.version import version
-    from jobs.admission import Admission
 
     users, keys = Users(settings), ApiKeys(settings)
-    cookies, admission = Cookies(settings, users), Admission(settings)
-    uploads = Uploads(settings, admission)
+    cookies, uploads = Cookies(settings, users), Uploads(settings, service.admission)
     uploads.sweep()
     ensure_somebody(settings, users, keys)
     app = FastAPI(title="Whisper for Subs", docs_url=None, redoc_url=None, openapi_url=None)
@@ -66,7 +64,7 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     # The last one added sees a request first. Without a CORS policy of ours Gradio adds its own,
     # which lets pages of every site read answers.
     app.add_middleware(CORSMiddleware, allow_origins=())
-    app.add_middleware(PageGuard, admission=admission)
+    app.add_middleware(PageGuard, admission=service.admission)
     app.add_middleware(Access, settings=settings, users=users, keys=keys, cookies=cookies)
     app.add_middleware(Proxies, settings=settings)
     app.add_middleware(BrowserHeaders)

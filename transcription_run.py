@@ -263,7 +263,7 @@ class _Course:
         if self._journal is None:
             return
         if isinstance(event, SegmentFinished):
-            report = next((r for r in self._job.reports if r.index == event.index), None)
+            report = self._job.report_of(event.index)
             self._journal.keep(event.index, Recorded(finished=event, report=report))
         elif isinstance(event, SegmentFailed):
             self._journal.keep(event.index, Recorded(failed=event))

@@ -8,13 +8,8 @@ themselves and at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+from api.asgi import Application, Message, Receive, Scope, Send
 
 
 class Closing:
@@ -28,7 +23,7 @@ class Closing:
         """From now on every reader is gone."""
         self._closed.set()
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Streams are read with GET; an upload is left alone, and as fast as before.
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)

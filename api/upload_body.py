@@ -16,13 +16,14 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from core.errors import InvalidOption
+from jobs.folders import harmless_extension
+from jobs.folders import recording_name as stored_name
 
 MAX_FIELDS = 40
 MAX_FIELD_BYTES = 16 * 1024
 MAX_NAME = 200
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,9 @@ def recording_name(name: str) -> str:
     """A name for people from what a stranger calls a file: no folders, no control characters."""
     last = _CONTROL.sub("", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
     if len(last) > MAX_NAME:
-        extension = _extension(last)
+        extension = harmless_extension(last)
         last = last[: MAX_NAME - len(extension)] + extension
     return last or "recording"
-
-
-def _extension(name: str) -> str:
-    """What a player guesses a file's kind from, as far as it is harmless."""
-    extension = Path(name).suffix
-    return extension.lower() if _EXTENSION.fullmatch(extension) else ""
 
 
 class PlainBody:
@@ -66,7 +61,7 @@ class PlainBody:
 
     def feed(self, chunk: bytes) -> None:
         if self._path is None:
-            self._path = self._folder / f"recording{_extension(self._name)}"
+            self._path = self._folder / stored_name(self._name)
         self._keep(chunk)
 
     def write(self) -> None:
@@ -164,7 +159,7 @@ class FormBody(PlainBody):
                 "The form holds more than one recording.", hint="Send each as its own job."
             )
         self._name = recording_name(_text(options[b"filename"]))
-        self._path = self._folder / f"recording{_extension(self._name)}"
+        self._path = self._folder / stored_name(self._name)
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._field is None:

@@ -8,14 +8,12 @@ will come, and while they come. Whatever ends an upload early, nothing of it sta
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -30,7 +28,7 @@ from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, PlainBody, Up
 from core.errors import DiskFull, InvalidOption, MediaLimitExceeded
 from core.settings import Settings
 from jobs.admission import MIB, Admission
-from jobs.folders import NO_SPACE
+from jobs.folders import NO_SPACE, in_use
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +85,7 @@ class Uploads:
         """Remove what uploads of a service that died have left."""
         for folder in self._root.iterdir():
             try:
-                with _locked(folder, fcntl.LOCK_NB):
+                with in_use(folder, wait=False):
                     shutil.rmtree(folder)
             except OSError as error:
                 log.debug("%s is in use or gone: %s", folder, error)
@@ -113,7 +111,7 @@ class Uploads:
         folder = self._root / secrets.token_hex(12)
         try:
             folder.mkdir()
-            with _locked(folder):
+            with in_use(folder):
                 yield await self._body(request, folder)
         except OSError as error:
             if error.errno in NO_SPACE:
@@ -164,14 +162,3 @@ async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
             return await anext(stream, None)
     except TimeoutError as error:
         raise Refused(408, "UploadStalled", f"Nothing came for {SILENCE_S:g} s.") from error
-
-
-@contextmanager
-def _locked(folder: Path, flags: int = 0) -> Iterator[None]:
-    """Marks a folder as in use, by the system and not by a file that could be left behind."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | flags)
-        yield
-    finally:
-        os.close(handle)

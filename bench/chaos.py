@@ -31,9 +31,8 @@ from bench.kills import Killed, Killer, plan_kills
 from bench.machine import machine
 from bench.processes import holdings, zombies
 from bench.recording import build
-from bench.service import Service, until
+from bench.service import Service, add_options, settings_of, until
 from core.logs import setup_logging
-from core.settings import PROJECT
 from jobs.folders import JobFolders
 from jobs.stored import kept_of
 
@@ -204,11 +203,8 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="the kills are spread over")
     parser.add_argument("--at-once", type=int, default=4, help="jobs that have not ended")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--speech", type=Path, default=PROJECT / "tests" / "data" / "ljspeech")
+    add_options(parser)
     parser.add_argument("--seconds", type=float, nargs=2, default=(60.0, 180.0), help="of a job")
-    parser.add_argument("--out", type=Path, default=Path("bench/out"))
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     setup_logging()
@@ -222,7 +218,7 @@ def main() -> int:
             at_once=args.at_once,
             seed=args.seed,
             query={"language": "en"},
-            settings={"WHISPER_MODEL": args.model, "WHISPER_DEVICE": args.device},
+            settings=settings_of(args),
         )
         calm, wild = run(plan, folder)
     intro = (

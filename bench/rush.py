@@ -25,10 +25,10 @@ import httpx
 from bench.figures import Check, none_of, percentile, publish, spread
 from bench.machine import machine
 from bench.prober import Latencies, Prober
-from bench.service import Service
+from bench.service import Service, add_options, settings_of
 from core.credentials import ApiKeys
 from core.logs import setup_logging
-from core.settings import PROJECT, Settings
+from core.settings import Settings
 
 STATUS_S = 0.2
 """Promised at the 95th percentile."""
@@ -201,18 +201,14 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--submissions", type=int, default=200)
     parser.add_argument("--client-jobs", type=int, default=8, help="limit of one client")
-    parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--speech", type=Path, default=PROJECT / "tests" / "data" / "ljspeech")
-    parser.add_argument("--out", type=Path, default=Path("bench/out"))
+    add_options(parser)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     setup_logging()
     with tempfile.TemporaryDirectory(prefix="rush-") as name:
         service = Service(
             Path(name),
-            WHISPER_MODEL=args.model,
-            WHISPER_DEVICE=args.device,
+            **settings_of(args),
             WHISPER_ACCESS="login",
             WHISPER_MAX_CLIENT_JOBS=str(args.client_jobs),
         )

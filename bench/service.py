@@ -4,6 +4,7 @@ talked to over HTTP, killed, started again, and looked at from outside.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
@@ -192,6 +193,19 @@ class Service:
         except (httpx.TransportError, ValueError, KeyError):
             return []
         return found
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every bench that runs a service."""
+    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--speech", type=Path, default=PROJECT / "tests" / "data" / "ljspeech")
+    parser.add_argument("--out", type=Path, default=Path("bench/out"))
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, str]:
+    """What the options of :func:`add_options` mean for a service."""
+    return {"WHISPER_MODEL": args.model, "WHISPER_DEVICE": args.device}
 
 
 def free_port() -> int:

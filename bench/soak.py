@@ -25,9 +25,8 @@ from pathlib import Path
 from bench.figures import Check, growth, none_of, publish
 from bench.machine import machine
 from bench.processes import Process, holdings, zombies
-from bench.service import Service, until
+from bench.service import Service, add_options, settings_of, until
 from core.logs import setup_logging
-from core.settings import PROJECT
 from tests.media.containers import make_container
 
 log = logging.getLogger(__name__)
@@ -242,18 +241,14 @@ def plot(seen: Soaked, target: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=500)
-    parser.add_argument("--model", default="tiny.en")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--speech", type=Path, default=PROJECT / "tests" / "data" / "ljspeech")
-    parser.add_argument("--out", type=Path, default=Path("bench/out"))
+    add_options(parser)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     setup_logging()
     with tempfile.TemporaryDirectory(prefix="soak-") as name:
         folder = Path(name)
         recordings = make_recordings(folder, args.speech)
-        settings = {"WHISPER_MODEL": args.model, "WHISPER_DEVICE": args.device}
-        seen = soak(Service(folder / "service", **settings), recordings, args.jobs)
+        seen = soak(Service(folder / "service", **settings_of(args)), recordings, args.jobs)
     intro = (
         f"{args.jobs} jobs of 2 to 10 s of speech in {len(KINDS)} kinds of files, {AT_ONCE} at a"
         f" time, with {args.model}; medians of the second {SETTLED} jobs and the last;"

@@ -4,11 +4,10 @@ is stored, so that what is refused leaves nothing behind."""
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 from core.errors import ClientLimit, DiskFull, QueueFull
 from core.settings import Settings
-from jobs.request import LOCAL
+from jobs.request import LOCAL, nearest
 
 MIB = 1024 * 1024
 
@@ -39,16 +38,10 @@ class Admission:
     def check_disk(self, more_bytes: int = 0) -> None:
         """Raises DiskFull where so many bytes do not fit and leave what is to stay free."""
         folder = self._settings.data_dir
-        free = shutil.disk_usage(_existing(folder)).free
+        free = shutil.disk_usage(nearest(folder.resolve())).free
         needed = self._settings.min_free_mib * MIB + more_bytes
         if free < needed:
             raise DiskFull(
                 f"Too little disk space: {free // MIB} MiB are free in {folder.name},"
                 f" {-(-needed // MIB)} MiB are needed."
             )
-
-
-def _existing(path: Path) -> Path:
-    """The path or the nearest folder above it that is there."""
-    path = path.resolve()
-    return next(place for place in (path, *path.parents) if place.exists())

@@ -88,7 +88,7 @@ class Executor:
         kept = kept_of(self.folders, job.id)
         if kept is None:
             raise FileMissing(f"The transcript of {request.title} is gone.")
-        tried = gaps.worth_trying(kept.transcript)
+        tried = gaps.worth_trying(kept.transcript.gaps, kept.transcript.duration_s)
         language = kept.transcript.language
         with self._transcriber_for(request) as transcriber:
             transcriber.resolve(job.progress_text)

@@ -14,10 +14,9 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from core.errors import DiskFull, FileMissing, InvalidOption
@@ -53,33 +52,18 @@ class JobFolders:
         Raises DiskFull, InvalidOption where it cannot be made.
         """
         folder = self.path(job_id)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder, os.O_RDONLY)
-        except OSError as error:
-            raise _explained(error, self.root) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(in_use(folder))
+            except OSError as error:
+                raise _explained(error, self.root) from error
             for spool in folder.glob("spool-*"):
                 _remove(spool)  # of a run that was killed
             yield folder
-        finally:
-            os.close(handle)
 
     def remove(self, job_id: str) -> None:
         _remove(self.path(job_id))
-
-    def upload(self, name: str) -> Path:
-        """A new place for a recording that is being uploaded; its folder is made.
-
-        Raises DiskFull, InvalidOption where it cannot be made.
-        """
-        try:
-            self.incoming.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=self.incoming))
-        except OSError as error:
-            raise _explained(error, self.incoming) from error
-        return folder / recording_name(name)
 
     def adopt(self, job_id: str, path: Path, name: str, how: Adoption) -> Path:
         """Give the job the recording; where it lies then.
@@ -152,10 +136,26 @@ class JobFolders:
                 _remove(folder)
 
 
+@contextmanager
+def in_use(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Mark a folder as in use. Raises OSError: it is gone, or in use while nobody is to wait."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
+
+def harmless_extension(name: str) -> str:
+    """What a player guesses a file's kind from; empty where it is none or may be more than that."""
+    extension = Path(name).suffix
+    return extension.lower() if _EXTENSION.fullmatch(extension) else ""
+
+
 def recording_name(name: str) -> str:
     """Name of a recording in its job's folder: chosen here, whatever it was called before."""
-    extension = os.path.splitext(name)[1]
-    return f"recording{extension.lower() if _EXTENSION.fullmatch(extension) else ''}"
+    return f"recording{harmless_extension(name)}"
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -172,19 +172,12 @@ def _link_or_copy(source: Path, target: Path) -> None:
 def _sweep_folder(folder: Path, keep_s: float | None) -> None:
     """``keep_s`` None: the folder stays, only its spools go."""
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        with in_use(folder, wait=False):
+            old = keep_s is not None and time.time() - folder.stat().st_mtime > keep_s
+            spools = list(folder.glob("spool-*"))
     except OSError as error:
-        log.debug("%s is gone or not ours: %s", folder, error)
+        log.debug("%s is in use, gone or not ours: %s", folder, error)
         return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        old = keep_s is not None and time.time() - os.fstat(handle).st_mtime > keep_s
-        spools = list(folder.glob("spool-*"))
-    except OSError as error:
-        log.debug("%s is in use: %s", folder, error)
-        return
-    finally:
-        os.close(handle)
     for path in [folder] if old else spools:
         log.info("Removing what an earlier run left: %s", path)
         _remove(path)

@@ -12,14 +12,10 @@ from core.types import Gap, JobReport, SpeechSpan, Transcript
 from decoding.words import in_order
 
 
-def worth_trying(transcript: Transcript) -> tuple[Gap, ...]:
-    """Gaps inside the recording that are long enough for a word. What lies after the last audio
-    that could be read has nothing to decode."""
-    return tuple(
-        gap
-        for gap in transcript.gaps
-        if min(gap.end_s, transcript.duration_s) - gap.start_s >= MIN_SPAN_S
-    )
+def worth_trying(gaps: Sequence[Gap], duration_s: float) -> tuple[Gap, ...]:
+    """Gaps inside the recording that are long enough for a word. What lies after ``duration_s``,
+    the last audio that could be read, has nothing to decode."""
+    return tuple(gap for gap in gaps if min(gap.end_s, duration_s) - gap.start_s >= MIN_SPAN_S)
 
 
 def ranges(gaps: Sequence[Gap]) -> tuple[SpeechSpan, ...]:

@@ -104,6 +104,8 @@ class Housekeeping:
         )
 
     def _hear_cancels(self) -> None:
+        if not any(job.state.active for job in self.queue.jobs()):
+            return
         for job_id in self.store.wanted_cancels(self.runner.id):
             job = self.queue.get(job_id)
             if job is not None and not job.stopped:

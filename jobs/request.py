@@ -186,9 +186,14 @@ def _check_outputs(request: JobRequest) -> None:
             )
 
 
+def nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def _check_folder(folder: Path) -> None:
     """Hours of work must not end at a folder that cannot be written."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = nearest(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InvalidOption(
             f"Subtitles cannot be written to {folder}.",

@@ -11,7 +11,6 @@ import gradio as gr
 from core.errors import SubtitleError
 from core.identity import Identity, identity_of
 from core.models import AUTO
-from core.types import Transcript
 from jobs.gaps import worth_trying
 from jobs.job import JobView
 from jobs.records import HistoryEntry
@@ -96,8 +95,7 @@ class Details:
         hidden = (gr.update(visible=False), gr.skip(), gr.skip())
         if view.state is not JobState.COMPLETE_WITH_GAPS:
             return hidden
-        length_s = view.total_s or 0.0
-        useful = worth_trying(Transcript((), gaps=view.gaps, duration_s=length_s))
+        useful = worth_trying(view.gaps, view.total_s or 0.0)
         job = await self._watchers.job(view.id)
         if job is None or not who.may_change(job.request.owner) or not useful:
             return hidden

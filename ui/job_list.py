@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from core.types import Gap, Transcript
+from core.types import Gap
 from jobs.gaps import worth_trying
 from jobs.job import JobView
 from jobs.records import JobRecord
@@ -115,8 +115,8 @@ def _trouble(record: JobRecord, now: JobState) -> str:
 def _actions(record: JobRecord, now: JobState) -> str:
     buttons = [action("open_job", record.id, "Open", record.name)]
     if now.ended:
-        kept = Transcript((), gaps=record.gaps, duration_s=record.total_s or 0.0)
-        if now is JobState.COMPLETE_WITH_GAPS and worth_trying(kept):
+        useful = worth_trying(record.gaps, record.total_s or 0.0)
+        if now is JobState.COMPLETE_WITH_GAPS and useful:
             buttons.append(action("open_job", record.id, "Try the gaps again", record.name))
         buttons.append(action("run_again", record.id, "Run again", record.name))
     else:

@@ -80,7 +80,7 @@ class PoolJob:
         self.error: SubtitleError | None = None
         """Set when the job ended early."""
         self._sink = sink
-        self._reports: list[SegmentReport] = []
+        self._reports: dict[int, SegmentReport] = {}
         self._gaps: list[Gap] = []
         self._events: queue.SimpleQueue[PoolEvent | JobEnded] = queue.SimpleQueue()
         self._ended = threading.Event()
@@ -89,20 +89,16 @@ class PoolJob:
     @property
     def reports(self) -> tuple[SegmentReport, ...]:
         """Of the segments finished so far, in the recording's order."""
-        return tuple(sorted(self._reports, key=lambda report: report.index))
+        return tuple(report for _, report in sorted(self._reports.items()))
+
+    def report_of(self, index: int) -> SegmentReport | None:
+        """Of one segment; None unless it is finished."""
+        return self._reports.get(index)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:
         """Of the segments given up and of those finished with holes, in the recording's order."""
         return tuple(sorted(self._gaps, key=lambda gap: gap.start_s))
-
-    @property
-    def windows(self) -> int:
-        return sum(report.windows for report in self._reports)
-
-    @property
-    def redecoded_windows(self) -> int:
-        return sum(report.redecoded_windows for report in self._reports)
 
     @property
     def ended(self) -> bool:
@@ -163,4 +159,4 @@ class PoolJob:
             self._ended.set()
 
     def report(self, report: SegmentReport) -> None:
-        self._reports.append(report)
+        self._reports[report.index] = report

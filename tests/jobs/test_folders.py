@@ -118,7 +118,8 @@ def test_a_recording_is_kept_under_a_name_of_ours(tmp_path: Path) -> None:
     assert kept.samefile(source)
     assert recording_name("a.b/../c") == "recording"
     assert recording_name("x.mp4; rm -rf") == "recording"
-    upload = folders.upload("talk.wav")
+    upload = folders.incoming / "random" / "recording.wav"
+    upload.parent.mkdir(parents=True)
     upload.write_bytes(b"y")
     moved = folders.adopt("b", upload, "talk.wav", "move")
     assert moved.read_bytes() == b"y"

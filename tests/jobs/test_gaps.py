@@ -38,8 +38,7 @@ OLD = Transcript((said(0.0, "one", "two"), said(30.0, "five")), (KILLED, UNREAD)
 
 def test_only_gaps_that_have_audio_are_tried() -> None:
     short = Gap(40.0, 40.05, "speech was heard but the model found no words")
-    transcript = Transcript(OLD.segments, (KILLED, short, UNREAD), duration_s=60.0)
-    assert worth_trying(transcript) == (KILLED,)
+    assert worth_trying((KILLED, short, UNREAD), 60.0) == (KILLED,)
     (span,) = ranges((KILLED,))
     assert (span.start_s, span.end_s) == (10.0, 20.0)
 
