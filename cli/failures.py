@@ -2,7 +2,7 @@
 
     0    complete
     1    the machine failed: no disk space, no memory, a device or its workers
-    2    wrong use, an unreadable input, or a model that cannot be had
+    2    wrong use, an input that is unreadable or cannot be fetched, or a model that cannot be had
     3    finished, and some speech has no text
     130  interrupted
 
@@ -31,8 +31,11 @@ EXIT_CODES: dict[type[SubtitleError], int] = {
     errors.NoAudioTrack: WRONG_USE,
     errors.EncryptedMedia: WRONG_USE,
     errors.MediaLimitExceeded: WRONG_USE,
+    errors.DownloadRefused: WRONG_USE,
+    errors.DownloadFailed: WRONG_USE,
     errors.InvalidOption: WRONG_USE,
     errors.ModelError: WRONG_USE,
+    errors.ComputeTypeUnsupported: WRONG_USE,
     errors.CapacityError: MACHINE_FAILED,
     errors.QueueFull: MACHINE_FAILED,
     errors.ClientLimit: MACHINE_FAILED,

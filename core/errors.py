@@ -8,8 +8,11 @@
     │   ├── NoAudioTrack
     │   ├── EncryptedMedia
     │   ├── MediaLimitExceeded     longer, larger or stranger than the settings allow
+    │   ├── DownloadRefused        a link that is not fetched here: site, address, kind, size
+    │   ├── DownloadFailed         the site does not give the recording, or cannot be reached
     │   └── InvalidOption
     ├── ModelError                 a model is unknown, absent, damaged or cannot do the task
+    │   └── ComputeTypeUnsupported the device cannot calculate in that precision
     ├── CapacityError
     │   ├── QueueFull              the service has no place for another job
     │   ├── ClientLimit            this client has no place for another job
@@ -85,12 +88,24 @@ class MediaLimitExceeded(InputError):
     default_hint = "Cut the recording into shorter files, or raise the limit in the settings."
 
 
+class DownloadRefused(InputError):
+    default_hint = "Download the recording by hand and give the file."
+
+
+class DownloadFailed(InputError):
+    default_hint = "Try again later, or download the recording by hand and give the file."
+
+
 class InvalidOption(InputError):
     pass
 
 
 class ModelError(SubtitleError):
     """The model asked for cannot be had, is damaged, or cannot do what was asked."""
+
+
+class ComputeTypeUnsupported(ModelError):
+    default_hint = "Choose the compute type auto, which takes one the device can do."
 
 
 class CapacityError(SubtitleError):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from core.errors import DeviceUnavailable, ModelError, OutOfMemory, SubtitleError
+from core.errors import (
+    ComputeTypeUnsupported,
+    DeviceUnavailable,
+    ModelError,
+    OutOfMemory,
+    SubtitleError,
+)
 from decoding.failures import explain_failure, explain_load_failure, smaller_may_fit
 
 SAYINGS: list[tuple[Exception, type[SubtitleError]]] = [
@@ -27,7 +33,7 @@ SAYINGS: list[tuple[Exception, type[SubtitleError]]] = [
     (
         ValueError("Requested float16 compute type, but the target device or backend do not"
                    " support efficient float16 computation."),
-        ModelError,
+        ComputeTypeUnsupported,
     ),
     (RuntimeError("Unable to open file 'model.bin' in model '/x'"), ModelError),
 ]  # fmt: skip

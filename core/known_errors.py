@@ -1,0 +1,330 @@
+"""Failures people meet on GPUs and with models: how each is recognised, what it means, its fix.
+
+One table for the whole app: a worker's failure, a job's error, the reason a service is not ready
+and ``doctor`` all say the same. The strings are those of CTranslate2 4.8 and the CUDA 12 runtime
+inside its wheel, of NVIDIA's management library (NVML), its driver and its container toolkit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from core.errors import (
+    ComputeTypeUnsupported,
+    DeviceUnavailable,
+    ModelError,
+    OutOfMemory,
+    SubtitleError,
+)
+
+LIBRARIES = (
+    "Install it with `python -m pip install -r requirements-gpu.txt` and put it on"
+    " LD_LIBRARY_PATH: `make serve` does, and for other commands"
+    " `scripts/with_gpu_libs.sh .venv COMMAND`."
+)
+DRIVER = (
+    "Install an NVIDIA driver of version 570 or newer (Ubuntu: `sudo apt-get install"
+    " nvidia-driver-570`), reboot, and see that `nvidia-smi` lists the card."
+)
+TOOLKIT = (
+    "Install NVIDIA's container toolkit on the host: `sudo apt-get install -y"
+    " nvidia-container-toolkit && sudo nvidia-ctk runtime configure --runtime=docker && sudo"
+    " systemctl restart docker`, then `docker compose up -d`."
+)
+COMPUTE_TYPE = (
+    "Set `WHISPER_COMPUTE_TYPE=auto`. By hand: int8 on CPUs and on cards of compute capability 6.1"
+    " or 7.0 and newer, float32 anywhere."
+)
+RESTART = (
+    "See `sudo dmesg | grep -i -E 'xid|nvrm'` on the host, then `sudo nvidia-smi --gpu-reset -i N`"
+    " or reboot. If it comes back, the card, its power or its cooling is at fault."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownError:
+    """A failure with a name."""
+
+    name: str
+    said: tuple[str, ...]
+    """Texts by which it is recognised; ``…`` stands for anything on the same line."""
+    meaning: str
+    """One sentence."""
+    fix: str
+    kind: type[SubtitleError]
+
+    def error(self, text: str) -> SubtitleError:
+        """As the app raises it: the meaning, what was said, and the fix as the hint."""
+        return self.kind(f"{self.meaning.rstrip('.')}: {text.rstrip('.')}.", hint=self.fix)
+
+
+OUT_OF_MEMORY = KnownError(
+    "out of memory",
+    (
+        "CUDA failed with error out of memory",
+        "cudaErrorMemoryAllocation",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "mkl_malloc: failed to allocate memory",
+        "failed to allocated memory",
+    ),
+    "Out of memory.",
+    "Choose a smaller model, batch size (`WHISPER_BATCH_SIZE=1`) or an int8 compute type"
+    " (`WHISPER_COMPUTE_TYPE=int8_float16`), or end what else holds memory (`nvidia-smi`,"
+    " `python -m cli.main gpu`).",
+    OutOfMemory,
+)
+OUT_OF_MEMORY_DISGUISED = KnownError(
+    "out of memory in disguise",
+    # Without the prefix it is a wrong device index (TranscriptionSuite#268).
+    ("parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal",),
+    "The GPU has not enough free memory, which CUDA reports as a wrong device.",
+    OUT_OF_MEMORY.fix,
+    OutOfMemory,
+)
+
+_LIBRARIES = tuple(
+    KnownError(
+        f"{name} missing",
+        (f"Library {file} is not found or cannot be loaded", f"{file}: cannot open shared object"),
+        f"The CUDA library {name} is not found.",
+        fix,
+        DeviceUnavailable,
+    )
+    for name, file, fix in (
+        ("cuBLAS 12", "libcublas.so.12", LIBRARIES),
+        ("cuBLASLt 12", "libcublasLt.so.12", LIBRARIES),
+        ("CUDA runtime 12", "libcudart.so.12", "Install it with `python -m pip install"
+         " nvidia-cuda-runtime-cu12` and put it on LD_LIBRARY_PATH; the pinned CTranslate2 does"
+         " not need it: `python -m pip install -r requirements.txt`."),
+        ("cuDNN", "libcudnn…", "The pinned CTranslate2 does not need it:"
+         " `python -m pip install -r requirements.txt`. Other versions: `python -m pip install"
+         " nvidia-cudnn-cu12` and put it on LD_LIBRARY_PATH."),
+    )
+)  # fmt: skip
+
+_DRIVER = (
+    KnownError(
+        "driver too old",
+        ("CUDA driver version is insufficient for CUDA runtime version",),
+        "There is no NVIDIA driver, or it is too old for CUDA 12.",
+        DRIVER + " In a container the driver is the host's: start it with `--gpus all`.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "driver too old to compile",
+        ("the provided PTX was compiled with an unsupported toolchain",),
+        "The NVIDIA driver is too old to compile CTranslate2's code for this card.",
+        DRIVER,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "no CUDA device",
+        ("no CUDA-capable device is detected", "not compiled with CUDA support"),
+        "CUDA shows no GPU to this program.",
+        "Check `nvidia-smi` and CUDA_VISIBLE_DEVICES (`unset CUDA_VISIBLE_DEVICES`); start a"
+        " container with `--gpus all`. Without a GPU: `WHISPER_DEVICE=cpu`.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "wrong device index",
+        ("invalid device ordinal",),
+        "A GPU was named that does not exist.",
+        "Name GPUs that `nvidia-smi -L` lists in CUDA_VISIBLE_DEVICES or --gpus, or"
+        " `unset CUDA_VISIBLE_DEVICES`.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "NVML gone",
+        ("NVML…Unknown Error",),
+        "The container has lost its GPUs, as happens after `systemctl daemon-reload` on the host.",
+        "Restart the container: `docker restart whisper-for-subs`. To keep it from coming back,"
+        ' put `"exec-opts": ["native.cgroupdriver=cgroupfs"]` into /etc/docker/daemon.json and'
+        " `sudo systemctl restart docker`, or name the cards as devices (`--device /dev/nvidiactl"
+        " --device /dev/nvidia-uvm --device /dev/nvidia0`).",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "driver and library differ",
+        ("Driver/library version mismatch", "NVML/RM version mismatch"),
+        "The NVIDIA driver was updated and the old one is still loaded.",
+        "Reboot (`sudo reboot`); restart containers after it.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "driver not loaded",
+        ("Driver Not Loaded", "couldn't communicate with the NVIDIA driver"),
+        "The NVIDIA driver is installed and not loaded.",
+        "`sudo modprobe nvidia`; if that fails, install the driver anew for the running kernel"
+        " (Ubuntu: `sudo apt-get install --reinstall nvidia-driver-570`) and reboot.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "NVML missing",
+        ("NVML Shared Library Not Found", "libnvidia-ml.so.1: cannot open shared object"),
+        "NVIDIA's management library is not here: no driver, or a container without `utility`.",
+        DRIVER + " In a container: `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility`.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "fabric manager",
+        ("system not yet initialized",),
+        "The cards wait for the manager of their NVSwitch.",
+        "`sudo systemctl enable --now nvidia-fabricmanager`, in the driver's own version.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "forward compatibility",
+        ("forward compatibility was attempted on non supported HW",),
+        "CUDA's compatibility libraries do not fit this driver.",
+        "Take /usr/local/cuda/compat out of LD_LIBRARY_PATH, or install driver 570 or newer.",
+        DeviceUnavailable,
+    ),
+)
+
+_CARD = (
+    KnownError(
+        "int8 rejected",
+        ("CUBLAS_STATUS_NOT_SUPPORTED",),
+        "The card rejects this compute type, as new cards do with int8.",
+        "Set `WHISPER_COMPUTE_TYPE=float16` (--compute-type float16).",
+        ComputeTypeUnsupported,
+    ),
+    KnownError(
+        "no code for the card",
+        ("no kernel image is available for execution on the device",),
+        "CTranslate2 has no code for this card: it needs compute capability 5.3 or newer.",
+        "Use another card (CUDA_VISIBLE_DEVICES), or the CPU: `WHISPER_DEVICE=cpu`.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "GPU lost",
+        ("GPU is lost", "fallen off the bus", "GPU requires restart", "reset required"),
+        "The GPU does not answer any more.",
+        RESTART,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "ECC error",
+        ("uncorrectable ECC error",),
+        "The GPU's memory is faulty (uncorrectable ECC error).",
+        "See `nvidia-smi -q -d ECC,ROW_REMAPPER`, then `sudo nvidia-smi --gpu-reset -i N` or"
+        " reboot. If it comes back, the card has to be replaced.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "GPU busy",
+        ("CUDA-capable device(s) is/are busy or unavailable",),
+        "Another program has the GPU for itself, or it is in MIG mode without instances.",
+        "`sudo nvidia-smi -c DEFAULT`; with MIG: `sudo nvidia-smi mig -cgi 0 -C`.",
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "launch failure",
+        ("unspecified launch failure", "an illegal memory access was encountered"),
+        "The GPU stopped in the middle of its work.",
+        RESTART,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "CUDA unknown error",
+        ("CUDA failed with error unknown error",),
+        "The driver's memory module is in a bad state, as happens after sleep.",
+        "End all programs on the GPU, then `sudo modprobe -r nvidia_uvm && sudo modprobe"
+        " nvidia_uvm`, or reboot.",
+        DeviceUnavailable,
+    ),
+)
+
+_CONTAINER = (
+    KnownError(
+        "no container toolkit",
+        ('could not select device driver "…with capabilities: [[gpu]]',),
+        "Docker does not know how to give a container a GPU.",
+        TOOLKIT,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "container toolkit without driver",
+        (
+            "nvidia-container-cli: initialization error: nvml error: driver not loaded",
+            "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
+        ),
+        "The host has no working NVIDIA driver to give to the container.",
+        DRIVER,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "container toolkit",
+        ("nvidia-container-cli:", "nvidia-container-runtime", "unresolvable CDI devices"),
+        "NVIDIA's container toolkit could not give the container a GPU.",
+        "See `nvidia-smi` and `sudo nvidia-container-cli -k -d /dev/tty info` on the host. "
+        + TOOLKIT,
+        DeviceUnavailable,
+    ),
+)
+
+_MODEL = (
+    KnownError(
+        "compute type bfloat16",
+        ("Requested bfloat16 compute type", "Requested int8_bfloat16 compute type"),
+        "The device does not calculate in bfloat16.",
+        "Set `WHISPER_COMPUTE_TYPE=float16` on a GPU, or auto: bfloat16 needs compute capability"
+        " 8.0.",
+        ComputeTypeUnsupported,
+    ),
+    KnownError(
+        "compute type int8",
+        ("Requested int8 compute type", "Requested int8_float32 compute type"),
+        "The device does not calculate in int8.",
+        "Set `WHISPER_COMPUTE_TYPE=auto`, or float32: int8 needs compute capability 6.1, or 7.0"
+        " and newer.",
+        ComputeTypeUnsupported,
+    ),
+    KnownError(
+        "compute type",
+        ("Requested … compute type", "Invalid compute type"),
+        "The device cannot work with this compute type.",
+        COMPUTE_TYPE,
+        ComputeTypeUnsupported,
+    ),
+    KnownError(
+        "model.bin missing",
+        ("Unable to open file '… in model '",),
+        "The model's files are damaged or not CTranslate2's.",
+        "Remove the model's folder and let it be downloaded again; `make setup` brings the"
+        " installed ones back.",
+        ModelError,
+    ),
+    KnownError(
+        "model version",
+        ("Unsupported model binary version", "Unsupported model revision"),
+        "The model's files are damaged, or made by a newer CTranslate2.",
+        "Convert the model again with the installed version: `ct2-transformers-converter --model ID"
+        " --output_dir models/NAME --copy_files tokenizer.json preprocessor_config.json`.",
+        ModelError,
+    ),
+)
+
+KNOWN: tuple[KnownError, ...] = (
+    OUT_OF_MEMORY,
+    OUT_OF_MEMORY_DISGUISED,
+    *_LIBRARIES,
+    *_CONTAINER,
+    *_DRIVER,
+    *_CARD,
+    *_MODEL,
+)
+"""In the order in which they are looked for: what is more exact comes first."""
+
+
+def recognise(text: str) -> KnownError | None:
+    """The known failure that a message, a log line or a traceback tells of."""
+    return next((known for known in KNOWN if _pattern(known).search(text)), None)
+
+
+@cache
+def _pattern(known: KnownError) -> re.Pattern[str]:
+    texts = (".*".join(map(re.escape, said.split("…"))) for said in known.said)
+    return re.compile("|".join(texts))
