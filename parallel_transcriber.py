@@ -17,11 +17,16 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.defaults import decode_options, for_model
 from core.events import LanguageDecided
+from core.gpu.choice import choose
+from core.gpu_manager import gpu_manager
 from core.journal import Journal
-from core.model_store import ResolvedModel, model_spec, resolve_for
+from core.languages import language_code
+from core.model_store import ResolvedModel, Wanted, model_spec, resolve_for
+from core.models import AUTO
 from core.settings import Settings
 from core.types import (
     DecodeOptions,
@@ -34,7 +39,7 @@ from core.types import (
 from media.container import DecodeLimits
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
 from workers.devices import Slot, find_slots
-from workers.memory import MemoryFit
+from workers.memory import MemoryFit, see_cards, tell_cards
 from workers.pool import WorkerPool
 
 log = logging.getLogger("parallel_transcriber")
@@ -48,7 +53,8 @@ class ParallelWhisperTranscriber:
 
     Args:
         model_size: ``auto``, a model's name, an allowed hub id or a CTranslate2 directory.
-        compute_type: CTranslate2's, or ``auto``: float16 on a GPU, int8 on a CPU.
+        compute_type: CTranslate2's, or ``auto``: int8 on a CPU, on each GPU the best that it can
+            do and that fits, float16 mostly.
         gpu_ids: GPUs to use, indices or UUIDs; None: those of ``CUDA_VISIBLE_DEVICES``, or all.
         vad_threshold: speech probability (0–1) that counts as speech.
         multi_gpu: False: one worker only.
@@ -76,7 +82,7 @@ class ParallelWhisperTranscriber:
         self._vad_threshold = vad_threshold
         self._own_pool = pool is None
         self.pool = pool or make_pool(self._settings, gpu_ids=gpu_ids, multi_gpu=multi_gpu)
-        self._resolved: ResolvedModel | None = None
+        self._resolved: dict[tuple[str, str | None], ResolvedModel] = {}
         self._lock = threading.Lock()
 
     @property
@@ -84,19 +90,45 @@ class ParallelWhisperTranscriber:
         """``cuda`` or ``cpu``."""
         return self.pool.slots[0].kind
 
-    def resolve(self, progress: Callable[[str], None] | None = None) -> ResolvedModel:
-        """The model's files; found, verified and if need be downloaded at the first call."""
-        with self._lock:
-            if self._resolved is None:
-                self._resolved = resolve_for(
-                    self._settings, self._model_size, self.device, progress
-                )
-            return self._resolved
+    def resolve(
+        self,
+        progress: Callable[[str], None] | None = None,
+        *,
+        task: str = "transcribe",
+        language: str | None = None,
+    ) -> ResolvedModel:
+        """The model's files; found, verified and if need be downloaded at the first call.
 
-    def model_spec(self) -> ModelSpec:
+        ``auto`` is a model that can do the task in the language (None: any) and fits a device.
+        """
+        automatic = self._model_size.strip().lower() in ("", AUTO)
+        wanted = Wanted(task=task, language=language_code(language), fits=self._fits)
+        key = (wanted.task, wanted.language) if automatic else ("", None)
+        with self._lock:
+            if key not in self._resolved:
+                self._resolved[key] = resolve_for(
+                    self._settings, self._model_size, self.device, progress, wanted
+                )
+            return self._resolved[key]
+
+    def _fits(self, model: str) -> bool:
+        """Whether a model fits a device as it was when the pool was made, or nobody can tell."""
+        return not self.pool.cards or any(
+            choose(
+                card,
+                [model],
+                compute_type=self._compute_type,
+                beam_size=self._settings.beam_size,
+                peaks=gpu_manager.peaks,
+            )
+            for card in self.pool.cards
+        )
+
+    def model_spec(self, *, task: str = "transcribe", language: str | None = None) -> ModelSpec:
         """What the workers load."""
+        resolved = self.resolve(task=task, language=language)
         kind = self.pool.slots[0].kind
-        return model_spec(self.resolve(), kind, self._compute_type, self._settings.threads)
+        return model_spec(resolved, kind, self._compute_type, self._settings.threads)
 
     def preload(self) -> float:
         """Load the model in every worker; returns the seconds it took."""
@@ -130,10 +162,11 @@ class ParallelWhisperTranscriber:
         """
         options = options or decode_options(self._settings)
         plan = plan or PlanOptions(vad_threshold=self._vad_threshold)
-        options = for_model(options, self.resolve().info, audit=plan.use_vad)
+        able: dict[str, Any] = {"task": options.task, "language": options.language}
+        options = for_model(options, self.resolve(**able).info, audit=plan.use_vad)
         request = RunRequest(
             path=Path(audio_path),
-            model=self.model_spec(),
+            model=self.model_spec(**able),
             options=options,
             plan=plan,
             limits=DecodeLimits.of(self._settings),
@@ -209,11 +242,17 @@ def make_pool(
             threads=settings.threads,
             worker_mib=CPU_WORKER_MIB,
         )
+    memory = MemoryFit(settings.batch_size, beam_size=settings.beam_size, peaks=gpu_manager.peaks)
+    cards = see_cards(slots)
+    tell_cards(cards)
     return WorkerPool(
         slots,
         threads=settings.threads,
         log_level=settings.log_level,
         wait_for_devices=wait_for_devices,
         cpu_fallback=reserve,
-        fits=MemoryFit(settings.batch_size),
+        fits=memory,
+        plan_batch=memory.batch,
+        on_peak=gpu_manager.peaks.add,
+        cards=[seen.card for seen in cards],
     )

@@ -19,8 +19,14 @@ import numpy as np
 from core.defaults import decode_options, for_model
 from core.errors import DeviceUnavailable, InvalidOption
 from core.events import Decoded, Event, Planned, SegmentFinished
+from core.gpu.choice import CPU_BATCH, Card, best_batch
+from core.gpu.nvml import find_device, read_gpus
+from core.gpu.physical import Setup
+from core.gpu.support import preferred
+from core.gpu_manager import card_of, gpu_manager
 from core.merge import TranscriptBuilder
 from core.model_store import model_spec, resolve_for
+from core.models import AUTO, find_model
 from core.pcm import PcmSpool
 from core.progress import Progress
 from core.settings import Settings
@@ -122,9 +128,8 @@ class WhisperEngine:
         """Decode the segments in rounds; see ``decoding.rounds``."""
         rows = self._rows if self._rows_of == spool else {}
         decoder = Decoder(self._model, options, options.language or "en", should_stop, rows)
-        SegmentDecoder(decoder, spool, options.batch_size, on_started, on_result, on_error).run(
-            segments
-        )
+        batch_size = options.batch_size or CPU_BATCH
+        SegmentDecoder(decoder, spool, batch_size, on_started, on_result, on_error).run(segments)
         self._rows = {}
 
 
@@ -157,6 +162,10 @@ class WhisperTranscriber:
         kind = _device(device)
         self.model = resolve_for(self._settings, model_size, kind)
         spec = model_spec(self.model, kind, compute_type, self._settings.threads)
+        card = _first_card(self._settings) if kind == "cuda" else None
+        if spec.compute_type == AUTO:
+            spec = replace(spec, compute_type=preferred(card.capability if card else None)[0])
+        self._batch_size = CPU_BATCH if card is None else _batch_on(card, spec)
         log.info("Loading Whisper model: %s on %s", spec.name, spec.device)
         self.engine = WhisperEngine(spec)
         self.engine.warm_up()
@@ -181,7 +190,12 @@ class WhisperTranscriber:
             WorkerError: the device failed.
         """
         options = options or decode_options(self._settings)
-        options = replace(options, language=language, task=task)
+        options = replace(
+            options,
+            language=language,
+            task=task,
+            batch_size=options.batch_size or self._batch_size,
+        )
         options = for_model(options, self.model.info, audit=self._use_vad)
         with tempfile.TemporaryDirectory(prefix="spool-") as folder:
             spool = PcmSpool(Path(folder) / "audio.pcm")
@@ -242,6 +256,22 @@ class WhisperTranscriber:
         if progress_callback is not None:
             progress_callback(1.0, "")
         return list(builder.build().segments)
+
+
+def _first_card(settings: Settings) -> Card | None:
+    """The GPU that CTranslate2 takes; None where nobody can tell."""
+    first = (settings.cuda_visible_devices or "0").split(",")[0].strip()
+    device = find_device(first, read_gpus())
+    return card_of(device, "GPU") if device is not None and device.total_mib else None
+
+
+def _batch_on(card: Card, spec: ModelSpec) -> int:
+    """Windows that fit beside the model; one, at least, is tried."""
+    info = find_model(spec.name)
+    if info is None:
+        return CPU_BATCH
+    setup = Setup(model=info.name, compute_type=spec.compute_type)
+    return best_batch(setup, card, gpu_manager.peaks) or 1
 
 
 def _device(name: str) -> Literal["cpu", "cuda"]:

@@ -69,6 +69,7 @@ def _workers(health: Health) -> list[dict[str, Any]]:
             "label": worker.label,
             "state": worker.state,
             "model": worker.model,
+            "compute_type": worker.compute_type,
             "reason": worker.reason,
             "heartbeat_age_s": None
             if worker.last_heard_s is None

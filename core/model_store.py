@@ -2,9 +2,9 @@
 
     name ─► installed with the project ─► models_dir/<name> ─► the hub's cache ─► download
 
-``auto`` takes ``large-v3-turbo`` where a GPU makes it worth while and it can be had, otherwise
-the installed multilingual ``base``. Nothing here waits on an unreachable hub longer than the
-caller's ``hub_timeout_s``.
+``auto`` takes the best model that can do the task, fits a GPU and can be had: for transcription
+mostly ``large-v3-turbo``; without a GPU the installed multilingual ``base``. Nothing here waits on
+an unreachable hub longer than the caller's ``hub_timeout_s``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Literal
 
 from core import model_files, model_hub
 from core.errors import ModelError
+from core.gpu.choice import candidates
 from core.models import (
     ALIASES,
     AUTO,
@@ -35,7 +36,6 @@ from core.types import ModelSpec
 
 logger = logging.getLogger(__name__)
 
-GPU_CHOICE = "large-v3-turbo"
 CPU_CHOICE = "base"
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -50,6 +50,20 @@ class ResolvedModel:
     info: ModelInfo
     reason: str
     """Why this model, from these files: the end of the log line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What ``auto`` is to be good for."""
+
+    task: str = "transcribe"
+    language: str | None = None
+    """Whisper code; None: any."""
+    fits: Callable[[str], bool] = lambda name: True
+    """Whether a model of that name fits a device's memory."""
+
+
+ANYTHING = Wanted()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +85,12 @@ def resolve_model(
     hub_timeout_s: float = 5.0,
     allowed_hub_models: Sequence[str] = (),
     progress: Callable[[str], None] | None = None,
+    wanted: Wanted = ANYTHING,
 ) -> ResolvedModel:
     """Find the files of a model, downloading them if they may be and must be.
 
-    ``device`` is ``cuda`` or ``cpu`` and matters for ``auto`` alone. ``progress`` gets one line
-    for people while something is downloaded. Logs one line that says which model runs and why.
+    ``device`` (``cuda`` or ``cpu``) and ``wanted`` matter for ``auto`` alone. ``progress`` gets one
+    line for people while something is downloaded. Logs one line that says which model runs and why.
 
     Raises ``ModelError`` for a model that is unknown, not allowed, incomplete or not to be had.
     """
@@ -84,7 +99,7 @@ def resolve_model(
     )
     name = name.strip() or AUTO
     if name.lower() == AUTO:
-        resolved = _resolve_auto(device, where)
+        resolved = _resolve_auto(device, where, wanted)
     elif (info := find_model(name)) is not None:
         resolved = _resolve_known(info, where, "asked for")
     else:
@@ -98,6 +113,7 @@ def resolve_for(
     name: str,
     device: str,
     progress: Callable[[str], None] | None = None,
+    wanted: Wanted = ANYTHING,
 ) -> ResolvedModel:
     """:func:`resolve_model` with everything else as the settings say."""
     return resolve_model(
@@ -108,16 +124,17 @@ def resolve_for(
         hub_timeout_s=settings.hub_timeout_s,
         allowed_hub_models=settings.allowed_hub_models,
         progress=progress,
+        wanted=wanted,
     )
 
 
 def model_spec(
     resolved: ResolvedModel, device: Literal["cpu", "cuda"], compute_type: str, threads: int
 ) -> ModelSpec:
-    """What a worker loads; compute type ``auto`` is float16 on a GPU and int8 on a CPU, the fastest
-    that loses no words that could be measured."""
-    if compute_type == "auto":
-        compute_type = "float16" if device == "cuda" else "int8"
+    """What a worker loads. Compute type ``auto`` is int8 on a CPU, the fastest that loses no words
+    that could be measured; on GPUs it stays open, because each takes what its card can do."""
+    if compute_type == AUTO and device == "cpu":
+        compute_type = "int8"
     return ModelSpec(resolved.name, str(resolved.path), compute_type, device, threads)
 
 
@@ -134,25 +151,45 @@ def available_models(models_dir: Path) -> dict[str, str]:
     return found
 
 
-def _resolve_auto(device: str, where: _Sources) -> ResolvedModel:
-    why = "auto on the CPU"
-    if device == "cuda":
-        turbo = MODELS[GPU_CHOICE]
-        found = _local(turbo, where.models_dir)
-        if found is not None:
-            return _because(found, "auto on a GPU")
-        try:
-            return _because(_download(turbo, where), "auto on a GPU")
-        except ModelError as error:
-            problem = error.message[:1].lower() + error.message[1:].rstrip(".")
-            why = f"auto on a GPU, but {problem}"
+def _resolve_auto(device: str, where: _Sources, wanted: Wanted) -> ResolvedModel:
     installed = model_files.installed_models()
+    if device == "cuda":
+        return _best_on_gpu(where, wanted, installed)
+    why = "auto on the CPU"
     if not installed:
         return _resolve_known(MODELS[CPU_CHOICE], where, why)
-    choice = installed[0]
-    if choice != CPU_CHOICE:
+    able = candidates(wanted.task, wanted.language, installed) or installed
+    choice = CPU_CHOICE if CPU_CHOICE in able else able[0]
+    if choice != CPU_CHOICE and CPU_CHOICE not in installed:
         why += f", and the packages of {CPU_CHOICE} are not installed"
     return _resolve_known(MODELS[choice], where, why)
+
+
+def _best_on_gpu(where: _Sources, wanted: Wanted, installed: Sequence[str]) -> ResolvedModel:
+    """The best model for the task that fits and can be had; the first one is worth a download."""
+    why = "auto on a GPU"
+    if wanted.task == "translate":
+        why += " for translation"
+    able = candidates(wanted.task, wanted.language)
+    fitting = tuple(name for name in able if wanted.fits(name))
+    if fitting and fitting[0] != able[0]:
+        why += f", {able[0]} being too large for its memory"
+    # Where nothing fits, the pool says so with the figures of the smallest.
+    ordered = fitting or able[-1:]
+    problem = ""
+    for name in ordered:
+        try:
+            if name in installed:
+                return _resolve_known(MODELS[name], where, why + problem)
+            found = _local(MODELS[name], where.models_dir)
+            if found is None and not problem:
+                found = _download(MODELS[name], where)
+            if found is not None:
+                return _because(found, why + problem)
+        except ModelError as error:
+            problem = f", but {error.message[:1].lower()}{error.message[1:].rstrip('.')}"
+    first = installed[0] if installed else ordered[-1]
+    return _resolve_known(MODELS[first], where, why + problem)
 
 
 def _resolve_known(info: ModelInfo, where: _Sources, why: str) -> ResolvedModel:

@@ -6,11 +6,12 @@ that). Precedence: command-line flag, then environment, then a ``.env`` file, th
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -40,12 +41,14 @@ class Settings(BaseSettings):
     error, never a silent fall back."""
 
     compute_type: str = "auto"
-    """CTranslate2 compute type; ``auto``: float16 on a GPU, int8 on a CPU."""
+    """CTranslate2 compute type; ``auto``: int8 on a CPU, on each GPU the best that it can do and
+    that fits, float16 mostly."""
 
     cuda_visible_devices: str | None = Field(
         default=None, validation_alias=AliasChoices("CUDA_VISIBLE_DEVICES", "cuda_visible_devices")
     )
-    """GPUs to use: indices, ``GPU-…`` UUIDs or ``MIG-…`` ids. Unset: all GPUs of the machine."""
+    """GPUs to use: indices as nvidia-smi counts, ``GPU-…`` UUIDs or ``MIG-…`` ids. Unset: all GPUs
+    of the machine."""
 
     workers: int = Field(default=0, ge=0, le=256)
     """CPU workers; 0: one per ``threads`` cores, bounded by memory."""
@@ -53,8 +56,9 @@ class Settings(BaseSettings):
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of each CPU worker."""
 
-    batch_size: int = Field(default=8, ge=1, le=128)
-    """Windows decoded together on one device."""
+    batch_size: int = Field(default=0, ge=0, le=128)
+    """Windows decoded together on one device; 0: as many as its memory and kind make worth while,
+    each device for itself."""
 
     beam_size: int = Field(default=5, ge=1, le=20)
     """Beams of the search; 1 is faster and less accurate."""
@@ -96,6 +100,20 @@ class Settings(BaseSettings):
 
     max_audio_hours: float = Field(default=24.0, gt=0)
     """Longest recording; counted while decoding, whatever the container declares."""
+
+    download_sites: tuple[str, ...] = ("youtube", "bilibili")
+    """Sites recordings may be fetched from by link: yt-dlp's extractors, by the beginning of their
+    names; JSON list in the environment. Empty: none."""
+
+    download_networks: tuple[str, ...] = ()
+    """Private networks links may lead into, such as an own media server's; JSON list of addresses
+    or ``10.0.5.0/24``. Every other private address is refused."""
+
+    download_cookies: Path | None = None
+    """Cookies (Netscape format) for sites that ask for a login or for proof of being human."""
+
+    download_timeout_s: float = Field(default=3600.0, gt=0)
+    """Longest time one download may take."""
 
     max_running_jobs: int = Field(default=2, ge=1)
     """Jobs that share the workers at a time; the others wait."""
@@ -150,3 +168,41 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written."""
+
+
+LIBRARY_VARIABLES = (
+    "CUDA_CACHE_DISABLE",
+    "CUDA_CACHE_PATH",
+    "HF_ENDPOINT",
+    "KUBERNETES_SERVICE_HOST",
+    "LD_LIBRARY_PATH",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_VISIBLE_DEVICES",
+)
+"""Variables that are no settings of ours and decide what works: of drivers, libraries and
+containers."""
+
+
+def library_variables() -> dict[str, str]:
+    """Those of ``LIBRARY_VARIABLES`` that are set, for ``doctor``."""
+    return {name: os.environ[name] for name in LIBRARY_VARIABLES if name in os.environ}
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names of all settings as the environment has them."""
+    names: list[str] = []
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        if isinstance(alias, AliasChoices):
+            names += [choice for choice in alias.choices if isinstance(choice, str)]
+        else:
+            names.append(f"WHISPER_{field}")
+    return tuple(dict.fromkeys(name.upper() for name in names if name != name.lower()))
+
+
+def unknown_names() -> tuple[str, ...]:
+    """Names of the environment and of ``.env`` that look like settings and are none: nobody reads
+    them."""
+    given = {name.upper() for name in [*os.environ, *DotEnvSettingsSource(Settings).env_vars]}
+    looks_so = {name for name in given if name.startswith("WHISPER_")}
+    return tuple(sorted(looks_so - {*setting_names()}))

@@ -156,6 +156,7 @@ class ModelSpec:
     path: str
     """What is opened: a CTranslate2 directory."""
     compute_type: str
+    """CTranslate2's, or ``auto`` on GPUs: each worker takes what its card can do."""
     device: Literal["cpu", "cuda"]
     threads: int = 1
     """CPU threads of the model; meaningless on a GPU."""
@@ -202,8 +203,8 @@ class DecodeOptions:
     """Whisper language code; None: decided once per file."""
     task: Task = "transcribe"
     beam_size: int = 5
-    batch_size: int = 8
-    """Windows in one encoder batch."""
+    batch_size: int = 0
+    """Windows decoded together; 0: as many as fit the device's memory and are worth while."""
     initial_prompt: str | None = None
     hotwords: str | None = None
     word_timestamps: bool = True

@@ -53,6 +53,8 @@ class SegmentDecoder:
         on_result: Callable[[SegmentResult], None],
         on_error: Callable[[int, Exception], None],
     ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"a batch of {batch_size} windows decodes nothing")
         self._decoder = decoder
         self._spool = spool
         self._batch_size = batch_size

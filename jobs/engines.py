@@ -98,8 +98,8 @@ class Engines:
         return seconds
 
     def workers(self) -> tuple[WorkerStatus, ...]:
-        """Empty before the pool is needed."""
-        return self._pool.status() if self._pool is not None else ()
+        """Empty before the pool is needed: workers that were not asked for yet are not dead."""
+        return self._pool.status() if self._pool is not None and self._pool.started else ()
 
     def incidents(self) -> Mapping[str, int]:
         """Faults of workers since the start, by kind."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from core.errors import DatabaseUnavailable, FileMissing
 from core.events import Finished, LanguageDecided
@@ -56,12 +56,15 @@ class Executor:
             # The same as before, whatever could be had meanwhile.
             request = replace(request, model=job.record.model)
         with self._transcriber_for(request) as transcriber:
-            job.uses(transcriber.resolve(job.progress_text).name)
+            able: dict[str, Any] = {
+                "task": request.decode.task,
+                "language": request.decode.language,
+            }
+            job.uses(transcriber.resolve(job.progress_text, **able).name)
+            model = transcriber.model_spec(**able)
             journal = self._patiently(
                 job,
-                lambda: SegmentJournal(
-                    self.store, self.outbox, job.id, transcriber.model_spec(), request.decode
-                ),
+                lambda: SegmentJournal(self.store, self.outbox, job.id, model, request.decode),
             )
             if journal.size:
                 text = f"Goes on with {journal.size} finished segments."
@@ -91,10 +94,11 @@ class Executor:
         tried = gaps.worth_trying(kept.transcript.gaps, kept.transcript.duration_s)
         language = kept.transcript.language
         with self._transcriber_for(request) as transcriber:
-            transcriber.resolve(job.progress_text)
+            decode = replace(request.decode, language=request.decode.language or language)
+            transcriber.resolve(job.progress_text, task=decode.task, language=decode.language)
             run = transcriber.start(
                 request.path,
-                replace(request.decode, language=request.decode.language or language),
+                decode,
                 request.plan,
                 audio_track=request.audio_track,
                 work_dir=folder,

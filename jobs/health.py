@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from core.known_errors import recognise
 from jobs.engines import Engines
 from workers.fleet import WorkerStatus
 
@@ -36,6 +37,7 @@ def health_of(engines: Engines, *, database: bool, closing: bool) -> Health:
         reason = "The service is stopping."
     elif workers and len(out) == len(workers):
         reason = "No device is left: all workers died or failed again and again."
+        reason = " ".join([reason, *_fixes(workers)])
     elif not database:
         reason = reason or "The job database does not answer."
     missing = [f"{label} is out of service" for label in out]
@@ -50,3 +52,9 @@ def health_of(engines: Engines, *, database: bool, closing: bool) -> Health:
         database=database,
         incidents=engines.incidents(),
     )
+
+
+def _fixes(workers: Sequence[WorkerStatus]) -> list[str]:
+    """What to do about the faults of devices that are known."""
+    known = (recognise(worker.reason) for worker in workers)
+    return list(dict.fromkeys(each.fix for each in known if each is not None))

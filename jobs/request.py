@@ -110,8 +110,17 @@ def check(request: JobRequest, settings: Settings) -> None:
         InvalidOption: an option nobody knows, or one out of range.
         ModelError: a model nobody knows, or one that cannot do the language or task.
     """
-    request = with_defaults(request, settings)
     _check_recording(request)
+    check_options(request, settings)
+    _check_not_replaced(request)
+
+
+def check_options(request: JobRequest, settings: Settings) -> None:
+    """As :func:`check`, all but the recording, which may still have to be fetched.
+
+    Raises InvalidOption, ModelError.
+    """
+    request = with_defaults(request, settings)
     _check_model(request.model, settings)
     check_request(request.model, request.decode.language, request.decode.task)
     _check_numbers(request)
@@ -124,7 +133,12 @@ def check(request: JobRequest, settings: Settings) -> None:
         raise InvalidOption(
             f"There is no device {request.device!r}.", hint=f"Choose from: {', '.join(DEVICES)}."
         )
-    _check_outputs(request)
+    if not request.formats:
+        raise InvalidOption("No subtitle format was chosen.", hint=f"One of: {', '.join(FORMATS)}.")
+    for name in request.formats:
+        get_format(name)  # raises
+    if request.output_dir is not None:
+        _check_folder(request.output_dir)
 
 
 def _check_recording(request: JobRequest) -> None:
@@ -156,7 +170,7 @@ def _check_numbers(request: JobRequest) -> None:
     decode, plan = request.decode, request.plan
     for what, value, highest in (
         ("beam size", decode.beam_size, MAX_BEAM),
-        ("batch size", decode.batch_size, MAX_BATCH),
+        ("batch size", decode.batch_size or 1, MAX_BATCH),  # 0: as memory allows
     ):
         if not 1 <= value <= highest:
             raise InvalidOption(f"A {what} of {value} is not between 1 and {highest}.")
@@ -170,15 +184,16 @@ def _check_numbers(request: JobRequest) -> None:
     SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)  # raises
 
 
-def _check_outputs(request: JobRequest) -> None:
-    if not request.formats:
-        raise InvalidOption("No subtitle format was chosen.", hint=f"One of: {', '.join(FORMATS)}.")
-    formats = [get_format(name) for name in request.formats]
+def targets(request: JobRequest) -> tuple[Path, ...]:
+    """The files the request asks for in a folder of its choice."""
     if request.output_dir is None:
-        return
-    _check_folder(request.output_dir)
-    for entry in formats:
-        target = request.output_dir / f"{request.stem}{entry.extension}"
+        return ()
+    endings = [get_format(name).extension for name in request.formats]
+    return tuple(request.output_dir / f"{request.stem}{ending}" for ending in endings)
+
+
+def _check_not_replaced(request: JobRequest) -> None:
+    for target in targets(request):
         if target.exists() and target.samefile(request.path):
             raise InvalidOption(
                 f"The output {target.name} would replace the recording itself.",

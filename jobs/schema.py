@@ -139,3 +139,16 @@ runners = Table(
     Column("place", CleanId, nullable=False),
     Column("beat_at", Double, nullable=False),
 )
+
+memory_peaks = Table(
+    "memory_peaks",
+    metadata,
+    Column("device", CleanId, primary_key=True),
+    Column("model", CleanId, primary_key=True),
+    Column("compute_type", CleanId, primary_key=True),
+    Column("batch_size", Integer, primary_key=True, autoincrement=False),
+    Column("beam_size", Integer, primary_key=True, autoincrement=False),
+    Column("peak_mib", Double, nullable=False),
+    Column("runs", Integer, nullable=False),
+)
+"""What ``core.gpu.peaks`` learns from."""

@@ -36,6 +36,7 @@ from jobs.health import Health, health_of
 from jobs.housekeeping import Housekeeping
 from jobs.job import Job, JobHandle
 from jobs.outbox import Outbox
+from jobs.peaks import learn
 from jobs.queue import JobQueue
 from jobs.recorder import Recorder
 from jobs.records import HistoryEntry, JobRecord
@@ -90,6 +91,7 @@ class JobService:
         self._database = Database.open(settings)
         self.store = JobStore(self._database)
         self._outbox = Outbox()
+        self._stop_learning = learn(self._database, self._outbox)
         self._runner = Runner(settings.data_dir, self.store)
         self._runner.start()
         executor = Executor(
@@ -329,6 +331,7 @@ class JobService:
         self.engines.close()
         self._queue.join(STOP_S)
         self._upkeep.close(STOP_S)
+        self._stop_learning()
         if not self._outbox.close(STOP_S):
             log.error("Some results could not be written to the job database; they are done again.")
         self._runner.close()

@@ -27,6 +27,7 @@ from core.errors import (
     UnreadableMedia,
 )
 from core.events import Event, Finished, Planned, SegmentFinished, SegmentStarted
+from core.gpu.choice import Card
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions, TranscriptSegment
 from parallel_transcriber import ParallelWhisperTranscriber
@@ -34,6 +35,8 @@ from tests.media.containers import Recipe, write_media
 from tests.spoken import Recording, joined, quiet, word_errors
 from tests.workers.conftest import ended, eventually
 from transcription_run import TranscriptionRun
+from workers.devices import Slot
+from workers.pool import WorkerPool
 
 SHORT = PlanOptions(min_segment_duration=2.0, max_segment_duration=12.0)
 """Many segments from little audio."""
@@ -325,3 +328,38 @@ def test_operators_find_the_lines_they_look_for(tiny_en: Path, path: Path, root:
     assert done.stdout == ""
     assert " WARNING " not in done.stderr
     assert " ERROR " not in done.stderr
+
+
+def gpu_pool(*free_mib: float) -> WorkerPool:
+    """A pool of GPUs that never starts."""
+    slots = [Slot(f"GPU {i}", "cuda", str(i), "NVIDIA L4", (8, 9)) for i in range(len(free_mib))]
+    cards = [
+        Card(label=slot.label, free_mib=free, total_mib=24_576, name=slot.name, capability=(8, 9))
+        for slot, free in zip(slots, free_mib, strict=True)
+    ]
+    return WorkerPool(slots, cards=cards)
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "task", "model"),
+    [
+        ((20_000,), "transcribe", "large-v3-turbo"),
+        ((20_000,), "translate", "medium"),
+        # The one with the most room decides; the others take what they can, or sit out.
+        ((700, 20_000), "transcribe", "large-v3-turbo"),
+        ((1_300,), "transcribe", "small"),
+        ((1_300,), "translate", "small"),
+    ],
+)
+def test_automatic_model_fits_the_task_and_a_card(
+    tmp_path: Path, free_mib: tuple[float, ...], task: str, model: str
+) -> None:
+    for name in ("large-v3-turbo", "medium", "small"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"):
+            (folder / file).write_bytes(b"x")
+    settings = Settings(models_dir=tmp_path, offline=True)
+    transcriber = ParallelWhisperTranscriber("auto", settings=settings, pool=gpu_pool(*free_mib))
+    assert transcriber.resolve(task=task).name == model
+    assert transcriber.model_spec(task=task).compute_type == "auto"

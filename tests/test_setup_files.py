@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -80,9 +81,11 @@ def test_every_setting_stands_in_the_docs_with_its_default() -> None:
         for name in environment_names(field):
             row = re.search(rf"^\| [^|]*`{name}`[^|]* \| ([^|]+) \|", page, re.MULTILINE)
             assert row, f"{name} is missing in docs/settings.md"
-            default = "unset" if info.default is None else f"`{info.default}`".lower()
-            default = default.replace(f"{PROJECT}/".lower(), "")
-            assert row[1].lower() == default.replace("()", "[]"), name
+            value = info.default
+            if isinstance(value, tuple):
+                value = json.dumps(value)
+            default = "unset" if value is None else f"`{value}`".lower()
+            assert row[1].lower() == default.replace(f"{PROJECT}/".lower(), ""), name
 
 
 def test_compose_passes_every_setting_into_the_container() -> None:

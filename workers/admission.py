@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from core.errors import OutOfMemory
 from core.types import ModelSpec
 from workers.limits import PoolLimits
-from workers.memory import Fits, LoadPlan, Verdict
+from workers.memory import Fits, LoadPlan, PlanBatch, Verdict
+from workers.scheduler import batch_as_asked
 from workers.seat import Seat
+from workers.tasks import JobState
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +41,28 @@ class Admission:
     _answers: dict[tuple[str, ModelSpec], _Answer] = field(default_factory=dict)
 
     def may_load(self, seat: Seat, seats: Sequence[Seat], asked: ModelSpec, now: float) -> bool:
-        model = seat.local(asked)
-        if self.fits is None or model in seat.refused:
-            return model not in seat.refused
+        open_variants = [v for v in seat.variants(asked) if v not in seat.refused]
+        if self.fits is None:
+            return bool(open_variants)
+        # The best compute type that fits; a lower one before waiting for memory.
+        for model in open_variants:
+            if self._may_load(self.fits, seat, seats, model, now):
+                if model != seat.variants(asked)[0] and seat.chosen.get(asked) != model:
+                    log.info("[%s] takes %s in %s", seat.label, model.name, model.compute_type)
+                seat.chosen[asked] = model
+                return True
+        return False
+
+    def _may_load(
+        self, fits: Fits, seat: Seat, seats: Sequence[Seat], model: ModelSpec, now: float
+    ) -> bool:
         key = (seat.label, model)
         known = self._answers.get(key)
         if known is not None and now < known.until_s:
             return False
         plan = self._plan(seat, seats, model)
         try:
-            verdict = self.fits(plan)
+            verdict = fits(plan)
         except Exception:
             # An estimate must not take the pool, and every job, with it; the load will tell.
             log.exception("[%s] the memory for %s cannot be estimated", seat.label, model.name)
@@ -61,7 +75,7 @@ class Admission:
             self._answers.pop(key, None)
             return True
         if verdict.fit == "never":
-            seat.refused[model] = OutOfMemory(verdict.text + ".")
+            seat.refuse(model, OutOfMemory(verdict.text + ".", hint=verdict.hint or None))
             self.on_refused(seat, model)
             return False
         self._answers[key] = _Answer(verdict, now + self.limits.memory_retry_s)
@@ -77,10 +91,11 @@ class Admission:
         if any(seat.serves(model) for seat in seats):
             return None
         for seat in seats:
-            answer = self._answers.get((seat.label, seat.local(model)))
-            fresh = answer is not None and now < answer.until_s + self.limits.memory_retry_s
-            if answer is not None and fresh and seat.may_serve(model):
-                return answer.verdict.text
+            for variant in seat.variants(model):
+                answer = self._answers.get((seat.label, variant))
+                fresh = answer is not None and now < answer.until_s + self.limits.memory_retry_s
+                if answer is not None and fresh and seat.may_serve(model):
+                    return answer.verdict.text
         return None
 
     def _plan(self, seat: Seat, seats: Sequence[Seat], model: ModelSpec) -> LoadPlan:
@@ -94,6 +109,27 @@ class Admission:
             in_flight=tuple(other.loading for other in near if other.loading is not None),
             shared=any(other.models or other.loading is not None for other in near),
         )
+
+
+@dataclass(slots=True, eq=False)
+class Batches:
+    """How many windows each worker decodes at a time: mixed cards take different batches."""
+
+    plan: PlanBatch | None
+    """None: as jobs say."""
+    _told: dict[tuple[str, ModelSpec], int] = field(default_factory=dict)
+
+    def __call__(self, seat: Seat, state: JobState) -> int:
+        asked = state.options.batch_size
+        model = seat.local(state.model)
+        batch = batch_as_asked(seat, state)
+        if self.plan is not None:
+            batch = self.plan(seat.slot, model, state.options.beam_size, asked)
+        batch = min(batch, seat.batches.get(model, batch))
+        if self._told.get((seat.label, model)) != batch:
+            self._told[seat.label, model] = batch
+            log.info("[%s] decodes %d windows at a time with %s", seat.label, batch, model.name)
+        return batch
 
 
 def same_memory(one: Seat, other: Seat) -> bool:

@@ -2,19 +2,20 @@
 
 Entries of ``CUDA_VISIBLE_DEVICES`` are indices, ``GPU-…`` UUIDs or ``MIG-…`` ids and are handed to
 the worker as they are. A GPU that was asked for and is not there is an error, never the CPU.
+Where MIG is on for a card, CUDA can use its MIG devices alone, and each of them is a slot.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 from core.errors import DeviceUnavailable
-from workers.resources import MIB, available_mib, usable_cores
+from core.gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
+from workers.resources import available_mib, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -32,74 +33,11 @@ class Slot:
     kind: Literal["cpu", "cuda"]
     visible: str = ""
     """What the worker sees as ``CUDA_VISIBLE_DEVICES``; empty hides every GPU."""
-
-
-class Gpus(Protocol):
-    """The machine's own list of GPUs."""
-
-    def uuids(self) -> tuple[str, ...] | None:
-        """UUIDs in the driver's order; None where nobody can tell."""
-
-    def has_mig(self, entry: str) -> bool: ...
-
-    def driver_present(self) -> bool: ...
-
-    def memory_mib(self, entry: str) -> tuple[int, int] | None:
-        """Free and total memory of a GPU, given as in ``CUDA_VISIBLE_DEVICES``; None where nobody
-        can tell."""
-
-
-class Nvml:
-    """The list as NVIDIA's management library gives it."""
-
-    def uuids(self) -> tuple[str, ...] | None:
-        try:
-            nvml: Any = importlib.import_module("pynvml")
-            nvml.nvmlInit()
-        except Exception as error:
-            # Library or driver absent is the normal state of a CPU machine; pynvml's own
-            # exception class cannot be named before it is imported.
-            log.debug("No GPU list from NVML: %s", error)
-            return None
-        try:
-            handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-            return tuple(_text(nvml.nvmlDeviceGetUUID(handle)) for handle in handles)
-        finally:
-            nvml.nvmlShutdown()
-
-    def has_mig(self, entry: str) -> bool:
-        nvml: Any = importlib.import_module("pynvml")
-        nvml.nvmlInit()
-        try:
-            nvml.nvmlDeviceGetHandleByUUID(entry.encode())
-        except nvml.NVMLError as error:
-            log.debug("NVML does not know %s: %s", entry, error)
-            return False
-        else:
-            return True
-        finally:
-            nvml.nvmlShutdown()
-
-    def memory_mib(self, entry: str) -> tuple[int, int] | None:
-        try:
-            nvml: Any = importlib.import_module("pynvml")
-            nvml.nvmlInit()
-        except Exception as error:
-            log.debug("No memory of %s from NVML: %s", entry, error)
-            return None
-        try:
-            handle = _handle(nvml, entry)
-            memory = None if handle is None else nvml.nvmlDeviceGetMemoryInfo(handle)
-        except nvml.NVMLError as error:
-            # Without it a model is loaded on trust; a GPU that is gone says so at the load.
-            log.debug("No memory of %s from NVML: %s", entry, error)
-            return None
-        finally:
-            nvml.nvmlShutdown()
-        return None if memory is None else (memory.free // MIB, memory.total // MIB)
-
-    def driver_present(self) -> bool:
-        return any(file.exists() for file in DRIVER_FILES)
+    name: str = ""
+    """The card's, such as ``NVIDIA L4``; empty for CPUs and where nobody can tell."""
+    capability: tuple[int, int] | None = None
+    total_mib: int | None = None
+    """Memory of the GPU; None for CPUs and where nobody can tell."""
 
 
 def find_slots(
@@ -111,7 +49,7 @@ def find_slots(
     workers: int = 0,
     threads: int = 1,
     worker_mib: int = 0,
-    gpus: Gpus | None = None,
+    gpus: Callable[[], GpuList] = read_gpus,
 ) -> tuple[Slot, ...]:
     """Slots for a pool, at least one.
 
@@ -125,7 +63,7 @@ def find_slots(
     if device != "cpu":
         wanted = gpu_ids is not None or device == "cuda"
         listed = cuda_visible_devices if gpu_ids is None else ",".join(map(str, gpu_ids))
-        slots = _gpu_slots(listed, gpus or Nvml(), wanted)
+        slots = _gpu_slots(listed, gpus(), wanted)
         if not slots and wanted:
             raise DeviceUnavailable("A GPU was asked for, and this machine shows none.")
     if not slots:
@@ -133,23 +71,57 @@ def find_slots(
     return slots if multi_gpu else slots[:1]
 
 
-def _gpu_slots(listed: str | None, gpus: Gpus, wanted: bool) -> tuple[Slot, ...]:
-    uuids = gpus.uuids()
+def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Slot, ...]:
     if listed is None:
-        # By UUID, because CUDA numbers GPUs by speed and NVML by bus.
-        return tuple(Slot(f"GPU {i}", "cuda", uuid) for i, uuid in enumerate(uuids or ()))
+        return tuple(slot for card in gpus.devices for slot in _card_slots(card))
     entries = visible_entries(listed)
-    if uuids is None and not gpus.driver_present():
+    # Without NVML nobody can tell which GPUs there are, and only that there is a driver.
+    unknown = bool(gpus.problem)
+    if unknown and not driver_present():
         if entries and not wanted:
             log.info("CUDA_VISIBLE_DEVICES is %r, but there is no GPU driver.", listed)
         return ()
     slots = []
     for position, entry in enumerate(entries):
-        if uuids is not None and not _exists(entry, uuids, gpus):
-            raise DeviceUnavailable(f"GPU {entry!r} does not exist; there are {len(uuids)} GPUs.")
+        device = find_device(entry, gpus)
+        if not unknown:
+            _check(entry, device, gpus)
         label = entry if entry.isdigit() else str(position)
-        slots.append(Slot(f"GPU {label}", "cuda", entry))
+        slots.append(_slot(f"GPU {label}", entry, device))
     return tuple(slots)
+
+
+def _card_slots(card: GpuDevice) -> tuple[Slot, ...]:
+    """By UUID, because CUDA numbers GPUs by speed and NVML by bus."""
+    if card.problem:
+        log.warning("GPU %d is left out: %s", card.index, card.problem)
+        return ()
+    if card.mig:
+        return tuple(
+            _slot(f"GPU {card.index}:{place}", mig.uuid, mig) for place, mig in enumerate(card.mig)
+        )
+    return (_slot(f"GPU {card.index}", card.uuid, card),)
+
+
+def _slot(label: str, visible: str, device: GpuDevice | MigDevice | None) -> Slot:
+    if device is None:
+        return Slot(label, "cuda", visible)
+    return Slot(label, "cuda", visible, device.name, device.capability, device.total_mib or None)
+
+
+def _check(entry: str, device: GpuDevice | MigDevice | None, gpus: GpuList) -> None:
+    """Raises DeviceUnavailable for an entry that names no GPU which can be used."""
+    if device is None:
+        raise DeviceUnavailable(
+            f"GPU {entry!r} does not exist, or does not name one alone;"
+            f" there are {len(gpus.devices)} GPUs."
+        )
+    if isinstance(device, GpuDevice) and device.problem:
+        raise DeviceUnavailable(f"GPU {entry!r} cannot be used. {device.problem}")
+
+
+def driver_present() -> bool:
+    return any(file.exists() for file in DRIVER_FILES)
 
 
 def visible_entries(listed: str) -> tuple[str, ...]:
@@ -165,18 +137,6 @@ def visible_entries(listed: str) -> tuple[str, ...]:
         if entry not in entries:
             entries.append(entry)
     return tuple(entries)
-
-
-def _exists(entry: str, uuids: tuple[str, ...], gpus: Gpus) -> bool:
-    if entry.isdigit():
-        return int(entry) < len(uuids)
-    if entry.startswith("GPU-"):
-        # CUDA accepts any unambiguous beginning of a UUID.
-        return any(uuid.startswith(entry) for uuid in uuids)
-    if entry.startswith("MIG-GPU-"):
-        # Older drivers: MIG-<UUID of the GPU>/<GPU instance>/<compute instance>.
-        return entry.removeprefix("MIG-").split("/")[0] in uuids
-    return entry.startswith("MIG-") and gpus.has_mig(entry)
 
 
 def _cpu_slots(workers: int, threads: int, worker_mib: int) -> tuple[Slot, ...]:
@@ -195,21 +155,3 @@ def _cpu_slots(workers: int, threads: int, worker_mib: int) -> tuple[Slot, ...]:
             log.info("%d instead of %d CPU workers, to fit into memory.", fitting, count)
             count = fitting
     return tuple(Slot(f"CPU {i}", "cpu") for i in range(count))
-
-
-def _handle(nvml: Any, entry: str) -> Any:
-    """NVML's handle of a GPU. CUDA numbers GPUs by speed where it is not told otherwise, so among
-    different GPUs an index may name another one here; UUIDs never do."""
-    if entry.isdigit():
-        return nvml.nvmlDeviceGetHandleByIndex(int(entry))
-    if entry.startswith("MIG-"):
-        return nvml.nvmlDeviceGetHandleByUUID(entry.encode())
-    for index in range(nvml.nvmlDeviceGetCount()):
-        handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        if _text(nvml.nvmlDeviceGetUUID(handle)).startswith(entry):
-            return handle
-    return None
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from time import monotonic
 
 from core.errors import DeviceUnavailable, OutOfMemory
+from core.gpu.peaks import CPU, Peak
+from core.models import find_model
 from core.types import ModelSpec
 from workers.devices import Slot
 from workers.faults import Faults
@@ -28,8 +30,10 @@ from workers.messages import (
     ModelLoaded,
     Ready,
     Stop,
+    TaskDone,
     WorkerSpec,
 )
+from workers.meter import MemoryPeak
 from workers.outcomes import Outcomes
 from workers.scheduler import Scheduler
 from workers.seat import Seat, State
@@ -56,6 +60,8 @@ class WorkerStatus:
     """On the clock of ``time.monotonic``."""
     reason: str = ""
     """Why it is out or was, or which model it could not load; empty when nothing is wrong."""
+    compute_type: str | None = None
+    """In which the model is loaded."""
 
     @property
     def last_heard_s(self) -> float | None:
@@ -77,6 +83,8 @@ class Fleet:
         self.seats = tuple(seats)
         self.on_freed: Callable[[], None] = lambda: None
         """Called when a worker let go of memory."""
+        self.on_peak: Callable[[Peak], None] = lambda peak: None
+        """Called when a worker has news of how much memory it took."""
         self._spec_for = spec_for
         self._limits = limits
         self._scheduler = scheduler
@@ -216,11 +224,21 @@ class Fleet:
     def refused(self, seat: Seat, model: ModelSpec, *, logged: bool = False) -> None:
         """Tell the jobs that want it that a slot does not load a model. ``model`` as it is there;
         ``logged``: the worker has written it down with its traceback."""
-        jobs = [s for s in self._scheduler.jobs if seat.local(s.model) == model]
+        jobs = [s for s in self._scheduler.jobs if model in seat.variants(s.model)]
+        text = f"{seat.label} cannot load model {model.name}: {seat.refused[model].message}"
+        going_on = [s for s in jobs if not seat.refuses(s.model)]
+        if going_on:
+            other = seat.local(going_on[0].model)
+            self._incidents.tell(
+                "precision_changed",
+                f"{text} It goes on with {other.compute_type} instead of {model.compute_type}.",
+                going_on,
+                device=seat.label,
+            )
         self._incidents.tell(
             "model_refused",
-            f"{seat.label} cannot load model {model.name}: {seat.refused[model].message}",
-            jobs,
+            text,
+            [s for s in jobs if s not in going_on],
             device=seat.label,
             level=None if logged else logging.ERROR,
         )
@@ -234,7 +252,7 @@ class Fleet:
                 seat.local(task.state.model),
                 job.spec.spool,
                 tuple(entry.segment for entry in task.open.values()),
-                task.state.options,
+                replace(task.state.options, batch_size=task.batch_size),
                 task.language_windows,
             )
         )
@@ -252,9 +270,28 @@ class Fleet:
             self._loaded(seat, message)
             self._load_failed(seat, message, now)
         elif seat.task is not None and seat.task.task_id == message.task_id:
+            if isinstance(message, TaskDone) and message.peak is not None:
+                self._measured(seat, message.peak)
             self._outcomes.take(seat, self.seats, seat.task, message, now)
             if seat.task is None and seat.recycle:
                 self.replace(seat, "replaced after a failure")
+
+    def _measured(self, seat: Seat, peak: MemoryPeak) -> None:
+        info = find_model(peak.model.name)
+        device = CPU if seat.slot.kind == "cpu" else seat.slot.name
+        if info is None or not device:
+            # A folder may be called anything, and a card without a name is no card to learn of.
+            return
+        self.on_peak(
+            Peak(
+                device=device,
+                model=info.name,
+                compute_type=peak.model.compute_type,
+                batch_size=peak.batch_size,
+                beam_size=peak.beam_size,
+                peak_mib=peak.peak_mib,
+            )
+        )
 
     def _loaded(self, seat: Seat, message: ModelLoaded | LoadFailed) -> None:
         freed = set(seat.models) - set(message.models)
@@ -268,7 +305,7 @@ class Fleet:
             if seat.breaker.condemn(message.error, now, self._limits):
                 self._faults.taken_out(seat)
             return
-        seat.refused[message.model] = message.error
+        seat.refuse(message.model, message.error)
         self.refused(seat, message.model, logged=True)
         if isinstance(message.error, OutOfMemory):
             self.replace(seat, "replaced after running out of memory")
@@ -284,7 +321,7 @@ class Fleet:
             self._incidents.tell(
                 "worker_hung" if seat.hung else "worker_lost",
                 f"The worker of {seat.label} died{doing} ({reason}).",
-                [s for s in self._scheduler.jobs if model == seat.local(s.model)],
+                [s for s in self._scheduler.jobs if model in seat.variants(s.model)],
                 device=seat.label,
             )
         known = set(seat.refused)
@@ -302,6 +339,7 @@ def _status(seat: Seat) -> WorkerStatus:
         pid=None if seat.worker is None else seat.worker.pid,
         state=seat.state,
         model=None if model is None else model.name,
+        compute_type=None if model is None else model.compute_type,
         segment=None if seat.task is None else min(seat.task.open, default=None),
         deaths=seat.breaker.deaths,
         heard_at_s=None if seat.worker is None else seat.worker.heard_s,

@@ -48,6 +48,7 @@ from workers.messages import (
     TaskDone,
     WorkerSpec,
 )
+from workers.meter import MemoryMeter, MemoryPeak
 from workers.reporting import TaskReporter, portable, traceback_of
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,9 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     # OpenMP runtime know no other way to be told.
     os.environ.update(
         CUDA_VISIBLE_DEVICES=spec.slot.visible,
+        # Counted as nvidia-smi and NVML count, not by speed: what was planned for a card is loaded
+        # on that card.
+        CUDA_DEVICE_ORDER="PCI_BUS_ID",
         OMP_NUM_THREADS=str(spec.threads),
     )
     WorkerLoop(connection, spec).run()
@@ -97,6 +101,7 @@ class WorkerLoop:
         self._cancelled: set[int] = set()
         self._stopping = threading.Event()
         self._engines: OrderedDict[ModelSpec, Engine] = OrderedDict()
+        self._meter = MemoryMeter(spec.slot)
 
     def run(self) -> NoReturn:
         threading.Thread(target=self._read, name="pipe reader", daemon=True).start()
@@ -151,6 +156,7 @@ class WorkerLoop:
             gc.collect()
         log.info("Loading Whisper model: %s on %s", model.name, model.device)
         begun = time.monotonic()
+        self._meter.loads(model)
         try:
             engine = import_factory(self._spec.engine)(model)
             engine.warm_up()
@@ -169,13 +175,17 @@ class WorkerLoop:
 
     def _run_task(self, task: Decode) -> None:
         begun = time.monotonic()
+        peak: MemoryPeak | None = None
         try:
             engine = self._engine(task.model)
             if engine is not None:
                 self._decode(engine, task)
+                windows = sum(len(segment.windows) for segment in task.segments)
+                batch_size = min(task.options.batch_size, max(1, windows))
+                peak = self._meter.worked(task.model, batch_size, task.options.beam_size)
         finally:
             self._cancelled.discard(task.task_id)
-        self.send(TaskDone(task.task_id, time.monotonic() - begun))
+        self.send(TaskDone(task.task_id, time.monotonic() - begun, peak))
 
     def _decode(self, engine: Engine, task: Decode) -> None:
         told_s = time.monotonic()

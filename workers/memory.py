@@ -1,43 +1,34 @@
-"""Whether a model fits into the memory of a device, estimated before it is loaded.
+"""Whether a model fits into the memory of a device, and with how many windows at a time.
 
-The figures follow what was measured for faster-whisper on GPUs (large-v2 and v3, turbo, distil and
-small, float16 and int8, batches of 1 and 8): weights + a fixed part + so much for each window of a
-batch. They are a guess: what does not fit after all halves its batch, or is an OutOfMemory error.
+Asked before a model is loaded, by estimate (``core.gpu.estimate``: calculated, and corrected by
+what workers measured on such a card). What does not fit after all halves its batch, or is an
+OutOfMemory error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from core.gpu.advice import advise, name_all
+from core.gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
+from core.gpu.estimate import CONTEXT, Estimate
+from core.gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
+from core.gpu.peaks import CPU, Peaks
+from core.gpu.physical import Setup
+from core.gpu.whisper_shapes import SHAPES
 from core.models import find_model
 from core.types import ModelSpec
-from workers.devices import Nvml, Slot
-from workers.resources import MIB, available_mib, total_mib
+from workers.devices import Slot
+from workers.resources import available_mib, total_mib
 
-BYTES_PER_WEIGHT = {
-    "int8": 1.0,
-    "int8_float16": 1.0,
-    "int8_bfloat16": 1.0,
-    "int8_float32": 1.0,
-    "int16": 2.0,
-    "float16": 2.0,
-    "bfloat16": 2.0,
-    "float32": 4.0,
-}
-"""In memory, whatever type the file on disk has: CTranslate2 converts while it loads."""
+log = logging.getLogger(__name__)
 
 DISK_BYTES_PER_WEIGHT = 2.0
 """Conversions are published in float16; only a model outside ``core.models`` is judged by it."""
-
-FIXED_MIB = {"cpu": 250.0, "cuda": 900.0}
-"""Interpreter and libraries; on a GPU the CUDA context, cuBLAS and the kernels."""
-
-ROW_MIB = 40.0
-ROW_MIB_PER_MILLION = 0.18
-"""A window of a batch: 320 MiB with the 1550 million parameters of large, 50 with base."""
 
 Fit = Literal["yes", "wait", "never"]
 
@@ -49,7 +40,7 @@ class LoadPlan:
     slot: Slot
     model: ModelSpec
     fresh: bool
-    """The worker has no model yet, so the fixed part comes on top."""
+    """The worker has no model yet, so its context comes on top."""
     replaced: tuple[ModelSpec, ...]
     """Models the same worker unloads for it."""
     in_flight: tuple[ModelSpec, ...]
@@ -63,78 +54,200 @@ class Verdict:
     fit: Fit
     text: str = ""
     """What is needed and what is there, for people."""
+    hint: str = ""
+    """What would fit, with its numbers."""
 
 
 Fits = Callable[[LoadPlan], Verdict]
 
 
-class GpuMemory(Protocol):
-    def memory_mib(self, entry: str) -> tuple[int, int] | None:
-        """Free and total; None where nobody can tell."""
+class PlanBatch(Protocol):
+    """How many windows a worker may decode together; ``asked`` 0: as many as are worth while."""
+
+    def __call__(self, slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Memory of a device now."""
+
+    free_mib: float
+    total_mib: float
+    holders: tuple[GpuProcess, ...] = ()
 
 
 class MemoryFit:
-    """The estimate. ``batch_size``: windows decoded together, as the settings have it."""
+    """The estimate. Called on the pool's thread alone.
+
+    Args:
+        asked: windows decoded together, as the settings have it; 0: as memory allows.
+        peaks: what was measured; None: calculate only.
+        gpus, cpu: how free and total memory are read.
+    """
 
     def __init__(
         self,
-        batch_size: int = 8,
+        asked: int = 0,
         *,
-        gpus: GpuMemory | None = None,
+        beam_size: int = 5,
+        peaks: Peaks | None = None,
+        gpus: Callable[[], GpuList] = read_gpus,
         cpu: Callable[[], tuple[int, int] | None] | None = None,
     ) -> None:
-        self._batch_size = batch_size
-        self._gpus = gpus or Nvml()
+        self._asked = asked
+        self._beam_size = beam_size
+        self._peaks = peaks
+        self._gpus = gpus
         self._cpu = cpu or _machine
+        self._rooms: dict[tuple[str, ModelSpec], float] = {}
+        """MiB a worker has for a model, found when it was let in."""
 
     def __call__(self, plan: LoadPlan) -> Verdict:
         memory = self._memory(plan.slot)
         if memory is None:
             return Verdict("yes")
-        free, total = memory
-        fixed = FIXED_MIB[plan.slot.kind]
-        least = model_mib(plan.model, 1)
-        usual = model_mib(plan.model, self._batch_size)
-        if least + fixed > total:
+        need = self._estimate(plan.slot, plan.model)
+        name = f"{plan.model.name} ({plan.model.compute_type})"
+        if need.low_mib > memory.total_mib:
             return Verdict(
                 "never",
-                f"Model {plan.model.name} ({plan.model.compute_type}) needs about"
-                f" {least + fixed:.0f} MiB, and {plan.slot.label} has {total} MiB in all",
+                f"Model {name} needs about {need.total_mib:,.0f} MiB, and {plan.slot.label} has"
+                f" {memory.total_mib:,.0f} MiB in all",
+                self._advice(plan, memory.total_mib),
             )
-        room = free + sum(model_mib(model, 1) for model in plan.replaced)
-        room -= sum(model_mib(model, 1) + fixed for model in plan.in_flight)
-        room -= fixed if plan.fresh else 0.0
-        # Alone in its memory it may begin with less: the engine halves a batch that is too large.
-        if usual <= room or (least <= room and not plan.shared):
-            return Verdict("yes")
-        return Verdict(
-            "wait",
-            f"model {plan.model.name} needs about {usual:.0f} MiB on {plan.slot.label}, and"
-            f" {max(0.0, room):.0f} MiB are free",
+        room = memory.free_mib + sum(
+            _own(self._estimate(plan.slot, model)) for model in plan.replaced
         )
+        room -= sum(self._estimate(plan.slot, model).total_mib for model in plan.in_flight)
+        # A worker that has a model has its context too.
+        room += 0.0 if plan.fresh else need.parts[CONTEXT]
+        usual = self._usual(plan, need)
+        # Alone in its memory it may begin with less: the engine halves a batch that is too large.
+        if usual <= room or (need.total_mib <= room and not plan.shared):
+            self._rooms[plan.slot.label, plan.model] = room
+            return Verdict("yes")
+        text = (
+            f"model {name} needs about {usual:,.0f} MiB on {plan.slot.label}, and"
+            f" {max(0.0, room):,.0f} MiB are free"
+        )
+        if memory.holders:
+            text += f"; held by {name_all(memory.holders)}"
+        return Verdict("wait", text)
 
-    def _memory(self, slot: Slot) -> tuple[int, int] | None:
-        return self._cpu() if slot.kind == "cpu" else self._gpus.memory_mib(slot.visible)
+    def batch(self, slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int:
+        """Windows for one worker, by the room it was let in with. What was asked for is the limit,
+        and is undercut where the calculation says that it cannot fit."""
+        room = self._rooms.get((slot.label, model))
+        if room is None:
+            return asked or CPU_BATCH
+        setup = setup_of(model, slot, beam_size=beam_size)
+        card = replace(_card(slot), free_mib=room, total_mib=room)
+        if asked:
+            found = judge(card, self._peaks)(replace(setup, batch_size=asked))
+            if found.total_mib <= room:
+                return asked
+        best = best_batch(setup, card, self._peaks) or 1
+        return min(best, asked) if asked else best
+
+    def _usual(self, plan: LoadPlan, need: Estimate) -> float:
+        """With the batch it will work with, if that is known; on GPUs one window is enough to begin
+        with, because each worker takes the batch that fits."""
+        asked = self._asked or (CPU_BATCH if plan.slot.kind == "cpu" else 1)
+        if asked == 1:
+            return need.high_mib
+        return self._estimate(plan.slot, plan.model, asked).total_mib
+
+    def _estimate(self, slot: Slot, model: ModelSpec, batch: int = 1) -> Estimate:
+        setup = setup_of(model, slot, batch_size=batch, beam_size=self._beam_size)
+        return judge(_card(slot), self._peaks)(setup)
+
+    def _advice(self, plan: LoadPlan, total_mib: float) -> str:
+        card = replace(_card(plan.slot), free_mib=total_mib, total_mib=total_mib)
+        setup = setup_of(plan.model, plan.slot, beam_size=self._beam_size)
+        return " ".join(each.text for each in advise(setup, card, peaks=self._peaks))
+
+    def _memory(self, slot: Slot) -> _Room | None:
+        if slot.kind == "cpu":
+            found = self._cpu()
+            return None if found is None else _Room(*found)
+        device = find_device(slot.visible, self._gpus())
+        if device is None or not device.total_mib:
+            # Without it a model is loaded on trust; a GPU that is gone says so at the load.
+            return None
+        return _Room(device.free_mib, device.total_mib, device.processes)
 
 
-def model_mib(model: ModelSpec, batch_size: int) -> float:
-    """Weights and the work on a batch, without the fixed part."""
-    millions = _parameters_m(model)
-    weights = millions * 1e6 * BYTES_PER_WEIGHT.get(model.compute_type, 2.0) / MIB
-    return weights + batch_size * (ROW_MIB + ROW_MIB_PER_MILLION * millions)
+def see_cards(
+    slots: Sequence[Slot], gpus: Callable[[], GpuList] = read_gpus
+) -> tuple[SeenCard, ...]:
+    """The GPUs of slots; without those of which nobody can tell the memory."""
+    if not any(slot.kind == "cuda" for slot in slots):
+        return ()
+    found, seen = gpus(), []
+    for slot in slots:
+        device = find_device(slot.visible, found)
+        if device is not None and device.total_mib:
+            card = replace(_card(slot), free_mib=device.free_mib, total_mib=device.total_mib)
+            seen.append(SeenCard(card, device.processes))
+    return tuple(seen)
+
+
+def tell_cards(seen: Sequence[SeenCard]) -> None:
+    """A line of the log for each card: what is free, and who else uses it."""
+    for each in seen:
+        card = each.card
+        free = f"{card.free_mib:,.0f} of {card.total_mib:,.0f} MiB free"
+        used = f", used by {name_all(each.holders)}" if each.holders else ""
+        log.info("%s: %s, %s%s", card.label, card.name, free, used)
+
+
+def see_cpu() -> Card | None:
+    """The machine's main memory; None where nobody can tell."""
+    memory = _machine()
+    if memory is None:
+        return None
+    return Card(label="the CPU", name=CPU, free_mib=memory[0], total_mib=memory[1], kind="cpu")
+
+
+def setup_of(model: ModelSpec, slot: Slot, *, batch_size: int = 1, beam_size: int = 5) -> Setup:
+    """What a worker runs, as the estimate wants it."""
+    info = find_model(model.name)
+    name = model.name if info is None else info.name
+    return Setup(
+        model=name,
+        compute_type=model.compute_type,
+        batch_size=batch_size,
+        beam_size=beam_size,
+        kind=slot.kind,
+        capability=slot.capability,
+        parameters_m=None if name in SHAPES else _parameters_m(model),
+    )
+
+
+def _own(found: Estimate) -> float:
+    """What goes when the model goes: everything but the process's context."""
+    return found.total_mib - found.parts[CONTEXT]
+
+
+def _card(slot: Slot) -> Card:
+    return Card(
+        label=slot.label,
+        free_mib=0.0,
+        total_mib=slot.total_mib or 0.0,
+        name=slot.name,
+        capability=slot.capability,
+        kind=slot.kind,
+    )
 
 
 def _parameters_m(model: ModelSpec) -> float:
-    """Millions of parameters: the table's, or by the size of the file."""
-    known = find_model(model.name)
-    if known is not None and known.parameters_m is not None:
-        return float(known.parameters_m)
+    """Millions of parameters of a model outside the table, by the size of its file."""
     try:
         size = Path(model.path, "model.bin").stat().st_size
     except OSError:
         # The load itself will say what is wrong with the files.
-        return 0.0
-    return size / DISK_BYTES_PER_WEIGHT / 1e6
+        size = 0
+    return max(1.0, size / DISK_BYTES_PER_WEIGHT / 1e6)
 
 
 def _machine() -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from core.errors import SubtitleError
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentResult, Window
 from workers.devices import Slot
+from workers.meter import MemoryPeak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,8 @@ class TaskDone:
 
     task_id: int
     elapsed_s: float
+    peak: MemoryPeak | None = None
+    """The memory the process took at most, when there is news of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,9 @@ class Outcomes:
         self._faults.succeeded_elsewhere(seat, seats, entry, now)
         if result.reduced_batch and result.reduced_batch != task.reduced_batch:
             task.reduced_batch = result.reduced_batch
+            model = seat.local(task.state.model)
+            known = seat.batches.get(model, result.reduced_batch)
+            seat.batches[model] = min(result.reduced_batch, known)
             self._incidents.tell(
                 "batch_halved",
                 f"{seat.label} ran out of memory and went on with {result.reduced_batch} windows"

@@ -17,23 +17,28 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
+from core.gpu.choice import Card
+from core.gpu.peaks import Peak
+from core.gpu_manager import gpu_manager
 from core.types import ModelSpec
 from workers.devices import Slot
 from workers.engine import DEFAULT_ENGINE
 from workers.fleet import WorkerStatus
 from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
-from workers.memory import Fits
+from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
 from workers.seat import Seat
 from workers.supervisor import Supervisor
 
+RELEASE_S = 30.0
+"""Longest wait for the pool's thread to hear of a wish; it never waits for a worker itself."""
 CLOSE_GRACE_S = 2.0
 """Time for workers to leave by themselves; an encoder pass in work is not worth waiting for."""
 
@@ -53,6 +58,9 @@ class WorkerPool:
         wait_for_devices: bool = False,
         cpu_fallback: Sequence[Slot] = (),
         fits: Fits | None = None,
+        plan_batch: PlanBatch | None = None,
+        on_peak: Callable[[Peak], None] | None = None,
+        cards: Sequence[Card] = (),
     ) -> None:
         """
         Args:
@@ -61,10 +69,15 @@ class WorkerPool:
             cpu_fallback: CPU slots that work only while every slot of ``slots`` is out.
             fits: whether a model fits into memory, ``workers.memory.MemoryFit()`` for example;
                 None: everything does.
+            plan_batch: how many windows a device takes at a time, ``MemoryFit.batch`` for example;
+                None: as jobs say.
+            cards: the slots' GPUs before any worker takes memory, for who asks what fits.
+            on_peak: told what memory workers took at most, on the pool's thread.
         """
         if not slots:
             raise DeviceUnavailable("A pool needs at least one slot.")
         self.slots = tuple(slots)
+        self.cards = tuple(cards)
         self._engine = engine
         self._threads = threads
         self._log_level = log_level
@@ -78,10 +91,18 @@ class WorkerPool:
             self._limits,
             wait_for_devices=wait_for_devices,
             fits=fits,
+            plan_batch=plan_batch,
+            on_peak=on_peak,
             max_models=max_models,
         )
         self._lock = threading.Lock()
         self._started = False
+        self._forget: Callable[[], None] = lambda: None
+
+    @property
+    def started(self) -> bool:
+        """Its processes were asked for."""
+        return self._started
 
     def start(self) -> None:
         """Start the worker processes now, without a model. Does nothing the second time."""
@@ -90,6 +111,7 @@ class WorkerPool:
                 self._started = True
                 # The interpreter ends daemon threads only after these handlers.
                 atexit.register(self.close)
+                self._forget = gpu_manager.holds_memory(self.release)
                 self._supervisor.start()
 
     def submit(self, spec: JobSpec) -> PoolJob:
@@ -122,6 +144,15 @@ class WorkerPool:
         """How often each kind of ``core.events.Incident`` happened since the pool began."""
         return self._supervisor.incidents.counters
 
+    def release(self) -> int:
+        """Free the memory of workers that have nothing to do, by ending their processes; how many
+        that were. They come back without a model, and load it with the next job."""
+        if not self._supervisor.thread.is_alive():
+            return 0
+        done: Future[int] = Future()
+        self._supervisor.post(lambda: done.set_result(self._supervisor.release()))
+        return done.result(RELEASE_S)
+
     def drain(self, timeout_s: float) -> bool:
         """Give no new tasks. True as soon as no worker has one, and every result is with its job;
         False when the time ran out first. Open jobs stay open: cancel them, or close the pool.
@@ -145,6 +176,7 @@ class WorkerPool:
         if self._supervisor.thread.ident is None:
             return
         atexit.unregister(self.close)
+        self._forget()
         self._supervisor.post(lambda: self._supervisor.close(grace_s))
         if threading.current_thread() is not self._supervisor.thread:
             self._supervisor.thread.join()

@@ -15,6 +15,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+from core.gpu.choice import CPU_BATCH
 from core.types import ModelSpec, Window
 from workers.limits import PoolLimits
 from workers.seat import Seat
@@ -26,10 +27,22 @@ or a greeting in another language, and each more delays the first cue by an enco
 
 MayLoad = Callable[[Seat, Sequence[Seat], ModelSpec, float], bool]
 """Whether a model fits into memory for a worker now."""
+BatchOf = Callable[[Seat, JobState], int]
+"""Windows a worker decodes at a time for a job."""
+
+
+def batch_as_asked(seat: Seat, state: JobState) -> int:
+    """What the job says, whatever the device has."""
+    return state.options.batch_size or CPU_BATCH
 
 
 class Scheduler:
-    def __init__(self, limits: PoolLimits, may_load: MayLoad | None = None) -> None:
+    def __init__(
+        self,
+        limits: PoolLimits,
+        may_load: MayLoad | None = None,
+        batch_of: BatchOf = batch_as_asked,
+    ) -> None:
         self.jobs: list[JobState] = []
         self.preload: ModelSpec | None = None
         """For workers that no job wants: one that has nothing loaded, or any while ..."""
@@ -37,6 +50,7 @@ class Scheduler:
         """... somebody waits for it. Later it must not push out what the last job used."""
         self._limits = limits
         self._may_load = may_load or (lambda seat, seats, model, now: True)
+        self._batch_of = batch_of
         self._task_ids = itertools.count(1)
 
     def enter(self, state: JobState) -> None:
@@ -67,7 +81,8 @@ class Scheduler:
             return model
         if mine:
             mine[0].labels.add(seat.label)
-            return self._task(mine[0], self._choices(mine[0], seat, seats, now), seats, now)
+            choices = self._choices(mine[0], seat, seats, now)
+            return self._task(mine[0], choices, seat, seats, now)
         return self._model_ahead(seat, seats, active, now)
 
     def wakeup_s(self, now: float) -> float | None:
@@ -144,8 +159,9 @@ class Scheduler:
         return added is not None and now >= added + self._limits.language_patience_s
 
     def _task(
-        self, state: JobState, choices: list[Entry], seats: Sequence[Seat], now: float
+        self, state: JobState, choices: list[Entry], seat: Seat, seats: Sequence[Seat], now: float
     ) -> Task:
+        batch_size = self._batch_of(seat, state)
         language_windows: tuple[Window, ...] = ()
         if state.options.language is None:
             chosen = choices[:1]
@@ -154,7 +170,8 @@ class Scheduler:
         elif not state.begun or choices[0].alone:
             chosen = choices[:1]
         else:
-            chosen = _batch(state, choices, [s for s in seats if _may_serve(state, s, seats)])
+            sharers = [s for s in seats if _may_serve(state, s, seats)]
+            chosen = _batch(state, choices, sharers, batch_size)
         state.begun = True
         state.tasks += 1
         for entry in chosen:
@@ -164,7 +181,9 @@ class Scheduler:
             state.served_s += entry.segment.duration_s
         opened = {entry.index: entry for entry in chosen}
         windows = sum(entry.windows for entry in chosen)
-        return Task(next(self._task_ids), state, opened, language_windows, now, now, windows)
+        return Task(
+            next(self._task_ids), state, opened, language_windows, now, now, windows, batch_size
+        )
 
 
 def others(state: JobState, seat: Seat, seats: Sequence[Seat]) -> list[Seat]:
@@ -196,7 +215,9 @@ def _may_serve(state: JobState, seat: Seat, seats: Sequence[Seat]) -> bool:
     return len(ahead) < limit
 
 
-def _batch(state: JobState, choices: list[Entry], seats: Sequence[Seat]) -> list[Entry]:
+def _batch(
+    state: JobState, choices: list[Entry], seats: Sequence[Seat], batch_size: int
+) -> list[Entry]:
     """Segments for one encoder batch, leaving their share to the other workers.
 
     While more is to come, only workers idle now need a share; when the last segment is known,
@@ -209,7 +230,7 @@ def _batch(state: JobState, choices: list[Entry], seats: Sequence[Seat]) -> list
     else:
         sharers = sum(seat.idle and seat.has(state.model) for seat in seats)
     share = math.ceil(queued / max(1, sharers))
-    limit = min(state.options.batch_size, share)
+    limit = min(batch_size, share)
     if state.input_finished and share <= 1:
         return [max(ready, key=lambda entry: entry.segment.speech_s)]
     chosen: list[Entry] = []

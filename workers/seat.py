@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from core.errors import SubtitleError, WorkerCrashed
+from core.errors import ComputeTypeUnsupported, OutOfMemory, SubtitleError, WorkerCrashed
+from core.gpu.support import preferred
+from core.models import AUTO
 from core.types import WINDOW_S, ModelSpec
 from workers.breaker import Breaker
 from workers.devices import Slot
@@ -57,6 +59,10 @@ class Seat:
     """The worker is asked to leave."""
     refused: dict[ModelSpec, SubtitleError] = field(default_factory=dict)
     """Models that could not be loaded here."""
+    chosen: dict[ModelSpec, ModelSpec] = field(default_factory=dict)
+    """As what a model is loaded whose compute type was left open, where memory decided."""
+    batches: dict[ModelSpec, int] = field(default_factory=dict)
+    """Windows at a time after memory ran out; no batch here is larger again."""
     load_kills: dict[ModelSpec, int] = field(default_factory=dict)
     pace: dict[ModelSpec, float] = field(default_factory=dict)
     """Seconds of work for a second of window, measured."""
@@ -97,11 +103,35 @@ class Seat:
             return self.breaker.reason
         return next((error.explain() for error in reversed(self.refused.values())), "")
 
-    def local(self, model: ModelSpec) -> ModelSpec:
-        """The model as this slot runs it: a GPU's model on the CPU in int8, its fastest type."""
+    def variants(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
+        """The model as this slot may run it, best first: in every compute type the card is good at
+        where that was left open, and a GPU's model on the CPU in int8, its fastest type."""
         if self.slot.kind == "cpu" and model.device == "cuda":
-            return replace(model, device="cpu", compute_type="int8", threads=self.threads)
-        return model
+            local = replace(model, device="cpu", compute_type="int8", threads=self.threads)
+            return (local,)
+        if model.compute_type != AUTO:
+            return (model,)
+        types = preferred(self.slot.capability) if self.slot.kind == "cuda" else ("int8",)
+        return tuple(replace(model, compute_type=name) for name in types)
+
+    def local(self, model: ModelSpec) -> ModelSpec:
+        """The model as this slot runs it: what is loaded, else what was chosen, else the best."""
+        variants = self.variants(model)
+        for variant in variants:
+            if variant in self.models or variant == self.loading:
+                return variant
+        chosen = self.chosen.get(model)
+        if chosen is not None and chosen not in self.refused:
+            return chosen
+        return next((v for v in variants if v not in self.refused), variants[0])
+
+    def refuse(self, model: ModelSpec, error: SubtitleError) -> None:
+        """Remember what cannot be loaded. Where it is not memory or the compute type, no other
+        compute type will help."""
+        self.refused[model] = error
+        if not isinstance(error, OutOfMemory | ComputeTypeUnsupported):
+            for variant in self.variants(replace(model, compute_type=AUTO)):
+                self.refused.setdefault(variant, error)
 
     def has(self, model: ModelSpec) -> bool:
         return self.local(model) in self.models
@@ -111,7 +141,7 @@ class Seat:
         return self.alive and (self.has(model) or self.local(model) == self.loading)
 
     def refuses(self, model: ModelSpec) -> bool:
-        return self.local(model) in self.refused
+        return all(variant in self.refused for variant in self.variants(model))
 
     def may_serve(self, model: ModelSpec) -> bool:
         """Has the model or may load it some time."""
@@ -191,12 +221,15 @@ class Seat:
     def _count_load_kill(self, model: ModelSpec, reason: str, limits: PoolLimits) -> None:
         kills = self.load_kills[model] = self.load_kills.get(model, 0) + 1
         if kills >= limits.load_kills_to_fail:
-            self.refused[model] = WorkerCrashed(
+            error = WorkerCrashed(
                 f"Loading model {model.name} on {self.label} killed {kills} workers ({reason}).",
                 hint="SIGKILL mostly means that memory ran out: choose a smaller model.",
             )
+            self.refuse(model, error)
 
     def forget_failures(self, model: ModelSpec) -> None:
         """A new request for a model is a new try."""
-        self.refused.pop(self.local(model), None)
-        self.load_kills.pop(self.local(model), None)
+        self.chosen.pop(model, None)
+        for variant in self.variants(model):
+            self.refused.pop(variant, None)
+            self.load_kills.pop(variant, None)

@@ -19,15 +19,16 @@ from multiprocessing.connection import wait
 from time import monotonic
 
 from core.errors import Cancelled, SubtitleError, WorkerCrashed
+from core.gpu.peaks import Peak
 from core.types import AudioSegment, ModelSpec
-from workers.admission import Admission
+from workers.admission import Admission, Batches
 from workers.devices import Slot
 from workers.faults import Faults
 from workers.fleet import Fleet, WorkerStatus
 from workers.incidents import Incidents
 from workers.job import JobEnded, PoolJob
 from workers.limits import PoolLimits
-from workers.memory import Fits
+from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
 from workers.outcomes import Outcomes
 from workers.outlook import Outlook
@@ -53,6 +54,8 @@ class Supervisor:
         *,
         wait_for_devices: bool,
         fits: Fits | None,
+        plan_batch: PlanBatch | None,
+        on_peak: Callable[[Peak], None] | None,
         max_models: int,
     ) -> None:
         self._limits = limits
@@ -64,13 +67,15 @@ class Supervisor:
             patient=wait_for_devices,
             on_refused=lambda seat, model: self._fleet.refused(seat, model),
         )
-        self._scheduler = Scheduler(limits, self._admission.may_load)
+        self._scheduler = Scheduler(limits, self._admission.may_load, Batches(plan_batch))
         faults = Faults(self._scheduler, limits, self.incidents)
         self._outcomes = Outcomes(self._scheduler, limits, self.incidents, faults)
         self._fleet = Fleet(
             seats, spec_for, limits, self._scheduler, self._outcomes, faults, self.incidents
         )
         self._fleet.on_freed = self._admission.changed
+        if on_peak is not None:
+            self._fleet.on_peak = on_peak
         self._reserve = Reserve(self._fleet, self._scheduler, self._admission, self.incidents)
         self._outlook = Outlook(self._fleet, self._admission, self.incidents, wait=wait_for_devices)
         self._draining: list[Future[None]] | None = None
@@ -113,6 +118,14 @@ class Supervisor:
             call()
 
     # Posted calls.
+
+    def release(self) -> int:
+        """End the processes of idle workers that hold a model; how many there were."""
+        self._scheduler.preload = None
+        idle = [seat for seat in self._fleet.seats if seat.idle and seat.models]
+        for seat in idle:
+            self._fleet.replace(seat, "its memory is wanted back")
+        return len(idle)
 
     def submit(self, job: PoolJob) -> None:
         if self._closing:

@@ -146,6 +146,8 @@ class Task:
     """Last progress: given out, or a message that shows work."""
     windows: int
     """Encoder passes the whole task needs at least."""
+    batch_size: int
+    """Windows this worker decodes at a time."""
     started: set[int] = field(default_factory=set)
     finished: int = 0
     """Segments that came back with a result."""
@@ -157,4 +159,4 @@ class Task:
     @property
     def batch(self) -> int:
         """Windows in the largest batch of it: between two batches a worker shows progress."""
-        return max(1, min(self.windows, self.state.options.batch_size), len(self.language_windows))
+        return max(1, min(self.windows, self.batch_size), len(self.language_windows))

@@ -16,7 +16,8 @@ from workers.fleet import WorkerStatus
 
 
 def worker(state: Any, model: str | None = "base", pid: int | None = 7) -> WorkerStatus:
-    return WorkerStatus("CPU 0", pid, state, model, None, 0, monotonic() if pid else None)
+    heard_at_s = monotonic() if pid else None
+    return WorkerStatus("CPU 0", pid, state, model, None, 0, heard_at_s, compute_type="int8")
 
 
 def ask(health: Health, path: str) -> tuple[int, Any]:
@@ -80,6 +81,7 @@ def test_health_tells_each_workers_state() -> None:
         "label": "CPU 0",
         "state": "busy",
         "model": "base",
+        "compute_type": "int8",
         "reason": "",
         "heartbeat_age_s": 0,
     }

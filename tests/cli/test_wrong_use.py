@@ -56,7 +56,7 @@ def test_nothing_is_loaded_when_no_file_can_be_read(cli: Cli, here: Path) -> Non
 
 
 def test_a_wrong_setting_of_the_environment_is_named(cli: Cli) -> None:
-    done = cli("transcribe", SHORT, WHISPER_BATCH_SIZE="0")
+    done = cli("transcribe", SHORT, WHISPER_BATCH_SIZE="-1")
     assert done.returncode == 2
     assert "batch_size" in done.stderr
     done = cli("models", WHISPER_ALLOWED_HUB_MODELS="not json")

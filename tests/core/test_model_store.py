@@ -16,7 +16,7 @@ from huggingface_hub import constants
 
 from core import model_files, model_hub, model_store
 from core.errors import ModelError
-from core.model_store import ResolvedModel, available_models, resolve_model
+from core.model_store import ResolvedModel, Wanted, available_models, resolve_model
 from tests.core.fake_hub import COMMIT, fake_hub
 
 TURBO = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
@@ -110,6 +110,43 @@ def test_auto_on_a_gpu_takes_a_turbo_that_is_here(
     found = resolve("auto", tmp_path, device="cuda")
     assert (found.name, found.path) == ("large-v3-turbo", folder)
     assert found.reason.startswith("auto on a GPU; in ")
+
+
+def test_auto_for_translation_is_a_model_that_can(
+    tmp_path: Path, installed: Callable[..., None]
+) -> None:
+    installed("base")
+    write_model(tmp_path / "models" / "large-v3-turbo")
+    write_model(tmp_path / "models" / "medium")
+    wanted = Wanted(task="translate")
+    found = resolve("auto", tmp_path, device="cuda", offline=True, wanted=wanted)
+    assert found.name == "medium"
+    assert found.reason.startswith("auto on a GPU for translation, but the model large-v3 is not")
+
+
+def test_auto_hears_the_language_that_was_chosen(
+    tmp_path: Path, installed: Callable[..., None]
+) -> None:
+    installed("base", "tiny.en")
+    write_model(tmp_path / "models" / "medium")
+    write_model(tmp_path / "models" / "large-v3-turbo")
+    wanted = Wanted(language="yue")
+    assert resolve("auto", tmp_path, device="cuda", wanted=wanted).name == "large-v3-turbo"
+
+
+def test_auto_takes_what_fits_the_gpu_and_says_what_did_not(
+    tmp_path: Path, installed: Callable[..., None]
+) -> None:
+    installed("base")
+    for name in ("large-v3-turbo", "medium", "small"):
+        write_model(tmp_path / "models" / name)
+    wanted = Wanted(fits=lambda name: name in ("small", "base", "tiny"))
+    found = resolve("auto", tmp_path, device="cuda", wanted=wanted)
+    assert found.name == "small"
+    assert found.reason.startswith("auto on a GPU, large-v3-turbo being too large for its memory;")
+    nothing = Wanted(fits=lambda name: False)
+    # The pool will say so with the figures; the smallest of all has the best chance.
+    assert resolve("auto", tmp_path, device="cuda", wanted=nothing).name == "base"
 
 
 def test_auto_on_a_gpu_falls_back_and_says_why_the_hub_could_not_be_asked(

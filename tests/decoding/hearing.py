@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from core.gpu.choice import CPU_BATCH
 from core.merge import merge_transcript
 from core.pcm import Float32, PcmSpool
 from core.types import (
@@ -112,7 +113,7 @@ def decode(
 
     decoder = Decoder(model, options, options.language or "en", should_stop)
     SegmentDecoder(
-        decoder, spool, options.batch_size, outcome.started.append, on_result, on_error
+        decoder, spool, options.batch_size or CPU_BATCH, outcome.started.append, on_result, on_error
     ).run(segments)
     return outcome
 

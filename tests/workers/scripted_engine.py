@@ -28,7 +28,7 @@ from core.types import (
     TranscriptSegment,
     Window,
 )
-from decoding.failures import explain_failure
+from decoding.failures import explain_failure, explain_load_failure
 
 FACTORY = "tests.workers.scripted_engine:load_engine"
 GATE_S = 30.0
@@ -48,6 +48,8 @@ class Script:
     the file "repaired" exists."""
     together: bool = False
     """Begin all segments of a task before the first is done, as the real engine does."""
+    cannot: dict[str, str] = field(default_factory=dict)
+    """By compute type: what loading it says, as CTranslate2 would."""
     language: str = "zh"
     detect: str = "ok"
 
@@ -84,6 +86,8 @@ class ScriptedEngine:
         self.directory = Path(spec.path)
         self.script = Script(**json.loads((self.directory / "script.json").read_text()))
         self.log("load", device=spec.device, compute_type=spec.compute_type)
+        if spec.compute_type in self.script.cannot:
+            raise explain_load_failure(ValueError(self.script.cannot[spec.compute_type]))
         if self.script.load == "device" and spec.device == "cuda" and not self.repaired:
             raise DeviceUnavailable("The GPU cannot be used: CUDA failed with error unknown error.")
         if self.script.load == "kill":
@@ -113,7 +117,9 @@ class ScriptedEngine:
         should_stop: Callable[[], bool],
     ) -> None:
         indices = [segment.index for segment in segments]
-        self.log("decode", indices=indices, language=options.language)
+        self.log(
+            "decode", indices=indices, language=options.language, batch_size=options.batch_size
+        )
         for segment in segments if self.script.together else ():
             on_started(segment.index)
         for segment in segments:

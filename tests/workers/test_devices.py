@@ -3,45 +3,62 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import DeviceUnavailable
-from workers import resources
-from workers.devices import Nvml, Slot, find_slots, visible_entries
+from core.gpu.nvml import GpuDevice, GpuList, MigDevice
+from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig, absent
+from workers import devices, resources
+from workers.devices import Slot, find_slots, visible_entries
 
 UUIDS = ("GPU-aaaa1111-0000", "GPU-bbbb2222-0000", "GPU-cccc3333-0000")
+MIG = "MIG-1234"
 
 
-@dataclass
-class Machine:
-    """A machine's GPU list as the driver would give it."""
-
-    listed: tuple[str, ...] | None = UUIDS
-    mig: tuple[str, ...] = ()
-    driver: bool = True
-
-    def uuids(self) -> tuple[str, ...] | None:
-        return self.listed
-
-    def has_mig(self, entry: str) -> bool:
-        return entry in self.mig
-
-    def driver_present(self) -> bool:
-        return self.driver
-
-    def memory_mib(self, entry: str) -> tuple[int, int] | None:
-        return None
+def mig_device(uuid: str) -> MigDevice:
+    return MigDevice(uuid=uuid, name="1g.5gb", total_mib=4864, used_mib=0, free_mib=4864)
 
 
-BARE = Machine(listed=None, driver=False)
+def card(index: int, uuid: str, *mig: str, problem: str = "") -> GpuDevice:
+    return GpuDevice(
+        index=index,
+        uuid=uuid,
+        name="NVIDIA L4",
+        total_mib=24576,
+        used_mib=0,
+        free_mib=24576,
+        capability=(8, 9),
+        mig=tuple(map(mig_device, mig)),
+        problem=problem,
+    )
 
 
-def visible(*, gpus: Machine | None = None, **wishes: Any) -> list[tuple[str, str]]:
-    slots = find_slots(gpus=gpus or Machine(), **wishes)
+def machine(*cards: GpuDevice) -> Callable[[], GpuList]:
+    return lambda: GpuList(devices=cards)
+
+
+def three_cards() -> GpuList:
+    return GpuList(devices=tuple(card(index, uuid) for index, uuid in enumerate(UUIDS)))
+
+
+def without_nvml() -> GpuList:
+    return GpuList(problem="NVML says: NVML Shared Library Not Found.")
+
+
+@pytest.fixture(autouse=True)
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Whatever this machine has: there is a driver where this file exists."""
+    file = tmp_path / "nvidiactl"
+    monkeypatch.setattr(devices, "DRIVER_FILES", (file,))
+    return file
+
+
+def visible(gpus: Callable[[], GpuList] = three_cards, /, **wishes: Any) -> list[tuple[str, str]]:
+    slots = find_slots(gpus=gpus, **wishes)
     return [(slot.label, slot.visible) for slot in slots]
 
 
@@ -54,20 +71,58 @@ def test_indices_keep_their_own_numbers() -> None:
 
 
 def test_uuids_and_mig_ids_pass_through_as_they_are() -> None:
-    mig = "MIG-1234"
     legacy = "MIG-GPU-aaaa1111-0000/1/0"
-    listed = f"GPU-bbbb, {mig},{legacy}"
-    assert visible(cuda_visible_devices=listed, gpus=Machine(mig=(mig,))) == [
+    gpus = machine(card(0, UUIDS[0]), card(1, UUIDS[1]), card(2, UUIDS[2], MIG))
+    assert visible(gpus, cuda_visible_devices=f"GPU-bbbb, {MIG},{legacy}") == [
         ("GPU 0", "GPU-bbbb"),
-        ("GPU 1", mig),
+        ("GPU 1", MIG),
         ("GPU 2", legacy),
     ]
 
 
-@pytest.mark.parametrize("entry", ["3", "GPU-dddd", "MIG-9", "MIG-GPU-dddd/1/0", "first"])
+@pytest.mark.parametrize("entry", ["3", "GPU-dddd", "GPU-", "MIG-9", "MIG-GPU-dddd/1/0", "first"])
 def test_gpu_that_does_not_exist_is_an_error_that_names_it(entry: str) -> None:
     with pytest.raises(DeviceUnavailable, match=entry):
-        find_slots(cuda_visible_devices=f"0,{entry}", gpus=Machine())
+        find_slots(cuda_visible_devices=f"0,{entry}", gpus=three_cards)
+
+
+def test_slot_knows_its_card() -> None:
+    everything: list[dict[str, Any]] = [{}, {"cuda_visible_devices": "0"}, {"gpu_ids": ["GPU-a"]}]
+    for wishes in everything:
+        slot = find_slots(gpus=three_cards, **wishes)[0]
+        assert (slot.name, slot.capability, slot.total_mib) == ("NVIDIA L4", (8, 9), 24576)
+
+
+def test_mig_devices_are_slots_instead_of_their_card() -> None:
+    gpus = machine(card(0, UUIDS[0]), card(1, UUIDS[1], "MIG-a", "MIG-b"))
+    assert visible(gpus) == [("GPU 0", UUIDS[0]), ("GPU 1:0", "MIG-a"), ("GPU 1:1", "MIG-b")]
+    assert [slot.total_mib for slot in find_slots(gpus=gpus)] == [24576, 4864, 4864]
+
+
+def test_card_named_by_number_where_mig_is_on_is_its_first_mig_device() -> None:
+    gpus = machine(card(0, UUIDS[0], "MIG-a", "MIG-b"))
+    (slot,) = find_slots(gpus=gpus, cuda_visible_devices="0")
+    assert (slot.label, slot.visible, slot.total_mib) == ("GPU 0", "0", 4864)
+
+
+def test_card_that_cannot_be_read_is_left_out_and_is_an_error_when_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gpus = machine(card(0, UUIDS[0], problem="NVML says: GPU is lost."), card(1, UUIDS[1]))
+    assert visible(gpus) == [("GPU 1", UUIDS[1])]
+    assert "GPU 0 is left out: NVML says: GPU is lost." in caplog.text
+    with pytest.raises(DeviceUnavailable, match=r"GPU '0' cannot be used\. .*GPU is lost"):
+        find_slots(gpus=gpus, cuda_visible_devices="0,1")
+
+
+def test_slots_come_from_the_driver_where_no_list_is_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FakeNvml([Card(uuid="GPU-1"), Card(mig=[Mig(uuid="MIG-1")])]).install(monkeypatch)
+    labels = [(slot.label, slot.visible) for slot in find_slots()]
+    assert labels == [("GPU 0", "GPU-1"), ("GPU 1:0", "MIG-1")]
+    absent(monkeypatch)
+    assert [slot.kind for slot in find_slots(workers=1)] == ["cpu"]
 
 
 @pytest.mark.parametrize(
@@ -87,25 +142,26 @@ def test_list_is_read_as_cuda_reads_it(listed: str, entries: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("listed", ["", "-1"])
 def test_hidden_gpus_leave_the_cpu_or_an_error(listed: str) -> None:
-    slots = find_slots(cuda_visible_devices=listed, workers=1, gpus=Machine())
+    slots = find_slots(cuda_visible_devices=listed, workers=1, gpus=three_cards)
     assert slots == (Slot("CPU 0", "cpu", ""),)
     with pytest.raises(DeviceUnavailable):
-        find_slots(device="cuda", cuda_visible_devices=listed, gpus=Machine())
+        find_slots(device="cuda", cuda_visible_devices=listed, gpus=three_cards)
 
 
 def test_machine_without_gpu_uses_the_cpu_unless_a_gpu_was_asked_for() -> None:
-    assert visible(gpus=BARE, workers=2) == [("CPU 0", ""), ("CPU 1", "")]
-    assert visible(gpus=BARE, workers=1, cuda_visible_devices="0") == [("CPU 0", "")]
+    assert visible(without_nvml, workers=2) == [("CPU 0", ""), ("CPU 1", "")]
+    assert visible(without_nvml, workers=1, cuda_visible_devices="0") == [("CPU 0", "")]
     with pytest.raises(DeviceUnavailable):
-        find_slots(device="cuda", gpus=BARE)
+        find_slots(device="cuda", gpus=without_nvml)
     with pytest.raises(DeviceUnavailable):
-        find_slots(gpu_ids=[0], gpus=BARE)
+        find_slots(gpu_ids=[0], gpus=without_nvml)
 
 
-def test_listed_gpus_are_trusted_where_the_driver_cannot_list_them() -> None:
-    container = Machine(listed=None)
-    assert visible(gpus=container, cuda_visible_devices="1") == [("GPU 1", "1")]
-    assert visible(gpus=container, gpu_ids=[0, 1]) == [("GPU 0", "0"), ("GPU 1", "1")]
+def test_listed_gpus_are_trusted_where_the_driver_cannot_list_them(driver: Path) -> None:
+    driver.touch()
+    assert visible(without_nvml, cuda_visible_devices="1") == [("GPU 1", "1")]
+    assert visible(without_nvml, gpu_ids=[0, 1]) == [("GPU 0", "0"), ("GPU 1", "1")]
+    assert find_slots(gpus=without_nvml, gpu_ids=[0])[0].total_mib is None
 
 
 def test_gpu_ids_of_the_caller_win() -> None:
@@ -118,7 +174,7 @@ def test_cpu_can_be_chosen_beside_gpus() -> None:
 
 def test_without_multi_gpu_there_is_one_worker() -> None:
     assert visible(multi_gpu=False) == [("GPU 0", UUIDS[0])]
-    assert visible(multi_gpu=False, gpus=BARE, workers=4) == [("CPU 0", "")]
+    assert visible(without_nvml, multi_gpu=False, workers=4) == [("CPU 0", "")]
 
 
 def test_cpu_workers_fit_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +190,6 @@ def test_cpu_workers_fit_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_this_machine_answers_without_raising() -> None:
     assert find_slots(multi_gpu=False)
-    assert Nvml().uuids() is None or isinstance(Nvml().uuids(), tuple)
     assert 1 <= resources.usable_cores() <= (os.cpu_count() or 1)
     assert (resources.available_mib() or 0) > 0
 

@@ -30,7 +30,7 @@ def task(windows: int, batch_size: int = 8) -> Task:
     options = DecodeOptions(language="en", batch_size=batch_size)
     spec = JobSpec(model=TINY, spool=PcmSpool(Path("x")), options=options)
     state = JobState(PoolJob(spec, NOBODY), options)
-    return Task(1, state, {0: Entry(segment(0))}, (), 0.0, 0.0, windows)
+    return Task(1, state, {0: Entry(segment(0))}, (), 0.0, 0.0, windows, batch_size)
 
 
 def test_patience_follows_one_batch_and_not_the_whole_task() -> None:

@@ -1,0 +1,41 @@
+"""The devices of this machine as far as memory goes, for fronts that say what fits."""
+
+from __future__ import annotations
+
+from core.errors import DeviceUnavailable
+from core.gpu.choice import SeenCard
+from core.gpu.plan import fitting_models
+from core.gpu_manager import gpu_manager
+from core.settings import Settings
+from workers.devices import find_slots
+from workers.memory import see_cards, see_cpu
+
+
+def gpus_here(settings: Settings) -> tuple[SeenCard, ...]:
+    """The GPUs workers would run on, with who holds memory there; empty where there is none, or
+    where nobody can tell their memory.
+
+    Raises:
+        DeviceUnavailable: a GPU was asked for and is not there.
+    """
+    slots = find_slots(
+        device=settings.device, cuda_visible_devices=settings.cuda_visible_devices, workers=1
+    )
+    return see_cards(slots)
+
+
+def devices_here(settings: Settings) -> tuple[SeenCard, ...]:
+    """As :func:`gpus_here`, or the machine's main memory where there is no GPU to use."""
+    try:
+        found = gpus_here(settings)
+    except DeviceUnavailable:
+        # Who submits a job is told; here is only said what would fit.
+        found = ()
+    cpu = see_cpu()
+    return found or (() if cpu is None else (SeenCard(cpu, ()),))
+
+
+def model_marks(settings: Settings) -> dict[str, str]:
+    """What is to be said of each model's size on this machine; empty where it fits."""
+    cards = [seen.card for seen in devices_here(settings)]
+    return fitting_models(cards, gpu_manager.peaks, settings.compute_type) if cards else {}

@@ -1,0 +1,107 @@
+"""How much memory a worker's process took at most: what later estimates learn from.
+
+On a GPU the driver is asked after each task: CTranslate2's allocator keeps what it once took, so
+what it holds then is the most it needed. On a CPU the kernel keeps the highest resident size.
+
+Only what can be told apart is reported: a process that has had a second model, or whose share of a
+card cannot be seen, says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
+from core.types import ModelSpec
+from workers.devices import Slot
+
+STATUS = Path("/proc/self/status")
+
+GROWTH = 1.01
+"""A peak that grew by less is the same one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPeak:
+    """The most a worker's process took so far."""
+
+    model: ModelSpec
+    batch_size: int
+    """Windows of the largest batch so far."""
+    beam_size: int
+    """Widest search so far."""
+    peak_mib: float
+
+
+@dataclass(slots=True)
+class MemoryMeter:
+    """In the worker's process, made before the first model is loaded."""
+
+    slot: Slot
+    gpus: Callable[[], GpuList] = read_gpus
+    status: Path = STATUS
+    _models: set[ModelSpec] = field(default_factory=set)
+    _batch_size: int = 0
+    _beam_size: int = 0
+    _told: MemoryPeak | None = None
+    _before_mib: int = 0
+    """What others held of the GPU before this process took any."""
+
+    def __post_init__(self) -> None:
+        if self.slot.kind == "cuda":
+            device = find_device(self.slot.visible, self.gpus())
+            self._before_mib = device.used_mib if device is not None else 0
+
+    def loads(self, model: ModelSpec) -> None:
+        """Before a model is loaded."""
+        self._models.add(model)
+
+    def worked(self, model: ModelSpec, batch_size: int, beam_size: int) -> MemoryPeak | None:
+        """After a task. None: there is nothing new to tell."""
+        self._batch_size = max(self._batch_size, batch_size)
+        self._beam_size = max(self._beam_size, beam_size)
+        if len(self._models) > 1 or (size := self._size()) is None:
+            return None
+        peak = MemoryPeak(model, self._batch_size, self._beam_size, size)
+        if self._told is not None and _same(self._told, peak):
+            return None
+        self._told = peak
+        return peak
+
+    def _size(self) -> float | None:
+        if self.slot.kind == "cpu":
+            return resident_peak_mib(self.status)
+        device = find_device(self.slot.visible, self.gpus())
+        return None if device is None else self._share(device)
+
+    def _share(self, device: GpuDevice | MigDevice) -> float | None:
+        """What this process holds of a card. In a container the driver may know it by another
+        number or name nobody; then it is what the card holds more than before."""
+        mine = [p.used_mib for p in device.processes if p.pid == os.getpid()]
+        if mine:
+            return mine[0]
+        if len(device.processes) == 1 and not self._before_mib:
+            return device.processes[0].used_mib
+        if not device.processes and device.used_mib > self._before_mib:
+            return device.used_mib - self._before_mib
+        return None
+
+
+def resident_peak_mib(status: Path = STATUS) -> float | None:
+    """Highest resident size of this process (``VmHWM``); None where the kernel does not say."""
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return None
+
+
+def _same(told: MemoryPeak, now: MemoryPeak) -> bool:
+    alike = (told.batch_size, told.beam_size) == (now.batch_size, now.beam_size)
+    return alike and now.peak_mib < GROWTH * told.peak_mib
