@@ -20,6 +20,8 @@ class Display(Protocol):
 
     def say(self, text: str) -> None: ...
 
+    def download(self, fraction: float | None, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -30,6 +32,9 @@ class NoDisplay:
         pass
 
     def say(self, text: str) -> None:
+        pass
+
+    def download(self, fraction: float | None, text: str) -> None:
         pass
 
     def close(self) -> None:
@@ -60,6 +65,12 @@ class Bar:
     def say(self, text: str) -> None:
         """A line in place of the bar, while there is no job yet."""
         self._draw(_literal(one_line(text)), 0.0)
+
+    def download(self, fraction: float | None, text: str) -> None:
+        """How far a link is fetched; a line alone where nobody knows how long it will be."""
+        line = _literal(one_line(text))
+        known = "{percentage:3.0f}%|{bar:20}| "
+        self._draw(line if fraction is None else known + line, fraction or 0.0)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,9 @@ def gpus_of(args: argparse.Namespace) -> list[str] | None:
     return gpus
 
 
-def requests_of(args: argparse.Namespace, settings: Settings) -> list[JobRequest]:
-    """One request for each file; none writes over another's outputs."""
+def common_request(args: argparse.Namespace, settings: Settings) -> JobRequest:
+    """What all recordings of the command have in common; outputs go to the folder it names, or to
+    the current one."""
     decode = decode_options(
         settings,
         language=args.language,
@@ -73,20 +75,24 @@ def requests_of(args: argparse.Namespace, settings: Settings) -> list[JobRequest
     )
     chosen = {to: getattr(args, name) for name, to in PLAN.items()}
     plan = PlanOptions(**{name: value for name, value in chosen.items() if value is not None})
+    return JobRequest(
+        path=Path(),
+        decode=decode,
+        plan=plan,
+        audio_track=args.audio_track,
+        formats=_formats(args.formats),
+        output_dir=args.output_dir or Path(),
+    )
+
+
+def requests_of(args: argparse.Namespace, settings: Settings) -> list[JobRequest]:
+    """One request for each file; none writes over another's outputs."""
+    common = common_request(args, settings)
     folders = [args.output_dir or path.parent for path in args.files]
+    stems = unique_stems(args.files, folders)
     return [
-        JobRequest(
-            path=path,
-            decode=decode,
-            plan=plan,
-            audio_track=args.audio_track,
-            formats=_formats(args.formats),
-            output_dir=folder,
-            output_stem=stem,
-        )
-        for path, folder, stem in zip(
-            args.files, folders, unique_stems(args.files, folders), strict=True
-        )
+        replace(common, path=path, output_dir=folder, output_stem=stem)
+        for path, folder, stem in zip(args.files, folders, stems, strict=True)
     ]
 
 

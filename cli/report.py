@@ -1,6 +1,7 @@
 """The file ``--report`` writes: how each job went and where its time went, as JSON.
 
-An object for one recording, a list of objects for several, in the order of the command line.
+An object for one recording, a list of objects for several, in the order of the command line,
+links last.
 Each is the job's ``core.types.JobReport`` (times in seconds) with ``input`` and ``state``; a job
 that failed has ``error`` and ``hint`` instead of the numbers.
 """
@@ -23,10 +24,10 @@ DIGITS = 4
 
 
 def report_entry(
-    path: Path, state: str, report: JobReport | None, error: SubtitleError | None
+    source: str, state: str, report: JobReport | None, error: SubtitleError | None
 ) -> dict[str, Any]:
-    """One recording's object."""
-    entry: dict[str, Any] = {"input": str(path), "state": state}
+    """One recording's object; ``source`` is its path or link."""
+    entry: dict[str, Any] = {"input": source, "state": state}
     if error is not None:
         entry |= {"error": error.message, "hint": error.hint}
     if report is not None:

@@ -1,4 +1,4 @@
-"""``transcribe``: recordings to subtitles, one after the other on workers that stay loaded."""
+"""``transcribe`` and its sisters: recordings to subtitles on workers that stay loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -16,14 +16,15 @@ from typing import Any
 
 from cli.display import Bar, Display, NoDisplay, clock
 from cli.failures import COMPLETE, WITH_GAPS, exit_code, tell, worst
-from cli.options import gpus_of, requests_of, settings_of
+from cli.links import Links, folder_for_links, part_links
+from cli.options import common_request, gpus_of, requests_of, settings_of
 from cli.report import check_writable, report_entry, write_report
-from core.errors import Cancelled, FileMissing, SubtitleError, UnreadableMedia
+from core.errors import Cancelled, DeviceUnavailable, FileMissing, SubtitleError, UnreadableMedia
 from core.languages import LANGUAGES
 from core.logs import one_line, setup_logging
 from core.settings import Settings
 from jobs.job import JobHandle, JobView
-from jobs.request import JobRequest
+from jobs.request import JobRequest, check_options
 from jobs.service import CLI, JobService
 from jobs.states import JobState
 
@@ -35,7 +36,7 @@ MAX_GAPS_SHOWN = 10
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of one file."""
+    """What became of one recording."""
 
     code: int
     entry: dict[str, Any]
@@ -45,11 +46,16 @@ def transcribe(args: argparse.Namespace) -> int:
     """Run the command; the exit code.
 
     Raises:
-        SubtitleError: nothing at all can be done; every file's own error is told here.
+        SubtitleError: nothing at all can be done; every recording's own error is told here.
     """
+    urls = part_links(args)
     settings = settings_of(args)
     gpus = gpus_of(args)
     requests = requests_of(args, settings)
+    common = common_request(args, settings)
+    if urls:
+        # Before anything is fetched.
+        check_options(common, settings)
     if args.report is not None:
         check_writable(args.report)
     on_terminal = sys.stderr.isatty()
@@ -60,14 +66,20 @@ def transcribe(args: argparse.Namespace) -> int:
                 # Where the files go, the database goes: it is of no use without them.
                 "database_url": settings.database_url if folder == settings.data_dir else None,
                 "log_level": _log_level(settings, args.quiet, on_terminal),
-                "max_waiting_jobs": len(requests),
+                "max_waiting_jobs": len(requests) + len(urls),
             }
         )
         _set_up_log(settings)
         display: Display = Bar() if on_terminal and not args.quiet else NoDisplay()
-        with JobService(settings, gpu_ids=gpus, origin=CLI) as service:
+        with (
+            folder_for_links(folder) if urls else nullcontext(folder) as fetched,
+            JobService(settings, gpu_ids=gpus, origin=CLI) as service,
+        ):
+            links = Links(fetched, settings, common, requests, display, lambda: stop.asked)
             try:
-                outcomes = _Command(service, display, args.quiet, stop).run(requests)
+                outcomes = _Command(service, links, display, args.quiet, stop).run(requests, urls)
+            except DeviceUnavailable as error:
+                raise _with_a_way_out(error, args.command) from error
             finally:
                 display.close()
     if args.report is not None:
@@ -75,27 +87,43 @@ def transcribe(args: argparse.Namespace) -> int:
     return worst(outcome.code for outcome in outcomes)
 
 
+def _with_a_way_out(error: DeviceUnavailable, command: str) -> DeviceUnavailable:
+    if command != "gpu-transcribe":
+        return error
+    return DeviceUnavailable(
+        error.message,
+        hint="`audio` does the same on the CPU; `doctor` finds out why there is no GPU.",
+    )
+
+
 class _Command:
     """One call of ``transcribe``, from checked requests to told results."""
 
-    def __init__(self, service: JobService, display: Display, quiet: bool, stop: _Stop) -> None:
+    def __init__(
+        self, service: JobService, links: Links, display: Display, quiet: bool, stop: _Stop
+    ) -> None:
         self._service = service
+        self._links = links
         self._display = display
         self._quiet = quiet
         self._stop = stop
-        self._load_s = 0.0
+        self._load_s: float | None = None
 
-    def run(self, requests: list[JobRequest]) -> list[_Outcome]:
+    def run(self, requests: list[JobRequest], urls: list[str]) -> list[_Outcome]:
         refused = {i: error for i, r in enumerate(requests) if (error := self._refuse(r))}
-        jobs: dict[int, JobHandle] = {}
-        if len(refused) < len(requests):
-            # Before the first job, so that a report's speed is that of the work alone.
-            self._display.say("Loading the model …")
-            self._load_s = self._service.load(self._progress)
-            jobs = {i: self._service.submit(r) for i, r in enumerate(requests) if i not in refused}
+        if urls or len(refused) < len(requests):
+            # A GPU that is not there is told before a model or a recording is fetched.
+            self._service.engines.pool()
+        jobs = {i: self._submit(r) for i, r in enumerate(requests) if i not in refused}
+        followed = [self._fetch(url) for url in urls]
         return [
-            self._follow(request, jobs[i]) if i in jobs else _failed(request, refused[i])
+            self._follow(str(request.path), jobs[i])
+            if i in jobs
+            else _failed(str(request.path), refused[i])
             for i, request in enumerate(requests)
+        ] + [
+            _failed(url, job) if isinstance(job, SubtitleError) else self._follow(url, job)
+            for url, job in zip(urls, followed, strict=True)
         ]
 
     def _refuse(self, request: JobRequest) -> SubtitleError | None:
@@ -107,20 +135,40 @@ class _Command:
             return error
         return None
 
+    def _fetch(self, url: str) -> JobHandle | SubtitleError:
+        """The job of a link, or what is wrong with it, which is told."""
+        try:
+            request = self._links.fetch(url)
+        except Cancelled:
+            raise
+        except SubtitleError as error:
+            self._display.close()
+            tell(error, one_line(url))
+            return error
+        self._display.close()
+        return self._submit(request)
+
+    def _submit(self, request: JobRequest) -> JobHandle:
+        if self._load_s is None:
+            # Before the first job, so that a report's speed is that of the work alone.
+            self._display.say("Loading the model …")
+            self._load_s = self._service.load(self._progress)
+        return self._service.submit(request)
+
     def _progress(self, text: str) -> None:
         if self._stop.asked:
             raise Cancelled()
         self._display.say(text)
 
-    def _follow(self, request: JobRequest, job: JobHandle) -> _Outcome:
+    def _follow(self, source: str, job: JobHandle) -> _Outcome:
         view = job.view(text=False)
         while not view.state.ended:
             self._display.show(view)
             view = job.watch(view.version, REDRAW_S, text=False)
         self._display.close()
         if view.error is not None:
-            tell(view.error, request.title)
-            return _failed(request, view.error)
+            tell(view.error, view.name)
+            return _failed(source, view.error)
         view = job.view()
         if view.report is not None:
             view = replace(view, report=replace(view.report, load_s=self._take_load_s(view)))
@@ -129,12 +177,12 @@ class _Command:
             print(one_line(str(path)))
         sys.stdout.flush()
         complete = view.state is JobState.COMPLETE
-        entry = report_entry(request.path, view.state, view.report, None)
+        entry = report_entry(source, view.state, view.report, None)
         return _Outcome(COMPLETE if complete else WITH_GAPS, entry)
 
     def _take_load_s(self, view: JobView) -> float:
-        """The load is told once: with the first file that waited for it."""
-        load_s, self._load_s = self._load_s, 0.0
+        """The load is told once: with the first recording that waited for it."""
+        load_s, self._load_s = self._load_s or 0.0, 0.0
         return load_s + (view.report.load_s if view.report else 0.0)
 
     def _tell_result(self, view: JobView) -> None:
@@ -156,8 +204,8 @@ class _Command:
             print(f"  and {len(view.gaps) - MAX_GAPS_SHOWN} more", file=sys.stderr)
 
 
-def _failed(request: JobRequest, error: SubtitleError) -> _Outcome:
-    return _Outcome(exit_code(error), report_entry(request.path, JobState.FAILED, None, error))
+def _failed(source: str, error: SubtitleError) -> _Outcome:
+    return _Outcome(exit_code(error), report_entry(source, JobState.FAILED, None, error))
 
 
 class _Stop:

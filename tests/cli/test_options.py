@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from cli.arguments import parser
 from cli.failures import EXIT_CODES, exit_code, worst
-from cli.main import main, parser
+from cli.main import main
 from cli.options import build_settings, gpus_of, requests_of, settings_of, unique_stems
 from core import errors
 from core.settings import Settings

@@ -1,0 +1,138 @@
+"""What every command takes. Only the standard library: ``--help`` answers at once, and the
+processes that a job spawns import this again."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from cli.gpu_arguments import Commands, add_gpu_commands
+
+EXIT_CODES = """\
+exit codes:
+  0    complete
+  1    the machine failed: disk space, memory, a device
+  2    wrong use, an input that is unreadable or cannot be fetched, or a model that cannot be had
+  3    finished, and some speech has no text (the gaps are listed)
+  130  interrupted
+Several files: the worst that happened, in the order 130, 1, 2, 3, 0. A file that fails does not
+stop the others.
+"""
+
+TRANSCRIBE = """\
+Each FILE becomes FILE's name without its extension plus the extension of the format, beside the
+recording or in --output-dir. Files of that name are replaced, each in one step. Two recordings of
+one name get talk.srt and talk-2.srt.
+
+Each link of --url is fetched first, and its subtitles are named by the recording's title, in
+--output-dir or the current folder; there no file is replaced. Sites, limits and cookies are
+settings: see "Links" in README.md.
+
+Paths of the subtitles go to standard output, everything else to standard error.
+
+Where an option is not given, the environment (WHISPER_MODEL, WHISPER_BEAM_SIZE …), then a file
+.env, then the default decides.
+"""
+
+DEVICE = {"gpu-transcribe": "cuda", "audio": "cpu"}
+"""Where commands with a device in their name run."""
+
+URL = "link of a recording; the sites are those of WHISPER_DOWNLOAD_SITES"
+
+TRANSCRIBING = {
+    "transcribe": "make subtitles of recordings",
+    "gpu-transcribe": "the same on GPUs; without one it is an error",
+    "audio": "the same on the CPU, slower, with any model that fits into main memory",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="whisper-for-subs",
+        description="Speech in, publishable subtitles out, with nothing lost.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in TRANSCRIBING.items():
+        _add_transcribe(commands, name, about)
+    serve = commands.add_parser("serve", help="run the web page")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (default 7860)")
+    commands.add_parser("models", help="list the models, what each can do, takes and where it is")
+    add_gpu_commands(commands)
+    _add_access(commands)
+    return top
+
+
+def _add_access(commands: Commands) -> None:
+    for command, what, added in (
+        ("users", "people who may log in", "add one or change the password, which is asked for"),
+        ("keys", "API keys of programs", "make one; it is printed once"),
+    ):
+        about = f"manage {what} of the web page and its API"
+        parser = commands.add_parser(command, help=about, description=about)
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        actions.add_parser("add", help=added).add_argument("name")
+        actions.add_parser("remove", help="remove one, at once").add_argument("name")
+        actions.add_parser("list", help="show the names")
+
+
+def _add_transcribe(commands: Commands, name: str, about: str) -> None:
+    command = commands.add_parser(
+        name,
+        help=about,
+        description=TRANSCRIBE,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = command.add_argument
+    files: dict[str, Any] = {"nargs": "*", "type": _recording, "metavar": "FILE"}
+    files["help"] = "audio or video, any format; a link is taken as with --url"
+    if name == "transcribe":
+        add("files", **files)
+    else:
+        add("--input", dest="files", default=[], **files)
+    add("--url", dest="urls", action="append", default=[], metavar="URL", help=URL)
+    add("--model", help="name, CTranslate2 directory or allowed hub id (see: models)")
+    add("--language", help="code or name, such as zh or Chinese (default: found out)")
+    add("--task", choices=("transcribe", "translate"), help="translate: into English")
+    add("--prompt", help="text that shows spelling and style")
+    add("--hotwords", help="words to expect, such as names")
+    add("--audio-track", type=int, metavar="N", help="audio track, counted from 0")
+
+    out = command.add_argument_group("output")
+    add = out.add_argument
+    add("--formats", default="srt", metavar="LIST", help="srt,vtt,txt,tsv,json or all")
+    add("--output-dir", type=Path, metavar="DIR", help="default: beside each recording")
+    add("--report", type=Path, metavar="FILE.json", help="where the time went, as JSON: an"
+        " object for one FILE, a list of them for several")  # fmt: skip
+    add("--quiet", action="store_true", help="only warnings and errors")
+
+    how = command.add_argument_group("hearing")
+    add = how.add_argument
+    add("--beam-size", type=int, metavar="N", help="1 is faster and less accurate (default 5)")
+    add("--batch-size", type=int, metavar="N", help="windows decoded together"
+        " (default: as many as fit and pay)")  # fmt: skip
+    add("--word-timestamps", action=argparse.BooleanOptionalAction, default=True,
+        help="times of words, which subtitles are cut by; without: faster, coarser")  # fmt: skip
+    add("--min-segment", type=float, metavar="S", help="shortest segment (default 10 s)")
+    add("--max-segment", type=float, metavar="S", help="longest segment (default 60 s)")
+    add("--vad-threshold", type=float, metavar="P", help="0-1, lower hears quieter speech"
+        " (default 0.5)")  # fmt: skip
+
+    where = command.add_argument_group("devices")
+    add = where.add_argument
+    add("--device", choices=("auto", "cpu", "cuda"), default=DEVICE.get(name),
+        help="default: " + (DEVICE.get(name) or "GPUs where there are any"))  # fmt: skip
+    add("--gpus", metavar="LIST", help="indices or UUIDs, such as 0,1 (default: all)")
+    add("--workers", type=int, metavar="N", help="CPU workers (default: as many as fit)")
+    add("--threads", type=int, metavar="N", help="threads of each CPU worker (default 1)")
+    add("--compute-type", metavar="TYPE", help="int8, float16 … (default: by device)")
+
+
+def _recording(text: str) -> Path | str:
+    """A file's path, or a link as it is: a path would lose one of its slashes."""
+    return text if re.match(r"https?://", text, re.IGNORECASE) else Path(text)

@@ -1,0 +1,125 @@
+"""What the commands about GPUs and their memory take. Only the standard library is imported."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+PLAN = """\
+What a model takes of a GPU's memory, part by part, and what fits beside it. With --gpu-memory for
+a card of that size, whether or not there is one here; otherwise for the cards of this machine.
+"""
+
+GPU = """\
+The GPUs of this machine: temperature, load, power, memory in use and the processes that hold it,
+the largest first. On a terminal the view is live until Ctrl-C.
+
+exit codes: 0 shown, 1 there is no GPU to show (with --json this is an answer too, and 0)
+"""
+
+FINETUNE = """\
+What fine-tuning a Whisper model takes of GPU memory, part by part, and the settings that fit:
+the same effective batch size (per-device batch x accumulation x GPUs) in less memory, step by step.
+Options may be spelled with underscores, as training scripts do. What is not given is chosen, the
+effective batch for 16. The exit code is 0 when there is a plan, also one that does not fit.
+"""
+
+DOCTOR = """\
+Looks at everything transcribing needs here and says what is wrong and how to mend it.
+
+exit codes: 0 nothing is wrong, 1 something does not work, 3 it works and could be better
+"""
+
+
+def add_gpu_commands(commands: Commands) -> None:
+    _add_gpu(commands)
+    _add_plan(commands)
+    _add_finetune(commands)
+    doctor = commands.add_parser(
+        "doctor",
+        help="find out what is wrong with this machine or set-up, and the fix",
+        description=DOCTOR,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.add_argument("--offline", action="store_true", help="do not ask the model hub")
+
+
+def _add_gpu(commands: Commands) -> None:
+    command = commands.add_parser(
+        "gpu",
+        help="show the GPUs, their memory and who holds it",
+        description=GPU,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--json", action="store_true", help="once, for programs")
+    command.add_argument(
+        "--interval",
+        type=float,
+        metavar="S",
+        help="show anew every S seconds until Ctrl-C (default: 2 on a terminal, else once)",
+    )
+    command.add_argument("--once", action="store_true", help="show once, also on a terminal")
+
+
+def _add_plan(commands: Commands) -> None:
+    command = commands.add_parser(
+        "plan", help="say what a model takes of a GPU's memory, and what fits", description=PLAN
+    )
+    add = command.add_argument
+    add("--model", default="auto", help="name of a model (default: the best that fits)")
+    add("--precision", "--compute-type", default="auto", metavar="TYPE", help="float16, int8 …")
+    add("--batch-size", type=int, metavar="N", help="windows decoded together (default: what fits)")
+    add("--beam-size", type=int, default=5, metavar="N", help="default 5")
+    add("--segment-duration", type=float, default=30.0, metavar="S", help="seconds, for the"
+        " backend pytorch (default 30)")  # fmt: skip
+    add("--gpu-memory", type=float, metavar="GB", help="of the card (default: the cards here)")
+    add("--tasks", type=int, default=1, metavar="N", help="how many are to run at once")
+    add("--task", choices=("transcribe", "translate"), default="transcribe")
+    add("--backend", choices=("ctranslate2", "pytorch"), default="ctranslate2",
+        help="pytorch: the rule of thumb for openai-whisper")  # fmt: skip
+    add("--json", action="store_true", help="for programs")
+
+
+def _add_finetune(commands: Commands) -> None:
+    command = commands.add_parser(
+        "plan-finetune", help="say what fine-tuning takes of GPU memory", description=FINETUNE
+    )
+
+    def add(name: str, **options: Any) -> None:
+        # Training scripts spell their options with underscores.
+        command.add_argument(f"--{name}", f"--{name.replace('-', '_')}", **options)
+
+    add("base-model", default="whisper-large-v3", help="such as whisper-small")
+    add("gpu-memory", type=float, metavar="GB", help="of each GPU (default: the first one here)")
+    add("gpus", type=int, default=1, metavar="N", help="how many train together (default 1)")
+    add("method", choices=("auto", "full", "8bit", "lora"), default="auto",
+        help="full, 8bit: all weights, with Adam's states in 32 or in 8 bits; lora: adapters"
+        " (default: the first that fits)")  # fmt: skip
+    add("per-device-train-batch-size", type=int, metavar="N", help="default: what fits")
+    add("per-device-eval-batch-size", type=int, metavar="N", help="default: what fits")
+    add("gradient-accumulation-steps", type=int, metavar="N", help="default: for 8-32 in effect")
+    add("use-8bit", type=_truth, metavar="BOOL", help="LoRA beside weights in 8 bits")
+    add("fp16", type=_truth, default=True, metavar="BOOL", help="mixed precision (default True)")
+    add("max-audio-len", type=float, default=30.0, metavar="S", help="longest clip; longer ones are"
+        " left out (default 30)")  # fmt: skip
+    add("pad-to-30s", type=_truth, default=True, metavar="BOOL", help="every clip is filled up to"
+        " 30 s, as in all known trainings (default True)")  # fmt: skip
+    add("label-tokens", type=int, default=0, metavar="N", help="tokens of the longest transcript"
+        " (default: 225 for 30 s)")  # fmt: skip
+    add("lora-rank", type=int, default=32, metavar="N", help="of the adapters (default 32)")
+    add("attention", choices=("sdpa", "eager"), default="sdpa", help="eager: transformers before"
+        " 4.37, much more memory (default sdpa)")  # fmt: skip
+    add("gradient-checkpointing", type=_truth, metavar="BOOL", help="activations computed anew"
+        " instead of kept: less memory, a third slower (default: when needed)")  # fmt: skip
+    command.add_argument("--json", action="store_true", help="for programs")
+
+
+def _truth(text: str) -> bool:
+    answers = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    try:
+        return answers[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False") from None

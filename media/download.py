@@ -1,0 +1,260 @@
+"""Recordings by link: ``download(url, folder, DownloadLimits.of(settings), …)``.
+
+The work is done by yt-dlp in a process of its own (:mod:`media.download_child`); this side holds
+it to its time, passes on how far it is, and hands over a whole file or nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+import shutil
+import ssl
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from core.errors import (
+    Cancelled,
+    DiskFull,
+    DownloadFailed,
+    DownloadRefused,
+    InvalidOption,
+    UnreadableMedia,
+    WorkerCrashed,
+)
+from core.logs import one_line
+from core.settings import Settings
+from media.addresses import Network, parse_networks
+from media.download_child import MIB, Fetched, News, Order, fetch
+from media.process import IsolatedProcess, ProcessLimits
+
+__all__ = ["DownloadLimits", "Downloaded", "check_link", "download"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[float | None, str], None]
+"""Gets the share that is done, None where nobody knows, and a line for people."""
+
+POLL_S = 0.2
+"""Longest time until somebody who wants to stop is heard."""
+
+LARGEST_BLOCK = 8 * MIB
+"""More than yt-dlp ever writes at once: its report that the limit is passed comes after that."""
+
+MAX_LINK = 4096
+MAX_COOKIES_BYTES = 4 * MIB
+
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadLimits:
+    """What may be fetched, from where, and how much of it."""
+
+    max_bytes: int
+    max_length_s: float
+    timeout_s: float
+    sites: tuple[str, ...]
+    networks: tuple[Network, ...] = ()
+    cookies: Path | None = None
+    min_free_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Raises InvalidOption for networks that are none."""
+        try:
+            networks = parse_networks(settings.download_networks)
+        except ValueError as error:
+            raise InvalidOption(
+                f"WHISPER_DOWNLOAD_NETWORKS is wrong: {error}.",
+                hint='Write addresses or networks: ["10.0.5.4", "10.0.6.0/24"].',
+            ) from error
+        return cls(
+            max_bytes=settings.max_upload_mib * MIB,
+            max_length_s=settings.max_audio_hours * 3600.0,
+            timeout_s=settings.download_timeout_s,
+            sites=settings.download_sites,
+            networks=networks,
+            cookies=settings.download_cookies,
+            min_free_bytes=settings.min_free_mib * MIB,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    path: Path
+    title: str
+    """One line of text, as the site has it: no file name."""
+    duration_s: float | None
+    site: str
+    """Name of yt-dlp's extractor, such as ``youtube``."""
+
+
+def download(
+    url: str,
+    folder: Path,
+    limits: DownloadLimits,
+    *,
+    progress: Progress = lambda fraction, text: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Downloaded:
+    """Fetch the recording a link leads to into a folder that exists. After an error nothing of it
+    is left there.
+
+    Raises:
+        DownloadRefused: the link is not of an allowed site, leads to a private address, to a list
+            or a live stream, or to more than the limits allow.
+        DownloadFailed: the site does not give it, cannot be reached, or takes too long.
+        EncryptedMedia, DiskFull, InvalidOption (the cookies file), WorkerCrashed.
+        Cancelled: ``should_stop`` said so.
+    """
+    check_link(url)
+    if not limits.sites:
+        raise DownloadRefused(
+            "Links are not fetched here.",
+            hint="WHISPER_DOWNLOAD_SITES lists the sites that may be; it is empty.",
+        )
+    cookies = _read_cookies(limits.cookies)
+    with _workplace(folder) as place:
+        if shutil.disk_usage(place).free < limits.min_free_bytes:
+            raise DiskFull("There is no room for a download.")
+        environment, proxies = _way_out()
+        order = Order(
+            url=url,
+            folder=place,
+            sites=limits.sites,
+            networks=limits.networks,
+            cookies=cookies,
+            environment=environment,
+            proxies=proxies,
+            max_bytes=limits.max_bytes,
+            max_length_s=limits.max_length_s,
+            min_free_bytes=limits.min_free_bytes,
+        )
+        fetched = _run(order, limits.timeout_s, progress, should_stop)
+        path = _hand_over(place / fetched.file, folder)
+    log.info("Downloaded %s from %s", fetched.title, fetched.site)
+    return Downloaded(path, fetched.title, fetched.duration_s, fetched.site)
+
+
+def check_link(url: str) -> None:
+    """Refuse at once what is no link of the web. Raises DownloadRefused."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable or len(url) > MAX_LINK or _FORBIDDEN.search(url):
+        shown = one_line(url if len(url) <= 100 else f"{url[:99]}…")
+        raise DownloadRefused(
+            f"{shown} is no link that can be fetched.",
+            hint="Links begin with https:// or http://.",
+        )
+
+
+def _run(
+    order: Order, timeout_s: float, progress: Progress, should_stop: Callable[[], bool]
+) -> Fetched:
+    deadline = time.monotonic() + timeout_s
+    limits = ProcessLimits(
+        file_bytes=order.max_bytes + LARGEST_BLOCK,
+        wall_clock_s=timeout_s * 2 + 60.0,
+        stall_s=timeout_s * 2 + 60.0,
+    )
+    with IsolatedProcess(fetch, order, name="download", limits=limits) as process:
+        try:
+            while not process.finished:
+                if should_stop():
+                    raise Cancelled()
+                if time.monotonic() >= deadline:
+                    raise DownloadFailed(
+                        f"The download took longer than {timeout_s:g} s and was stopped.",
+                        hint="Raise WHISPER_DOWNLOAD_TIMEOUT_S, or download the recording by hand"
+                        " and give the file.",
+                    )
+                for news in process.receive(POLL_S):
+                    if isinstance(news, News):
+                        progress(news.fraction, news.text)
+        except UnreadableMedia as error:
+            raise WorkerCrashed(
+                "The process of the download ended unexpectedly.",
+                hint="Try again; if it happens again, download the recording by hand and give the"
+                " file.",
+            ) from error
+        return process.result
+
+
+@contextmanager
+def _workplace(folder: Path) -> Iterator[Path]:
+    """A folder of the download's own, removed with all that is left in it."""
+    try:
+        place = tempfile.TemporaryDirectory(prefix="download-", dir=folder)
+    except OSError as error:
+        raise _explained(error, folder) from error
+    with place as path:
+        yield Path(path)
+
+
+def _hand_over(file: Path, folder: Path) -> Path:
+    """Move the finished file to the caller. Its name says nothing: titles are strangers' text."""
+    extension = file.suffix if _EXTENSION.fullmatch(file.suffix) else ""
+    for number in count(1):
+        target = folder / (f"recording-{number}" if number > 1 else "recording")
+        target = target.with_suffix(extension)
+        if not target.exists():
+            break
+    try:
+        file.rename(target)
+    except OSError as error:
+        raise _explained(error, folder) from error
+    return target
+
+
+def _explained(error: OSError, folder: Path) -> DiskFull | InvalidOption:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"There is no space left for a download in {folder}.")
+    return InvalidOption(
+        f"Downloads cannot be kept in {folder}: {error.strerror}.",
+        hint="Choose a folder that exists and that you may write to.",
+    )
+
+
+def _read_cookies(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        if not path.expanduser().is_file():
+            raise FileNotFoundError(errno.ENOENT, "there is no such file")
+        with path.expanduser().open(encoding="utf-8") as file:
+            text = file.read(MAX_COOKIES_BYTES + 1)
+        if len(text) > MAX_COOKIES_BYTES:
+            raise ValueError("it is too large for cookies")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidOption(
+            f"The cookies file {path} cannot be read: {reason}.",
+            hint="Correct WHISPER_DOWNLOAD_COOKIES, or unset it.",
+        ) from error
+    return text
+
+
+def _way_out() -> tuple[dict[str, str], tuple[str, ...]]:
+    """Variables that lead through this network's proxies, and the proxies themselves."""
+    proxies = getproxies()
+    environment = {f"{name}_proxy": value for name, value in proxies.items()}
+    paths = ssl.get_default_verify_paths()
+    if paths.cafile:
+        environment[paths.openssl_cafile_env] = paths.cafile
+    if paths.capath:
+        environment[paths.openssl_capath_env] = paths.capath
+    return environment, tuple(value for name, value in proxies.items() if name != "no")
