@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
+
 from cli.options import build_settings
 from core.model_store import available_models
 from core.models import ALIASES, MODELS, ModelInfo
+from jobs.cards import model_marks
 
-HEADS = ("MODEL", "LANGUAGES", "TRANSLATES", "PARAMETERS", "DOWNLOAD", "WHERE")
+HEADS = ("MODEL", "LANGUAGES", "TRANSLATES", "PARAMETERS", "DOWNLOAD", "FITS", "WHERE")
 
 
-def show_models() -> int:
+def show_models(args: argparse.Namespace) -> int:
     settings = build_settings({})
     found = available_models(settings.models_dir)
-    rows = [HEADS, *(_row(info, found.get(info.name, "")) for info in MODELS.values())]
+    marks = model_marks(settings)
+    rows = [
+        HEADS,
+        *(_row(info, marks.get(info.name), found.get(info.name, "")) for info in MODELS.values()),
+    ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join(cells).rstrip())
     others = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
     print(f"\n{others}.")
-    print("auto (the default) is large-v3-turbo on a GPU, if it can be had; otherwise base.")
+    print("auto (the default) is the best that fits a GPU and can be had, large-v3-turbo mostly;")
+    print("without a GPU it is base. FITS is about the memory of this machine; plan tells more.")
     print("A model without a place is downloaded when it is first asked for.")
     return 0
 
 
-def _row(info: ModelInfo, where: str) -> tuple[str, ...]:
+def _row(info: ModelInfo, mark: str | None, where: str) -> tuple[str, ...]:
     languages = "English" if info.only_language else str(len(info.languages))
     return (
         info.name,
@@ -32,5 +40,6 @@ def _row(info: ModelInfo, where: str) -> tuple[str, ...]:
         "yes" if info.can_translate else "no",
         f"{info.parameters_m} M" if info.parameters_m else "",
         f"{info.download_mib} MiB" if info.download_mib else "",
+        "" if mark is None else mark or "yes",
         where,
     )

@@ -1,0 +1,29 @@
+"""The card a plan is for: one of a given size, or those of this machine."""
+
+from __future__ import annotations
+
+from cli.options import build_settings
+from core.errors import InvalidOption
+from core.gpu.choice import SeenCard
+from core.gpu.nvml import read_gpus
+from core.gpu.plan import card_of_size
+from core.logs import one_line
+from jobs.cards import gpus_here
+
+
+def asked_cards(gigabytes: float | None) -> list[SeenCard]:
+    """A card of so many GB; None: those of this machine, with who else uses them.
+
+    Raises:
+        InvalidOption: no card has that size, or there is none here.
+    """
+    if gigabytes is not None:
+        return [SeenCard(card_of_size(gigabytes))]
+    found = list(gpus_here(build_settings({})))
+    if not found:
+        problem = one_line(read_gpus().problem).rstrip(".")
+        raise InvalidOption(
+            f"There is no GPU here to plan for{f' ({problem})' if problem else ''}.",
+            hint="Say how much memory the GPU has, such as --gpu-memory 12.",
+        )
+    return found
