@@ -36,10 +36,11 @@ EVERYTHING_BELOW_JOBS = {
 
 MAY_IMPORT: dict[str, set[str]] = {
     "app": {"ui", "api", "jobs", "core"},
-    "ui": {"jobs", "subtitles", "core"},
+    "ui": {"jobs", "doctor", "subtitles", "core"},
     "api": {"jobs", "core"},
-    "cli": {"jobs", "core", "app"},
+    "cli": {"jobs", "doctor", "core", "app"},
     "jobs": EVERYTHING_BELOW_JOBS,
+    "doctor": {"parallel_transcriber", "workers", "core"},
     "parallel_transcriber": {"transcription_run", "media", "workers", "core"},
     "transcription_run": {"ingest", "media", "workers", "core"},
     "ingest": {"media", "vad", "core"},

@@ -1,0 +1,69 @@
+"""``doctor``: what is wrong with this machine or set-up, and the fix; for people and programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from types import TracebackType
+
+from cli.failures import COMPLETE, MACHINE_FAILED, WITH_GAPS
+from cli.options import build_settings
+from core.errors import InvalidOption
+from core.logs import one_line, setup_logging
+from core.version import version
+from doctor.configuration import AREA as SETTINGS
+from doctor.diagnosis import Diagnosis, Finding, Severity, diagnosis
+from doctor.examination import examine
+
+EXIT_CODES: dict[Severity, int] = {
+    "ok": COMPLETE,
+    "hint": COMPLETE,
+    "warning": WITH_GAPS,
+    "error": MACHINE_FAILED,
+}
+
+
+def doctor(args: argparse.Namespace) -> int:
+    # What workers and pools would log of a device that fails is a finding here.
+    setup_logging("critical")
+    with _Line() as line:
+        found = _examined(args.offline, line)
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        print(found.text(), end="")
+    return EXIT_CODES[found.worst]
+
+
+def _examined(offline: bool, line: _Line) -> Diagnosis:
+    try:
+        settings = build_settings({})
+    except InvalidOption as error:
+        # Nothing else can be judged without them.
+        wrong = Finding("error", SETTINGS, error.message, error.hint)
+        return diagnosis([wrong], f"whisper-for-subs {version()}")
+    return examine(settings, offline=offline, progress=line.show)
+
+
+class _Line:
+    """What is being done, on a terminal alone; gone when the report comes."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+
+    def show(self, text: str) -> None:
+        if self._terminal:
+            print(f"\r\033[K{one_line(text)} …", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> _Line:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

