@@ -3,16 +3,14 @@ wiring only."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from jobs.service import JobService
+from ui import scripts
 from ui.listing import MAX_SEARCH, STATES, Listing
 from ui.options import EVENTS_AT_ONCE
-
-_ACTIONS_JS = (Path(__file__).parent / "actions.js").read_text(encoding="utf-8")
 
 QUIET: dict[str, Any] = {
     "show_progress": "hidden",
@@ -40,7 +38,9 @@ class JobsTab:
             self.state = gr.Dropdown(
                 list(STATES), value="All", label="State", scale=1, min_width=150, elem_id="state"
             )
-        self.list = gr.HTML("", elem_id="job-list", apply_default_css=False, js_on_load=_ACTIONS_JS)
+        self.list = gr.HTML(
+            "", elem_id="job-list", apply_default_css=False, js_on_load=scripts.ACTIONS
+        )
         self.asked = [self.search, self.state, self.page]
         self.shown = [self.list, self.page]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from core.model_store import available_models
 from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
 from core.settings import Settings
 from core.types import PlanOptions
+from jobs.cards import model_marks
 from jobs.request import COMPUTE_TYPES, MAX_BATCH, MAX_BEAM, JobRequest
 from subtitles.formats import FORMATS
 
@@ -112,21 +114,24 @@ def _whole(number: float | None) -> int | None:
 def model_choices(settings: Settings) -> list[tuple[str, str]]:
     """Label and name of every model people may choose: what is here first."""
     here = available_models(settings.models_dir)
+    marks = model_marks(settings)
     choices = [("auto: best for this machine", AUTO)]
-    choices += [(_label(MODELS[name], "ready"), name) for name in here]
+    choices += [(_label(MODELS[name], "ready", marks), name) for name in here]
     if settings.model not in (AUTO, *here, *MODELS):
         choices.insert(1, (f"{Path(settings.model).name} (local)", settings.model))
     choices += [(name, name) for name in settings.allowed_hub_models]
     absent = "not on this machine" if settings.offline else "download {} MiB"
     for name, info in MODELS.items():
         if name not in here:
-            choices.append((_label(info, absent.format(info.download_mib)), name))
+            choices.append((_label(info, absent.format(info.download_mib), marks), name))
     return choices
 
 
-def _label(info: ModelInfo, where: str) -> str:
-    speaks = "English only, " if info.languages == ENGLISH else ""
-    return f"{info.name} ({speaks}{where})"
+def _label(info: ModelInfo, where: str, marks: Mapping[str, str]) -> str:
+    """``large-v3 (download 2948 MiB, too large for GPU 1)``."""
+    speaks = ["English only"] if info.languages == ENGLISH else []
+    size = [mark] if (mark := marks.get(info.name)) else []
+    return f"{info.name} ({', '.join([*speaks, where, *size])})"
 
 
 def language_choices(info: ModelInfo | None) -> list[tuple[str, str]]:
@@ -187,7 +192,7 @@ class OptionsForm:
                 list(COMPUTE_TYPES),
                 value=settings.compute_type,
                 label="Compute type",
-                info="auto: float16 on a GPU, int8 on a CPU",
+                info="auto: the best each GPU can do, int8 on a CPU",
             )
             self.multi_gpu = gr.Checkbox(
                 value=True, label="Use all devices", info="Off: one worker does it alone"
@@ -209,8 +214,8 @@ class OptionsForm:
                 info="1 is faster and less accurate",
             )  # fmt: skip
             self.batch_size = gr.Slider(
-                1, MAX_BATCH, value=settings.batch_size, step=1, label="Batch size",
-                info="Windows decoded together on a device",
+                0, MAX_BATCH, value=settings.batch_size, step=1, label="Batch size",
+                info="Windows decoded together on a device; 0: as its memory allows",
             )  # fmt: skip
         self.initial_prompt = gr.Textbox(
             label="Initial prompt", max_length=1000, placeholder="A sentence in the wanted style"

@@ -3,17 +3,21 @@ of ``gradio_client``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from core.errors import NoSuchJob, SubtitleError
 from core.settings import Settings
+from doctor.configuration import open_to_strangers
 from jobs.service import JobService
 from ui import entries as page_entries
+from ui import scripts
+from ui.doctor_tab import DoctorTab
 from ui.endpoint import ProcessAudio
+from ui.finetune_tab import FinetuneTab
 from ui.jobs_tab import QUIET, JobsTab
+from ui.memory_tab import MemoryTab
 from ui.transcribe_tab import SET_LINK, TranscribeTab
 
 TITLE = "Whisper for Subs"
@@ -24,7 +28,6 @@ _HEAD = (
 )
 _LOGOUT = '<a href="logout">Log out</a>'
 _NOTICE = '<p class="notice" role="status" hidden></p>'
-_PAGE_JS = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
 
 CLEAN_EVERY_S = 3600
 UPLOADS_KEPT_S = 6 * 3600
@@ -33,7 +36,7 @@ UPLOADS_KEPT_S = 6 * 3600
 MAX_EVENTS = 100
 """Events of all pages that may wait to be handled; jobs have a queue of their own."""
 
-TRANSCRIBE, JOBS = "transcribe", "jobs"
+TRANSCRIBE, JOBS, MEMORY, FINE_TUNING = "transcribe", "jobs", "memory", "fine-tuning"
 
 
 class Page:
@@ -43,14 +46,24 @@ class Page:
         self._service = service
         head = _HEAD.format(_LOGOUT if login else "")
         gr.HTML(head, elem_id="head", apply_default_css=False, js_on_load=None)
-        gr.HTML(_NOTICE, elem_id="notice", apply_default_css=False, js_on_load=_PAGE_JS)
+        gr.HTML(_NOTICE, elem_id="notice", apply_default_css=False, js_on_load=scripts.PAGE)
         with gr.Tabs(elem_id="tabs") as self._tabs:
             with gr.Tab("Transcribe", id=TRANSCRIBE):
                 self._one = TranscribeTab(settings, service)
             with gr.Tab("Jobs", id=JOBS) as tab:
                 self._many = JobsTab(service)
+            with gr.Tab("Memory", id=MEMORY) as memory:
+                self._memory = MemoryTab(settings)
+            with gr.Tab("Fine-tuning", id=FINE_TUNING) as tuning:
+                self._finetune = FinetuneTab(settings)
+            # It shows what the machine is made of: nothing for people whom nobody knows.
+            if not open_to_strangers(settings):
+                with gr.Tab("Doctor"):
+                    DoctorTab(settings).wire()
         self._one.wire()
         self._many.wire(tab)
+        self._memory.wire(memory)
+        self._finetune.wire(tuning)
         self._wire()
         ProcessAudio(service, self._one.handlers.watchers)
 

@@ -76,7 +76,7 @@ _PAUSED = "The service was stopped. What is done is kept; the job goes on when i
 
 def _actions(view: JobView, mine: bool) -> str:
     buttons = [
-        f'<button type="button" class="act" data-copy="{text(page_link(view.id))}">'
+        f'<button type="button" class="act" data-copy-link="{text(page_link(view.id))}">'
         "Copy link</button>"
     ]
     if view.state.ended:

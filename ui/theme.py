@@ -6,7 +6,8 @@ from pathlib import Path
 
 import gradio as gr
 
-CSS = Path(__file__).parent / "style.css"
+_HERE = Path(__file__).parent
+CSS = (_HERE / "style.css", _HERE / "memory.css", _HERE / "doctor.css")
 
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

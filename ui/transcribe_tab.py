@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -10,17 +9,13 @@ import gradio as gr
 from core.settings import Settings
 from jobs.request import JobRequest
 from jobs.service import JobService
-from ui import render
+from ui import render, scripts
 from ui.details import Details
 from ui.following import MAX_WATCHERS
 from ui.handlers import Handlers
 from ui.jobs_tab import QUIET
 from ui.markup import name
 from ui.options import OptionsForm
-
-_HERE = Path(__file__).parent
-_PLAYER_JS = (_HERE / "player.js").read_text(encoding="utf-8")
-_ACTIONS_JS = (_HERE / "actions.js").read_text(encoding="utf-8")
 
 FOLLOW: dict[str, Any] = {**QUIET, "concurrency_limit": MAX_WATCHERS}
 
@@ -60,7 +55,7 @@ class TranscribeTab:
 
     def _recordings(self, settings: Settings) -> None:
         self.again = gr.HTML(
-            "", elem_id="again", visible=False, apply_default_css=False, js_on_load=_ACTIONS_JS
+            "", elem_id="again", visible=False, apply_default_css=False, js_on_load=scripts.ACTIONS
         )
         with gr.Tabs(elem_id="source"):
             with gr.Tab("Files"):
@@ -91,7 +86,7 @@ class TranscribeTab:
 
     def _results(self) -> None:
         self.cards = gr.HTML(
-            render.empty(), elem_id="jobs", apply_default_css=False, js_on_load=_ACTIONS_JS
+            render.empty(), elem_id="jobs", apply_default_css=False, js_on_load=scripts.ACTIONS
         )
         self.selector = gr.Radio(
             [], label="Show", visible=False, elem_id="selector", interactive=True
@@ -190,7 +185,7 @@ class TranscribeTab:
 
 
 def _html(elem_id: str) -> gr.HTML:
-    return gr.HTML("", elem_id=elem_id, apply_default_css=False, js_on_load=_PLAYER_JS)
+    return gr.HTML("", elem_id=elem_id, apply_default_css=False, js_on_load=scripts.PLAYER)
 
 
 def _size(mib: int) -> str:

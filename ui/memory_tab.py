@@ -1,0 +1,129 @@
+"""The tab Memory: what a model takes of a GPU, against what the card has.
+
+Every change is calculated anew; nothing is loaded for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from core.errors import InvalidOption, SubtitleError
+from core.gpu import pytorch
+from core.gpu.plan import MemoryPlan, Question, plan_memory
+from core.gpu.support import COMPUTE_TYPES
+from core.gpu_manager import gpu_manager
+from core.models import AUTO, MODELS
+from core.settings import Settings
+from doctor.configuration import open_to_strangers
+from jobs.request import MAX_BATCH, MAX_BEAM
+from ui import memory_view as view
+from ui.card_choice import card_dropdown, card_of_choice
+from ui.jobs_tab import QUIET
+
+USUAL_GB = 8
+SEGMENT_S = (10, 600)
+
+
+class MemoryTab:
+    """Draws itself into the current Gradio block."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        with gr.Row(elem_classes="columns", equal_height=False):
+            with gr.Column(scale=5, min_width=320):
+                self._inputs = self._controls()
+            with gr.Column(scale=6, min_width=320):
+                self.result = gr.HTML(
+                    "", elem_id="memory", apply_default_css=False, js_on_load=None
+                )
+
+    def _controls(self) -> list[Any]:
+        with gr.Row():
+            model = gr.Dropdown(
+                [("auto: the best that fits", AUTO), *((name, name) for name in MODELS)],
+                value=AUTO, label="Model", min_width=160, elem_id="memory-model",
+            )  # fmt: skip
+            card = card_dropdown(self._settings, USUAL_GB, "memory-card")
+        with gr.Row():
+            precision = gr.Dropdown(
+                [("auto: the best the card can do", AUTO), *((t, t) for t in COMPUTE_TYPES)],
+                value=AUTO, label="Precision", min_width=160, elem_id="memory-precision",
+            )  # fmt: skip
+            task = gr.Dropdown(
+                [("Transcribe", "transcribe"), ("Translate to English", "translate")],
+                value="transcribe", label="Task", min_width=160, elem_id="memory-task",
+            )  # fmt: skip
+        with gr.Row():
+            batch = gr.Slider(
+                0, 64, value=0, step=1, label="Batch size", info="0: what fits and pays",
+                elem_id="memory-batch",
+            )  # fmt: skip
+            beam = gr.Slider(
+                1, MAX_BEAM, value=self._settings.beam_size, step=1, label="Beam size",
+                elem_id="memory-beam",
+            )  # fmt: skip
+        with gr.Row():
+            tasks = gr.Slider(
+                1, 8, value=1, step=1, label="At once on the card", elem_id="memory-tasks"
+            )
+            segment = gr.Slider(
+                *SEGMENT_S, value=60, step=10, label="Segment length (s)",
+                elem_id="memory-segment",
+            )  # fmt: skip
+        return [model, card, precision, task, batch, beam, tasks, segment]
+
+    def wire(self, tab: gr.Tab) -> None:
+        """Shows the plan when the tab is opened and whenever the form changes."""
+        changes = [control.change for control in self._inputs]
+        always: dict[str, Any] = {**QUIET, "trigger_mode": "always_last"}
+        gr.on([tab.select, *changes], self.show, self._inputs, self.result, **always)
+
+    def show(
+        self,
+        model: str,
+        card: str | None,
+        precision: str,
+        task: str,
+        batch: float | None,
+        beam: float | None,
+        tasks: float | None,
+        segment: float | None,
+    ) -> str:
+        """The plan for the form's values, as markup."""
+        try:
+            seen = card_of_choice(card, self._settings)
+            question = Question(
+                model=model,
+                compute_type=precision,
+                batch_size=_whole(batch, 0, MAX_BATCH),
+                beam_size=_whole(beam, self._settings.beam_size, MAX_BEAM),
+                task=task,
+                tasks=_whole(tasks, 1, 64),
+            )
+            peaks = gpu_manager.peaks
+            # What else runs on the machine is nothing for people whom nobody knows.
+            others = () if open_to_strangers(self._settings) else seen.holders
+            plan = plan_memory(question, seen.card, others=others, peaks=peaks)
+            return view.plan_view(plan, _guide_gb(plan, segment or 30.0), peaks)
+        except SubtitleError as error:
+            return view.refused(error)
+
+
+def _guide_gb(plan: MemoryPlan, segment_s: float) -> float | None:
+    """What the guide's rule recommends for the same work."""
+    precision = plan.setup.compute_type.removesuffix("_float16").removesuffix("_float32")
+    if precision not in pytorch.PRECISIONS:
+        return None
+    setup = plan.setup
+    return float(pytorch.recommended(setup.model, segment_s, setup.batch_size, precision))
+
+
+def _whole(number: float | None, default: int, most: int) -> int:
+    """A control's number; an emptied one means its default."""
+    if number is None:
+        return default
+    if not number == int(number) or abs(number) > most:
+        raise InvalidOption(f"{number:g} is not a whole number up to {most}.")
+    return int(number)
