@@ -16,7 +16,6 @@ browsers send cookies, and on this machine nothing at all is needed, whoever wro
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import Literal
 from urllib.parse import quote, urlsplit
@@ -29,7 +28,7 @@ from api.asgi import Application, Message, Receive, Scope, Send, answer_early, w
 from api.proxies import FORWARDED_KEY
 from api.sessions import Cookies
 from core.credentials import ApiKeys, Users
-from core.identity import LOCAL, STATE_KEY, Identity
+from core.identity import LOCAL, STATE_KEY, Identity, is_loopback
 from core.settings import Settings
 
 FREE_PATHS = ("/health", "/ready", "/login")
@@ -45,7 +44,7 @@ _ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css", "/favicon.ico", "/m
 def policy_of(settings: Settings) -> Policy:
     if settings.access != "auto":
         return settings.access
-    return "local" if _is_loopback(settings.host) else "login"
+    return "local" if is_loopback(settings.host) else "login"
 
 
 class Access:
@@ -56,7 +55,7 @@ class Access:
     ) -> None:
         self._app = app
         self._policy = policy_of(settings)
-        self._listens_here = _is_loopback(settings.host)
+        self._listens_here = is_loopback(settings.host)
         self._users = users
         self._keys = keys
         self._cookies = cookies
@@ -218,15 +217,6 @@ def _from_here(request: HTTPConnection) -> bool:
     return (
         not request.scope.get("state", {}).get(FORWARDED_KEY, False)
         and host is not None
-        and _is_loopback(host[0])
-        and _is_loopback(address_of(request))
+        and is_loopback(host[0])
+        and is_loopback(address_of(request))
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

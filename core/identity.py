@@ -13,8 +13,11 @@ are shared on purpose. Changing it is for its owner (:meth:`Identity.may_change`
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
+
+from core.settings import Settings
 
 STATE_KEY = "identity"
 """Name of the identity in the state of a request."""
@@ -45,3 +48,18 @@ def identity_of(request: Any) -> Identity:
     if not isinstance(found, Identity):
         raise LookupError("the request did not pass the access check")
     return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address or name can only be this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def open_to_strangers(settings: Settings) -> bool:
+    """Whether people whom nobody knows may come in, from other machines."""
+    return settings.access == "open" and not is_loopback(settings.host)

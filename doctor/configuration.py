@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import ipaddress
 from collections.abc import Sequence
 from typing import Any
 
 from core.gpu.support import COMPUTE_TYPES
+from core.identity import open_to_strangers
 from core.settings import Settings, setting_names, unknown_names
 from doctor.diagnosis import Finding
 
@@ -77,17 +77,3 @@ def access(settings: Settings) -> list[Finding]:
         fix = "`WHISPER_ACCESS=login`, then `python -m cli.main users add NAME`."
         return [Finding("warning", AREA, f"{text} it and see nothing asked.", fix)]
     return []
-
-
-def open_to_strangers(settings: Settings) -> bool:
-    """Whether people whom nobody knows may come in, from other machines."""
-    return settings.access == "open" and not is_loopback(settings.host)
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -14,9 +14,9 @@ from core.gpu import pytorch
 from core.gpu.plan import MemoryPlan, Question, plan_memory
 from core.gpu.support import COMPUTE_TYPES
 from core.gpu_manager import gpu_manager
+from core.identity import open_to_strangers
 from core.models import AUTO, MODELS
 from core.settings import Settings
-from doctor.configuration import open_to_strangers
 from jobs.request import MAX_BATCH, MAX_BEAM
 from ui import memory_view as view
 from ui.card_choice import card_dropdown, card_of_choice
@@ -48,7 +48,7 @@ class MemoryTab:
             card = card_dropdown(self._settings, USUAL_GB, "memory-card")
         with gr.Row():
             precision = gr.Dropdown(
-                [("auto: the best the card can do", AUTO), *((t, t) for t in COMPUTE_TYPES)],
+                [("auto: best for the card", AUTO), *((t, t) for t in COMPUTE_TYPES)],
                 value=AUTO, label="Precision", min_width=160, elem_id="memory-precision",
             )  # fmt: skip
             task = gr.Dropdown(

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from core.errors import NoSuchJob, SubtitleError
+from core.identity import open_to_strangers
 from core.settings import Settings
-from doctor.configuration import open_to_strangers
 from jobs.service import JobService
 from ui import entries as page_entries
 from ui import scripts

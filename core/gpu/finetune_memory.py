@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from core.gpu.estimate import Estimate
 from core.gpu.finetune_options import FinetuneOptions
 
 MIB = 1024.0 * 1024.0
@@ -85,28 +86,17 @@ END, EVALUATING = "at the end of the backward pass", "in evaluation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuneEstimate:
-    """Memory of one GPU."""
+class FinetuneEstimate(Estimate):
+    """Memory of one GPU that trains; the parts are those at the peak."""
 
-    parts: Mapping[str, float]
-    """MiB by part at the peak, in order; their sum is the total."""
-    total_mib: float
     moment: str
-    """When it is needed."""
+    """When the peak is."""
     moments: Mapping[str, float]
     """MiB at each of the moments that can be the peak."""
     trainable: int
     """Parameters that are trained."""
     error: float = ERROR
-
-    @property
-    def high_mib(self) -> float:
-        """What has to be there to be sure."""
-        return self.total_mib * (1 + self.error)
-
-    @property
-    def low_mib(self) -> float:
-        return self.total_mib * (1 - self.error)
+    source: str = "calculated"
 
 
 def trainable_parameters(options: FinetuneOptions) -> int:

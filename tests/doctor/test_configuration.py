@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from core.identity import open_to_strangers
 from core.settings import Settings
-from doctor.configuration import changed, contradictions, open_to_strangers, unknown
+from doctor.configuration import changed, contradictions, unknown
 from tests.doctor.conftest import only, severities
 
 Chosen = Callable[..., Settings]
