@@ -44,8 +44,9 @@ from workers.pool import WorkerPool
 
 log = logging.getLogger("parallel_transcriber")
 
-CPU_WORKER_MIB = 600
-"""Memory a CPU worker of the installed models takes at batch 8; bounds their number."""
+CPU_WORKER_MIB = 800
+"""Memory a CPU worker takes with the installed base model in batches of 8 (docs/gpu-memory.md);
+bounds their number. Larger models are asked about when they are loaded."""
 
 
 class ParallelWhisperTranscriber:

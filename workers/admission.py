@@ -108,6 +108,7 @@ class Admission:
             replaced=seat.models[:unloaded],
             in_flight=tuple(other.loading for other in near if other.loading is not None),
             shared=any(other.models or other.loading is not None for other in near),
+            beside=tuple(held for other in near for held in other.models),
         )
 
 

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from core.gpu.advice import advise, name_all
 from core.gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
-from core.gpu.estimate import CONTEXT, Estimate
+from core.gpu.estimate import CONTEXT, WEIGHTS, Estimate
 from core.gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
 from core.gpu.peaks import CPU, Peaks
 from core.gpu.physical import Setup
@@ -47,6 +47,8 @@ class LoadPlan:
     """Loads other workers have begun in the same memory; it does not show yet what they take."""
     shared: bool
     """Other workers of ours hold or load something in the same memory, so waiting may help."""
+    beside: tuple[ModelSpec, ...] = ()
+    """Models other workers have in the same memory; what they decode with comes and goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class MemoryFit:
             _own(self._estimate(plan.slot, model)) for model in plan.replaced
         )
         room -= sum(self._estimate(plan.slot, model).total_mib for model in plan.in_flight)
+        room -= sum(self._decoding_mib(plan.slot, model) for model in plan.beside)
         # A worker that has a model has its context too.
         room += 0.0 if plan.fresh else need.parts[CONTEXT]
         usual = self._usual(plan, need)
@@ -152,10 +155,18 @@ class MemoryFit:
     def _usual(self, plan: LoadPlan, need: Estimate) -> float:
         """With the batch it will work with, if that is known; on GPUs one window is enough to begin
         with, because each worker takes the batch that fits."""
-        asked = self._asked or (CPU_BATCH if plan.slot.kind == "cpu" else 1)
-        if asked == 1:
+        batch = self._usual_batch(plan.slot)
+        if batch == 1:
             return need.high_mib
-        return self._estimate(plan.slot, plan.model, asked).total_mib
+        return self._estimate(plan.slot, plan.model, batch).total_mib
+
+    def _decoding_mib(self, slot: Slot, model: ModelSpec) -> float:
+        """What a worker takes and gives back with each batch, beyond context and weights."""
+        found = self._estimate(slot, model, self._usual_batch(slot))
+        return found.total_mib - found.parts[CONTEXT] - found.parts[WEIGHTS]
+
+    def _usual_batch(self, slot: Slot) -> int:
+        return self._asked or (CPU_BATCH if slot.kind == "cpu" else 1)
 
     def _estimate(self, slot: Slot, model: ModelSpec, batch: int = 1) -> Estimate:
         setup = setup_of(model, slot, batch_size=batch, beam_size=self._beam_size)

@@ -22,7 +22,8 @@ BATCHES = (16, 12, 8, 6, 4, 3, 2, 1)
 with large-v2 and no faster with turbo (speaches#169), so more is left to who asks for it."""
 
 CPU_BATCH = 8
-"""Windows together on a CPU: more gains nothing there (``python -m bench.compare --batches``)."""
+"""Windows together on a CPU, with which the README's speeds are measured; there only the searches
+are batched, the encoder takes three windows at a time."""
 
 TRANSCRIBERS = ("large-v3-turbo", "medium", "small", "base", "tiny")
 """For transcription, best first. large-v3 is not among them: turbo takes a third to a half of its

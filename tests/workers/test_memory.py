@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,17 @@ def test_verdict_follows_free_and_total_memory() -> None:
     # What the same worker unloads is free then, what others are about to take is not.
     assert ask(2000, 8192, replaced=(spec("large-v2"),), fresh=False).fit == "yes"
     assert ask(8000, 8192, in_flight=(spec("large-v2"),)).fit == "wait"
+
+
+def test_workers_that_share_main_memory_leave_each_other_room_to_decode() -> None:
+    large = ModelSpec("large-v3", "/nowhere", "int8", "cpu")
+    memory = MemoryFit(cpu=lambda: (7000, 16_000))
+    first = LoadPlan(Slot("CPU 0", "cpu"), large, True, (), (), False)
+    assert memory(first).fit == "yes"
+    # It holds its weights by now, and will want as much again with its first batch.
+    second = replace(first, slot=Slot("CPU 1", "cpu"), shared=True, beside=(large,))
+    assert memory(second).fit == "wait"
+    assert memory(replace(second, beside=())).fit == "yes"
 
 
 def test_who_holds_the_memory_is_named() -> None:
