@@ -127,9 +127,11 @@ def test_language_is_decided_once_before_other_segments_are_decoded(bench: Bench
     assert LanguageDecided("zh", 0.9) in events
     assert job.language == "zh"
     assert len(texts(events)) == 8
-    assert [entry["windows"] for entry in read_log(model, "detect")] == [[0.0, 60.0, 120.0]]
+    (detect,) = read_log(model, "detect")
+    assert detect["windows"] == [0.0, 60.0, 120.0]
     decodes = read_log(model, "decode")
-    assert decodes[0]["indices"] == [0]
+    # The other worker begins as soon as the language is known, perhaps before this one.
+    assert next(e["indices"] for e in decodes if e["pid"] == detect["pid"]) == [0]
     assert {entry["language"] for entry in decodes} == {"zh"}
 
 
