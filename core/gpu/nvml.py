@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 
 MIB = 1 << 20
 PROC = Path("/proc")
+
+
+TEMPERATURE_GPU, MIG_ENABLED = 0, 1
+NOT_SUPPORTED, NO_PERMISSION = 3, 4
+"""Constants of nvml.h."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +102,10 @@ def read_gpus() -> GpuList:
     except ImportError as error:
         log.debug("No GPU list: %s", error)
         return GpuList(problem="The package nvidia-ml-py is not installed.")
-    # Its classes cannot be named before it is imported. A process name may be any bytes.
-    failures = (nvml.NVMLError, nvml.NVMLLibraryMismatchError, UnicodeDecodeError)
+    # Its classes cannot be named before it is imported, and older versions have fewer. A process
+    # name may be any bytes.
+    mismatch = getattr(nvml, "NVMLLibraryMismatchError", nvml.NVMLError)
+    failures = (nvml.NVMLError, mismatch, UnicodeDecodeError)
     try:
         nvml.nvmlInit()
     except failures as error:
@@ -151,10 +158,10 @@ class _Reader:
 
     def read(self) -> GpuList:
         nvml = self._nvml
-        cuda = self._maybe(nvml.nvmlSystemGetCudaDriverVersion_v2)
+        cuda = self._maybe("nvmlSystemGetCudaDriverVersion_v2")
         return GpuList(
             devices=tuple(self._card(index) for index in range(nvml.nvmlDeviceGetCount())),
-            driver=self._maybe(nvml.nvmlSystemGetDriverVersion),
+            driver=_text(self._maybe("nvmlSystemGetDriverVersion")) or None,
             cuda=None if cuda is None else (cuda // 1000, cuda % 1000 // 10),
         )
 
@@ -163,7 +170,10 @@ class _Reader:
         uuid = name = ""
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
-            uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
+            uuid, name = (
+                _text(nvml.nvmlDeviceGetUUID(handle)),
+                _text(nvml.nvmlDeviceGetName(handle)),
+            )
             total, used, free = self._memory(handle)
         except self._failures as error:
             log.debug("GPU %d cannot be read: %s", index, error)
@@ -176,13 +186,13 @@ class _Reader:
                 free_mib=0,
                 problem=_told(error),
             )
-        capability = self._maybe(nvml.nvmlDeviceGetCudaComputeCapability, handle)
+        capability = self._maybe("nvmlDeviceGetCudaComputeCapability", handle)
         migs = self._migs(handle, capability)
         processes = self._processes(handle)
         # Of a card with MIG, NVML names the processes to administrators alone.
         processes += [process for mig in migs or () for process in mig.processes]
-        rates = self._maybe(nvml.nvmlDeviceGetUtilizationRates, handle)
-        heat = self._maybe(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU)
+        rates = self._maybe("nvmlDeviceGetUtilizationRates", handle)
+        heat = self._maybe("nvmlDeviceGetTemperature", handle, TEMPERATURE_GPU)
         return GpuDevice(
             index=index,
             uuid=uuid,
@@ -194,57 +204,56 @@ class _Reader:
             processes=_merged(processes),
             utilization=None if rates is None else rates.gpu,
             temperature_c=heat,
-            power_w=_watts(self._maybe(nvml.nvmlDeviceGetPowerUsage, handle)),
-            power_limit_w=_watts(self._maybe(nvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
+            power_w=_watts(self._maybe("nvmlDeviceGetPowerUsage", handle)),
+            power_limit_w=_watts(self._maybe("nvmlDeviceGetEnforcedPowerLimit", handle)),
             mig=migs or (),
             problem="MIG is on, and there is no MIG device to use." if migs == () else "",
         )
 
     def _migs(self, card: Any, capability: tuple[int, int] | None) -> tuple[MigDevice, ...] | None:
         """The MIG devices of a card; None where MIG is off."""
-        nvml = self._nvml
-        mode = self._maybe(nvml.nvmlDeviceGetMigMode, card)
-        if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+        mode = self._maybe("nvmlDeviceGetMigMode", card)
+        if mode is None or mode[0] != MIG_ENABLED:
             return None
         found = []
-        for place in range(self._maybe(nvml.nvmlDeviceGetMaxMigDeviceCount, card) or 0):
+        for place in range(self._maybe("nvmlDeviceGetMaxMigDeviceCount", card) or 0):
             # Most places are empty, and a device may be removed while it is read.
-            handle = self._maybe(nvml.nvmlDeviceGetMigDeviceHandleByIndex, card, place)
-            if handle is not None and (mig := self._maybe(self._mig, handle, capability)):
-                found.append(mig)
+            handle = self._maybe("nvmlDeviceGetMigDeviceHandleByIndex", card, place)
+            try:
+                found += [] if handle is None else [self._mig(handle, capability)]
+            except self._failures as error:
+                log.debug("A MIG device went away: %s", error)
         return tuple(found)
 
     def _mig(self, handle: Any, capability: tuple[int, int] | None) -> MigDevice:
         nvml = self._nvml
         total, used, free = self._memory(handle)
         return MigDevice(
-            uuid=nvml.nvmlDeviceGetUUID(handle),
-            name=nvml.nvmlDeviceGetName(handle),
+            uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+            name=_text(nvml.nvmlDeviceGetName(handle)),
             total_mib=total,
             used_mib=used,
             free_mib=free,
             processes=_merged(self._processes(handle)),
-            capability=self._maybe(nvml.nvmlDeviceGetCudaComputeCapability, handle) or capability,
+            capability=self._maybe("nvmlDeviceGetCudaComputeCapability", handle) or capability,
         )
 
     def _memory(self, handle: Any) -> tuple[int, int, int]:
         """Total, used and free."""
         nvml = self._nvml
-        memory = self._maybe(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
-        if memory is None:
+        # Version 2 does not count what the driver keeps for itself as used.
+        version = getattr(nvml, "nvmlMemory_v2", None)
+        memory = version and self._maybe("nvmlDeviceGetMemoryInfo", handle, version)
+        if not memory:
             try:
                 memory = nvml.nvmlDeviceGetMemoryInfo(handle)
             except nvml.NVMLError as error:
-                if error.value not in (
-                    nvml.NVML_ERROR_NOT_SUPPORTED,
-                    nvml.NVML_ERROR_NO_PERMISSION,
-                ):
+                if getattr(error, "value", None) not in (NOT_SUPPORTED, NO_PERMISSION):
                     raise
                 return 0, 0, 0
         return memory.total // MIB, memory.used // MIB, memory.free // MIB
 
     def _processes(self, handle: Any) -> list[GpuProcess]:
-        nvml = self._nvml
         return [
             GpuProcess(
                 pid=process.pid,
@@ -252,27 +261,31 @@ class _Reader:
                 used_mib=None if process.usedGpuMemory is None else process.usedGpuMemory // MIB,
             )
             for ask in (
-                nvml.nvmlDeviceGetComputeRunningProcesses,
-                nvml.nvmlDeviceGetGraphicsRunningProcesses,
-                nvml.nvmlDeviceGetMPSComputeRunningProcesses,
+                "nvmlDeviceGetComputeRunningProcesses",
+                "nvmlDeviceGetGraphicsRunningProcesses",
+                "nvmlDeviceGetMPSComputeRunningProcesses",
             )
             for process in self._maybe(ask, handle) or ()
         ]
 
     def _process_name(self, pid: int) -> str:
-        if command := self._maybe(self._nvml.nvmlSystemGetProcessName, pid):
-            return _program(command)
+        if command := self._maybe("nvmlSystemGetProcessName", pid):
+            return _program(_text(command))
         try:
             return (PROC / str(pid) / "comm").read_text(errors="replace").strip()
         except OSError:
             return ""
 
-    def _maybe(self, ask: Callable[..., Any], *about: Any) -> Any | None:
-        """The answer; None for what this card, driver or user cannot be told."""
+    def _maybe(self, name: str, *about: Any) -> Any | None:
+        """The answer of a function; None for what this card, driver, user or version of the
+        package cannot be told."""
+        ask = getattr(self._nvml, name, None)
+        if ask is None:
+            return None
         try:
             return ask(*about)
         except self._failures as error:
-            log.debug("NVML on %s: %s", ask.__name__, error)
+            log.debug("NVML on %s: %s", name, error)
             return None
 
 
@@ -290,6 +303,11 @@ def _merged(processes: Iterable[GpuProcess]) -> tuple[GpuProcess, ...]:
 def _program(command: str) -> str:
     """``chrome`` of ``/opt/google/chrome/chrome --type=gpu-process``."""
     return re.split(r"[/\\]", command.split(" -")[0].strip())[-1] or command.strip()
+
+
+def _text(value: str | bytes | None) -> str:
+    """Versions of the package before 11.5 answer in bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
 def _watts(milliwatts: int | None) -> float | None:

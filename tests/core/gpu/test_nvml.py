@@ -323,3 +323,24 @@ def listed() -> GpuList:
 def test_entries_of_cuda_visible_devices_name_devices(entry: str, uuid: str | None) -> None:
     device = find_device(entry, listed())
     assert (None if device is None else device.uuid) == uuid
+
+
+def test_older_version_of_the_package_is_read_as_far_as_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Distributions carry versions before 11.5, which answer in bytes and know less."""
+    module = FakeNvml([Card(total_mib=8192, processes=[Process(7, 1024, "blender")])]).module()
+    for name in (
+        "NVMLLibraryMismatchError", "nvmlMemory_v2", "nvmlDeviceGetMPSComputeRunningProcesses",
+        "nvmlDeviceGetMigMode", "nvmlDeviceGetEnforcedPowerLimit", "NVML_TEMPERATURE_GPU",
+    ):  # fmt: skip
+        delattr(module, name)
+    for name in ("nvmlDeviceGetName", "nvmlDeviceGetUUID"):
+        answer = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda handle, answer=answer: answer(handle).encode())
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    (card,) = read_gpus().devices
+    assert (card.name, card.total_mib, card.free_mib) == ("NVIDIA GeForce RTX 3090", 8192, 7168)
+    assert card.uuid.startswith("GPU-")
+    assert [process.name for process in card.processes] == ["blender"]
+    assert (card.mig, card.power_limit_w, card.temperature_c) == ((), None, 40)
