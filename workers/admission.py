@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from core.errors import OutOfMemory
 from core.types import ModelSpec
 from workers.limits import PoolLimits
-from workers.memory import Fits, LoadPlan, PlanBatch, Verdict
+from workers.memory import Fits, LoadPlan, Neighbour, PlanBatch, Verdict
 from workers.scheduler import batch_as_asked
 from workers.seat import Seat
 from workers.tasks import JobState
@@ -108,7 +108,12 @@ class Admission:
             replaced=seat.models[:unloaded],
             in_flight=tuple(other.loading for other in near if other.loading is not None),
             shared=any(other.models or other.loading is not None for other in near),
-            beside=tuple(held for other in near for held in other.models),
+            beside=tuple(
+                Neighbour(held, other.worker.pid)
+                for other in near
+                if other.worker is not None
+                for held in other.models
+            ),
         )
 
 

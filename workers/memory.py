@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from core.gpu.advice import advise, name_all
 from core.gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
-from core.gpu.estimate import CONTEXT, WEIGHTS, Estimate
+from core.gpu.estimate import CONTEXT, Estimate
 from core.gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
 from core.gpu.peaks import CPU, Peaks
 from core.gpu.physical import Setup
@@ -23,7 +23,7 @@ from core.gpu.whisper_shapes import SHAPES
 from core.models import find_model
 from core.types import ModelSpec
 from workers.devices import Slot
-from workers.resources import available_mib, total_mib
+from workers.resources import available_mib, resident_mib, total_mib
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,14 @@ DISK_BYTES_PER_WEIGHT = 2.0
 """Conversions are published in float16; only a model outside ``core.models`` is judged by it."""
 
 Fit = Literal["yes", "wait", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A worker of ours that has a model in the same memory."""
+
+    model: ModelSpec
+    pid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +55,7 @@ class LoadPlan:
     """Loads other workers have begun in the same memory; it does not show yet what they take."""
     shared: bool
     """Other workers of ours hold or load something in the same memory, so waiting may help."""
-    beside: tuple[ModelSpec, ...] = ()
-    """Models other workers have in the same memory; what they decode with comes and goes."""
+    beside: tuple[Neighbour, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +128,7 @@ class MemoryFit:
             _own(self._estimate(plan.slot, model)) for model in plan.replaced
         )
         room -= sum(self._estimate(plan.slot, model).total_mib for model in plan.in_flight)
-        room -= sum(self._decoding_mib(plan.slot, model) for model in plan.beside)
+        room -= sum(self._still_to_take(plan.slot, other) for other in plan.beside)
         # A worker that has a model has its context too.
         room += 0.0 if plan.fresh else need.parts[CONTEXT]
         usual = self._usual(plan, need)
@@ -160,10 +167,13 @@ class MemoryFit:
             return need.high_mib
         return self._estimate(plan.slot, plan.model, batch).total_mib
 
-    def _decoding_mib(self, slot: Slot, model: ModelSpec) -> float:
-        """What a worker takes and gives back with each batch, beyond context and weights."""
-        found = self._estimate(slot, model, self._usual_batch(slot))
-        return found.total_mib - found.parts[CONTEXT] - found.parts[WEIGHTS]
+    def _still_to_take(self, slot: Slot, other: Neighbour) -> float:
+        """What a worker will want beyond what it holds: it may not have decoded a batch yet."""
+        held = resident_mib(other.pid) if slot.kind == "cpu" else None
+        if held is None:
+            return 0.0
+        wanted = self._estimate(slot, other.model, self._usual_batch(slot)).total_mib
+        return max(0.0, wanted - held)
 
     def _usual_batch(self, slot: Slot) -> int:
         return self._asked or (CPU_BATCH if slot.kind == "cpu" else 1)

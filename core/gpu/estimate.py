@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from core.gpu.peaks import Peak, Peaks
 from core.gpu.physical import Setup, calculate, calibrated_error
 
-WEIGHTS = "weights"
 CONTEXT = "context and libraries"
 """The part that differs most between drivers and cards, so corrections go into it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +20,7 @@ from tests.workers.conftest import Bench, eventually, incidents, texts
 from tests.workers.scripted_engine import read_log
 from workers.devices import Slot
 from workers.job import PoolEvent
-from workers.memory import LoadPlan, MemoryFit, Verdict, see_cards, setup_of, tell_cards
+from workers.memory import LoadPlan, MemoryFit, Neighbour, Verdict, see_cards, setup_of, tell_cards
 
 GPU = Slot("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9), 8192)
 
@@ -75,10 +76,16 @@ def test_workers_that_share_main_memory_leave_each_other_room_to_decode() -> Non
     memory = MemoryFit(cpu=lambda: (7000, 16_000))
     first = LoadPlan(Slot("CPU 0", "cpu"), large, True, (), (), False)
     assert memory(first).fit == "yes"
-    # It holds its weights by now, and will want as much again with its first batch.
-    second = replace(first, slot=Slot("CPU 1", "cpu"), shared=True, beside=(large,))
+    # This process holds little of what it will want with its first batch.
+    other = Neighbour(large, os.getpid())
+    second = replace(first, slot=Slot("CPU 1", "cpu"), shared=True, beside=(other,))
     assert memory(second).fit == "wait"
     assert memory(replace(second, beside=())).fit == "yes"
+    # One that is gone by now takes nothing, and neither does one that holds all it wants.
+    assert memory(replace(second, beside=(Neighbour(large, 2**30),))).fit == "yes"
+    small = Neighbour(ModelSpec("tiny", "/nowhere", "int8", "cpu"), os.getpid())
+    tight = MemoryFit(1, cpu=lambda: (3000, 16_000))
+    assert tight(replace(second, beside=(small,))).fit == tight(replace(second, beside=())).fit
 
 
 def test_who_holds_the_memory_is_named() -> None:
