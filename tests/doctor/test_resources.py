@@ -8,6 +8,7 @@ from pathlib import Path
 from core.settings import Settings
 from doctor.files import why_not_writable
 from doctor.resources import cores, data, disks, memory, models_folder
+from parallel_transcriber import CPU_WORKER_MIB
 from tests.doctor.conftest import only, severities
 
 Chosen = Callable[..., Settings]
@@ -26,7 +27,7 @@ def test_workers_have_to_fit_into_memory(settings: Chosen) -> None:
     assert only(memory(settings(workers=2), lambda: 4000, lambda: 8000)).severity == "ok"
     found = only(memory(settings(workers=8), lambda: 2000, lambda: 8000))
     assert found.severity == "warning"
-    assert "`WHISPER_WORKERS=3`" in found.fix
+    assert f"`WHISPER_WORKERS={2000 // CPU_WORKER_MIB}`" in found.fix
     assert only(memory(settings(), lambda: 100, lambda: 8000)).severity == "warning"
     assert only(memory(settings(), lambda: None, lambda: None)).severity == "hint"
 
