@@ -145,6 +145,8 @@ class SegmentResult:
     """Share of the worker's time this segment took."""
     reduced_batch: int = 0
     """Windows in a batch after memory ran out while this segment was in it; 0: it did not."""
+    compute_type: str = ""
+    """What it was decoded in; devices differ where that was left open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,7 @@ class SegmentReport:
     attempts: int = 1
     reduced_batch: int = 0
     """As in ``SegmentResult``: the words are the same, the last digits of times may not be."""
+    compute_type: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

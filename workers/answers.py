@@ -54,6 +54,7 @@ def _finish(
             redecoded_windows=result.redecoded_windows,
             attempts=attempts,
             reduced_batch=result.reduced_batch,
+            compute_type=result.compute_type,
         )
     )
     state.job.emit(

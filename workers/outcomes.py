@@ -178,6 +178,7 @@ class Outcomes:
                 index=result.index,
                 level=None,
             )
+        result = replace(result, compute_type=seat.local(task.state.model).compute_type)
         answers.finished(task.state, entry, seat.label, result)
 
     def _no_language(self, state: JobState, error: SubtitleError) -> None:

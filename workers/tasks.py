@@ -55,6 +55,7 @@ class Split:
             redecoded_windows=sum(result.redecoded_windows for result in results),
             elapsed_s=sum(result.elapsed_s for result in results),
             reduced_batch=min(reduced, default=0),
+            compute_type=", ".join(dict.fromkeys(result.compute_type for result in results)),
         )
 
 

@@ -50,7 +50,9 @@ def test_each_card_takes_the_best_compute_type_it_can(bench: Bench) -> None:
     assert sorted(loaded(model)) == ["float16", "float32", "int8_float32"]
     statuses = {status.label: status.compute_type for status in pool.status()}
     assert statuses == {"GPU 0": "float16", "GPU 1": "int8_float32", "GPU 2": "float32"}
-    assert len(texts(list(bench.submit(pool, model, 6).events()))) == 6
+    job = bench.submit(pool, model, 6)
+    assert len(texts(list(job.events()))) == 6
+    assert all(report.compute_type == statuses[report.device] for report in job.reports)
 
 
 @pytest.mark.parametrize("said", [NO_FLOAT16, NO_INT8])
