@@ -41,45 +41,50 @@ class Admission:
     _answers: dict[tuple[str, ModelSpec], _Answer] = field(default_factory=dict)
 
     def may_load(self, seat: Seat, seats: Sequence[Seat], asked: ModelSpec, now: float) -> bool:
-        open_variants = [v for v in seat.variants(asked) if v not in seat.refused]
+        left = [model for model in seat.variants(asked) if model not in seat.refused]
         if self.fits is None:
-            return bool(open_variants)
+            return bool(left)
         # The best compute type that fits; a lower one before waiting for memory.
-        for model in open_variants:
-            if self._may_load(self.fits, seat, seats, model, now):
-                if model != seat.variants(asked)[0] and seat.chosen.get(asked) != model:
-                    log.info("[%s] takes %s in %s", seat.label, model.name, model.compute_type)
-                seat.chosen[asked] = model
-                return True
+        for model in left:
+            if self._fits_now(self.fits, seat, seats, model, now):
+                return self._choose(seat, asked, model)
+        for model in left if not self.patient else ():
+            answer = self._answers.get((seat.label, model))
+            if answer is not None and not self._plan(seat, seats, model).shared:
+                # Nobody of ours will ever free anything, and nobody watches who could.
+                log.warning("[%s] %s; it is tried all the same", seat.label, answer.verdict.text)
+                return self._choose(seat, asked, model)
         return False
 
-    def _may_load(
+    def _choose(self, seat: Seat, asked: ModelSpec, model: ModelSpec) -> bool:
+        self._answers.pop((seat.label, model), None)
+        if model != seat.variants(asked)[0] and seat.chosen.get(asked) != model:
+            log.info("[%s] takes %s in %s", seat.label, model.name, model.compute_type)
+        seat.chosen[asked] = model
+        return True
+
+    def _fits_now(
         self, fits: Fits, seat: Seat, seats: Sequence[Seat], model: ModelSpec, now: float
     ) -> bool:
+        """Ask, unless the answer is fresh; what never fits is refused, what has to wait is kept."""
         key = (seat.label, model)
         known = self._answers.get(key)
         if known is not None and now < known.until_s:
             return False
-        plan = self._plan(seat, seats, model)
         try:
-            verdict = fits(plan)
+            verdict = fits(self._plan(seat, seats, model))
         except Exception:
             # An estimate must not take the pool, and every job, with it; the load will tell.
             log.exception("[%s] the memory for %s cannot be estimated", seat.label, model.name)
             verdict = Verdict("yes")
-        if verdict.fit == "wait" and not plan.shared and not self.patient:
-            # Nobody of ours will ever free anything, and nobody watches who could.
-            log.warning("[%s] %s; it is tried all the same", seat.label, verdict.text)
-            verdict = Verdict("yes")
-        if verdict.fit == "yes":
+        if verdict.fit == "wait":
+            self._answers[key] = _Answer(verdict, now + self.limits.memory_retry_s)
+        else:
             self._answers.pop(key, None)
-            return True
         if verdict.fit == "never":
             seat.refuse(model, OutOfMemory(verdict.text + ".", hint=verdict.hint or None))
             self.on_refused(seat, model)
-            return False
-        self._answers[key] = _Answer(verdict, now + self.limits.memory_retry_s)
-        return False
+        return verdict.fit == "yes"
 
     def changed(self) -> None:
         """Memory was freed: what waited is judged anew."""

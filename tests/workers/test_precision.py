@@ -96,6 +96,24 @@ def test_lower_precision_is_taken_where_the_best_does_not_fit(bench: Bench) -> N
     assert asked[:2] == ["float16", "int8_float16"]
 
 
+def test_command_takes_a_lower_precision_too_before_it_tries_what_does_not_fit(
+    bench: Bench,
+) -> None:
+    """Nobody waits for memory there, and what cannot fit is tried only where nothing does."""
+    fitting = {"int8_float16"}
+
+    def fits(plan: LoadPlan) -> Verdict:
+        return Verdict("yes" if plan.model.compute_type in fitting else "wait", "too much")
+
+    model = open_model(bench)
+    list(bench.submit(pool_of(bench, AMPERE, fits=fits), model, 2).events())
+    assert loaded(model) == ["int8_float16"]
+    fitting.clear()
+    other = replace(bench.gpu_model("other"), compute_type=AUTO)
+    assert len(texts(list(bench.submit(pool_of(bench, AMPERE, fits=fits), other, 2).events()))) == 2
+    assert loaded(other) == ["float16"]
+
+
 def test_mixed_cards_take_batches_of_their_own(bench: Bench) -> None:
     def plan_batch(slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int:
         assert (beam_size, asked) == (5, 0)
