@@ -21,12 +21,12 @@ from core.errors import DeviceUnavailable, InvalidOption
 from core.events import Decoded, Event, Planned, SegmentFinished
 from core.gpu.choice import CPU_BATCH, Card, best_batch
 from core.gpu.nvml import find_device, read_gpus
-from core.gpu.physical import Setup
+from core.gpu.physical import setup_of
 from core.gpu.support import preferred
 from core.gpu_manager import card_of, gpu_manager
 from core.merge import TranscriptBuilder
 from core.model_store import model_spec, resolve_for
-from core.models import AUTO, find_model
+from core.models import AUTO
 from core.pcm import PcmSpool
 from core.progress import Progress
 from core.settings import Settings
@@ -165,7 +165,11 @@ class WhisperTranscriber:
         card = _first_card(self._settings) if kind == "cuda" else None
         if spec.compute_type == AUTO:
             spec = replace(spec, compute_type=preferred(card.capability if card else None)[0])
-        self._batch_size = CPU_BATCH if card is None else _batch_on(card, spec)
+        self._batch_size = CPU_BATCH
+        if card is not None:
+            # One window, at least, is tried.
+            setup = setup_of(spec, card.capability)
+            self._batch_size = best_batch(setup, card, gpu_manager.peaks) or 1
         log.info("Loading Whisper model: %s on %s", spec.name, spec.device)
         self.engine = WhisperEngine(spec)
         self.engine.warm_up()
@@ -263,15 +267,6 @@ def _first_card(settings: Settings) -> Card | None:
     first = (settings.cuda_visible_devices or "0").split(",")[0].strip()
     device = find_device(first, read_gpus())
     return card_of(device, "GPU") if device is not None and device.total_mib else None
-
-
-def _batch_on(card: Card, spec: ModelSpec) -> int:
-    """Windows that fit beside the model; one, at least, is tried."""
-    info = find_model(spec.name)
-    if info is None:
-        return CPU_BATCH
-    setup = Setup(model=info.name, compute_type=spec.compute_type)
-    return best_batch(setup, card, gpu_manager.peaks) or 1
 
 
 def _device(name: str) -> Literal["cpu", "cuda"]:

@@ -20,6 +20,7 @@ from ui import finetune_view as view
 from ui import scripts
 from ui.card_choice import card_dropdown, card_of_choice
 from ui.jobs_tab import QUIET
+from ui.markup import problem
 
 USUAL_GB = 12
 CHOSEN = "chosen"
@@ -132,7 +133,7 @@ def plan_of(settings: Settings, *values: Any) -> str:
         card = card_of_choice(form.pop("card"), settings).card
         return view.plan_view(plan_finetune(_wishes(form, card)), card)
     except SubtitleError as error:
-        return view.refused(error)
+        return problem(error)
 
 
 def _wishes(form: dict[str, Any], card: Card) -> Wishes:

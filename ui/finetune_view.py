@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 
-from core.errors import SubtitleError
 from core.gpu.choice import Card
 from core.gpu.finetune_plan import FinetunePlan, Way, Wishes
 from core.gpu.finetune_report import (
@@ -17,14 +15,10 @@ from core.gpu.finetune_report import (
     verdict,
 )
 from core.gpu.finetune_warnings import DATA_HINT, method_name
-from ui.markup import problem, text
+from ui.markup import bullets, text
 from ui.memory_bar import memory_bar, mib
 
 _FITS = {"fits": "Fits", "tight": "Tight", "too large": "Does not fit"}
-
-
-def refused(error: SubtitleError) -> str:
-    return problem(error)
 
 
 def plan_view(plan: FinetunePlan, card: Card) -> str:
@@ -80,15 +74,11 @@ def _levels(plan: FinetunePlan) -> str:
 
 def _instead(plan: FinetunePlan) -> str:
     lines = advice(plan)
-    return _section("What would fit", _list(lines)) if lines else ""
+    return _section("What would fit", bullets(lines)) if lines else ""
 
 
 def _warnings(plan: FinetunePlan) -> str:
-    return _section("To know", _list(plan.warnings)) if plan.warnings else ""
-
-
-def _list(lines: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"
+    return _section("To know", bullets(plan.warnings)) if plan.warnings else ""
 
 
 def _numbers(way: Way) -> str:

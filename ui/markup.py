@@ -47,6 +47,11 @@ def problem_text(message: str, hint: str) -> str:
     return f'<p class="problem" role="alert">{what} {todo}</p>'
 
 
+def bullets(lines: Iterable[str]) -> str:
+    """Sentences under each other."""
+    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"
+
+
 def action(act: str, job_id: str, label: str, about: str, kind: str = "") -> str:
     """A button that asks the page for something about a job; see ``actions.js``."""
     return (

@@ -21,6 +21,7 @@ from jobs.request import MAX_BATCH, MAX_BEAM
 from ui import memory_view as view
 from ui.card_choice import card_dropdown, card_of_choice
 from ui.jobs_tab import QUIET
+from ui.markup import problem
 
 USUAL_GB = 8
 SEGMENT_S = (10, 600)
@@ -108,7 +109,7 @@ class MemoryTab:
             plan = plan_memory(question, seen.card, others=others, peaks=peaks)
             return view.plan_view(plan, _guide_gb(plan, segment or 30.0), peaks)
         except SubtitleError as error:
-            return view.refused(error)
+            return problem(error)
 
 
 def _guide_gb(plan: MemoryPlan, segment_s: float) -> float | None:

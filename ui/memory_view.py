@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from core.errors import SubtitleError
 from core.gpu.choice import Card, judge, on_card
 from core.gpu.estimate import Estimate
 from core.gpu.peaks import Peaks
 from core.gpu.physical import Setup
 from core.gpu.plan import MemoryPlan
 from core.gpu.support import supports
-from ui.markup import problem, text
+from ui.markup import bullets, text
 from ui.memory_bar import memory_bar, mib
 
 TABLE_TYPES = ("float16", "int8_float16")
@@ -19,10 +16,6 @@ TABLE_BATCHES = (1, 8)
 TABLE_MODELS = ("tiny", "base", "small", "medium", "large-v3", "large-v3-turbo",
                 "distil-small.en", "distil-medium.en", "distil-large-v3")  # fmt: skip
 """One of each size: English-only models take as much as the others."""
-
-
-def refused(error: SubtitleError) -> str:
-    return problem(error)
 
 
 def plan_view(plan: MemoryPlan, guide_gb: float | None, peaks: Peaks | None) -> str:
@@ -58,13 +51,13 @@ def _facts(plan: MemoryPlan, guide_gb: float | None) -> str:
     lines.append("The length of segments plays no part: a window is never longer than 30 s.")
     if guide_gb is not None:
         lines.append(f"openai-whisper on PyTorch would take {guide_gb:.1f} GB, by its usual rule.")
-    return f"<section>{_list(lines)}</section>"
+    return f"<section>{bullets(lines)}</section>"
 
 
 def _advice(plan: MemoryPlan) -> str:
     if not plan.advice:
         return ""
-    return f"<section><h3>What would fit</h3>{_list(a.text for a in plan.advice)}</section>"
+    return f"<section><h3>What would fit</h3>{bullets(a.text for a in plan.advice)}</section>"
 
 
 def _models(plan: MemoryPlan, peaks: Peaks | None) -> str:
@@ -103,7 +96,3 @@ def _fit(card: Card, found: Estimate) -> tuple[str, str, str]:
     if found.total_mib <= card.free_mib:
         return "tight", "≈", "may fit, within the error bar"
     return "too-large", "✗", "too large"
-
-
-def _list(lines: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{text(line)}</li>' for line in lines)}</ul>"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, Protocol
 
 from core.gpu.advice import advise, name_all
@@ -18,17 +17,12 @@ from core.gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
 from core.gpu.estimate import CONTEXT, Estimate
 from core.gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
 from core.gpu.peaks import CPU, Peaks
-from core.gpu.physical import Setup
-from core.gpu.whisper_shapes import SHAPES
-from core.models import find_model
+from core.gpu.physical import setup_of
 from core.types import ModelSpec
 from workers.devices import Slot
 from workers.resources import available_mib, resident_mib, total_mib
 
 log = logging.getLogger(__name__)
-
-DISK_BYTES_PER_WEIGHT = 2.0
-"""Conversions are published in float16; only a model outside ``core.models`` is judged by it."""
 
 Fit = Literal["yes", "wait", "never"]
 
@@ -150,7 +144,7 @@ class MemoryFit:
         room = self._rooms.get((slot.label, model))
         if room is None:
             return asked or CPU_BATCH
-        setup = setup_of(model, slot, beam_size=beam_size)
+        setup = setup_of(model, slot.capability, beam_size=beam_size)
         card = replace(_card(slot), free_mib=room, total_mib=room)
         if asked:
             found = judge(card, self._peaks)(replace(setup, batch_size=asked))
@@ -179,12 +173,12 @@ class MemoryFit:
         return self._asked or (CPU_BATCH if slot.kind == "cpu" else 1)
 
     def _estimate(self, slot: Slot, model: ModelSpec, batch: int = 1) -> Estimate:
-        setup = setup_of(model, slot, batch_size=batch, beam_size=self._beam_size)
+        setup = setup_of(model, slot.capability, batch_size=batch, beam_size=self._beam_size)
         return judge(_card(slot), self._peaks)(setup)
 
     def _advice(self, plan: LoadPlan, total_mib: float) -> str:
         card = replace(_card(plan.slot), free_mib=total_mib, total_mib=total_mib)
-        setup = setup_of(plan.model, plan.slot, beam_size=self._beam_size)
+        setup = setup_of(plan.model, plan.slot.capability, beam_size=self._beam_size)
         return " ".join(each.text for each in advise(setup, card, peaks=self._peaks))
 
     def _memory(self, slot: Slot) -> _Room | None:
@@ -230,21 +224,6 @@ def see_cpu() -> Card | None:
     return Card(label="the CPU", name=CPU, free_mib=memory[0], total_mib=memory[1], kind="cpu")
 
 
-def setup_of(model: ModelSpec, slot: Slot, *, batch_size: int = 1, beam_size: int = 5) -> Setup:
-    """What a worker runs, as the estimate wants it."""
-    info = find_model(model.name)
-    name = model.name if info is None else info.name
-    return Setup(
-        model=name,
-        compute_type=model.compute_type,
-        batch_size=batch_size,
-        beam_size=beam_size,
-        kind=slot.kind,
-        capability=slot.capability,
-        parameters_m=None if name in SHAPES else _parameters_m(model),
-    )
-
-
 def _own(found: Estimate) -> float:
     """What goes when the model goes: everything but the process's context."""
     return found.total_mib - found.parts[CONTEXT]
@@ -259,16 +238,6 @@ def _card(slot: Slot) -> Card:
         capability=slot.capability,
         kind=slot.kind,
     )
-
-
-def _parameters_m(model: ModelSpec) -> float:
-    """Millions of parameters of a model outside the table, by the size of its file."""
-    try:
-        size = Path(model.path, "model.bin").stat().st_size
-    except OSError:
-        # The load itself will say what is wrong with the files.
-        size = 0
-    return max(1.0, size / DISK_BYTES_PER_WEIGHT / 1e6)
 
 
 def _machine() -> tuple[int, int] | None:

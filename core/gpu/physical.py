@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from core.gpu.peaks import Key
@@ -31,6 +32,8 @@ from core.gpu.whisper_shapes import (
     nearest,
     shape_of,
 )
+from core.models import find_model
+from core.types import ModelSpec
 
 MIB = 2**20
 
@@ -47,6 +50,9 @@ WEIGHT_BYTES = {
 }
 """In memory, whatever type the files have: CTranslate2 converts while it loads. It has no int4 for
 Whisper; the row answers the guide's question what it would take."""
+
+DISK_BYTES_PER_WEIGHT = 2.0
+"""Conversions are published in float16; only a model outside ``core.models`` is judged by it."""
 
 CUDA_CONTEXT_MIB = 440.0
 """CUDA context, kernels and cuBLAS of one process (*fitted*; drivers differ by 100 MiB)."""
@@ -116,6 +122,33 @@ class Setup:
         if self.compute_type == "int8" and self.capability is not None:
             wide = wide or not has_float16(self.capability)
         return 4 if wide else 2
+
+
+def setup_of(
+    model: ModelSpec, capability: Capability | None, *, batch_size: int = 1, beam_size: int = 5
+) -> Setup:
+    """What a worker runs; a model outside the table is judged by the size of its file."""
+    info = find_model(model.name)
+    name = model.name if info is None else info.name
+    return Setup(
+        model=name,
+        compute_type=model.compute_type,
+        batch_size=batch_size,
+        beam_size=beam_size,
+        kind=model.device,
+        capability=capability,
+        parameters_m=None if name in SHAPES else _parameters_m(model),
+    )
+
+
+def _parameters_m(model: ModelSpec) -> float:
+    """Millions of parameters, by the size of the file."""
+    try:
+        size = Path(model.path, "model.bin").stat().st_size
+    except OSError:
+        # The load itself will say what is wrong with the files.
+        size = 0
+    return max(1.0, size / DISK_BYTES_PER_WEIGHT / 1e6)
 
 
 def calculate(setup: Setup) -> Mapping[str, float]:

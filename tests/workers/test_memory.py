@@ -15,12 +15,13 @@ from core.errors import OutOfMemory
 from core.events import Incident, WorkersLoading
 from core.gpu.nvml import GpuDevice, GpuList, GpuProcess
 from core.gpu.peaks import Peak, Peaks
+from core.gpu.physical import setup_of
 from core.types import ModelSpec
 from tests.workers.conftest import Bench, eventually, incidents, texts
 from tests.workers.scripted_engine import read_log
 from workers.devices import Slot
 from workers.job import PoolEvent
-from workers.memory import LoadPlan, MemoryFit, Neighbour, Verdict, see_cards, setup_of, tell_cards
+from workers.memory import LoadPlan, MemoryFit, Neighbour, Verdict, see_cards, tell_cards
 
 GPU = Slot("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9), 8192)
 
@@ -32,9 +33,11 @@ def spec(name: str, compute_type: str = "float16", path: str = "/nowhere") -> Mo
 def test_unknown_model_is_judged_by_its_file(tmp_path: Path) -> None:
     with (tmp_path / "model.bin").open("wb") as file:
         file.truncate(1_618_000_000)  # sparse; as large as turbo's
-    mine = setup_of(spec("mine", path=str(tmp_path)), GPU)
-    assert mine.shape == setup_of(spec("turbo"), GPU).shape
-    assert mine.parameters == pytest.approx(setup_of(spec("turbo"), GPU).parameters, rel=0.01)
+    mine = setup_of(spec("mine", path=str(tmp_path)), GPU.capability)
+    assert mine.shape == setup_of(spec("turbo"), GPU.capability).shape
+    assert mine.parameters == pytest.approx(
+        setup_of(spec("turbo"), GPU.capability).parameters, rel=0.01
+    )
 
 
 def gpus(free: int, total: int, *processes: GpuProcess) -> Callable[[], GpuList]:
