@@ -17,7 +17,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from core.defaults import decode_options, for_model
 from core.events import LanguageDecided
@@ -131,9 +130,9 @@ class ParallelWhisperTranscriber:
         kind = self.pool.slots[0].kind
         return model_spec(resolved, kind, self._compute_type, self._settings.threads)
 
-    def preload(self) -> float:
+    def preload(self, *, task: str = "transcribe", language: str | None = None) -> float:
         """Load the model in every worker; returns the seconds it took."""
-        return self.pool.preload(self.model_spec()).result()
+        return self.pool.preload(self.model_spec(task=task, language=language)).result()
 
     def start(
         self,
@@ -163,11 +162,12 @@ class ParallelWhisperTranscriber:
         """
         options = options or decode_options(self._settings)
         plan = plan or PlanOptions(vad_threshold=self._vad_threshold)
-        able: dict[str, Any] = {"task": options.task, "language": options.language}
-        options = for_model(options, self.resolve(**able).info, audit=plan.use_vad)
+        model = self.model_spec(task=options.task, language=options.language)
+        info = self.resolve(task=options.task, language=options.language).info
+        options = for_model(options, info, audit=plan.use_vad)
         request = RunRequest(
             path=Path(audio_path),
-            model=self.model_spec(**able),
+            model=model,
             options=options,
             plan=plan,
             limits=DecodeLimits.of(self._settings),

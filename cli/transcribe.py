@@ -152,7 +152,10 @@ class _Command:
         if self._load_s is None:
             # Before the first job, so that a report's speed is that of the work alone.
             self._display.say("Loading the model …")
-            self._load_s = self._service.load(self._progress)
+            wanted = request.decode
+            self._load_s = self._service.engines.load(
+                self._progress, task=wanted.task, language=wanted.language
+            )
         return self._service.submit(request)
 
     def _progress(self, text: str) -> None:

@@ -68,8 +68,15 @@ class Engines:
                 )
             return self._transcribers[key]
 
-    def load(self, progress: Callable[[str], None] | None = None) -> float:
-        """Load the settings' model in all workers; the seconds it took.
+    def load(
+        self,
+        progress: Callable[[str], None] | None = None,
+        *,
+        task: str = "transcribe",
+        language: str | None = None,
+    ) -> float:
+        """Load the settings' model in all workers; the seconds it took. ``auto`` is the one that
+        jobs of that task and language will take.
 
         ``progress`` gets a line for people now and then while the model is downloaded.
 
@@ -77,8 +84,8 @@ class Engines:
             ModelError, WorkerError, DiskFull: it cannot be had or loaded.
         """
         transcriber = self.transcriber(self._settings.model, self._settings.compute_type)
-        transcriber.resolve(progress)
-        return transcriber.preload()
+        transcriber.resolve(progress, task=task, language=language)
+        return transcriber.preload(task=task, language=language)
 
     def preload(self) -> float:
         """As :meth:`load`, but it never raises: what went wrong is logged and is the reason not to

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from core.errors import DatabaseUnavailable, FileMissing
 from core.events import Finished, LanguageDecided
@@ -56,12 +56,9 @@ class Executor:
             # The same as before, whatever could be had meanwhile.
             request = replace(request, model=job.record.model)
         with self._transcriber_for(request) as transcriber:
-            able: dict[str, Any] = {
-                "task": request.decode.task,
-                "language": request.decode.language,
-            }
-            job.uses(transcriber.resolve(job.progress_text, **able).name)
-            model = transcriber.model_spec(**able)
+            task, language = request.decode.task, request.decode.language
+            job.uses(transcriber.resolve(job.progress_text, task=task, language=language).name)
+            model = transcriber.model_spec(task=task, language=language)
             journal = self._patiently(
                 job,
                 lambda: SegmentJournal(self.store, self.outbox, job.id, model, request.decode),

@@ -13,7 +13,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -122,10 +122,6 @@ class JobService:
         """Load the settings' model in all workers; the seconds it took. It never raises: what went
         wrong is :meth:`health`'s reason not to be ready."""
         return self.engines.preload()
-
-    def load(self, progress: Callable[[str], None] | None = None) -> float:
-        """As :meth:`preload`, and raises what went wrong; see ``Engines.load``."""
-        return self.engines.load(progress)
 
     # Jobs.
 

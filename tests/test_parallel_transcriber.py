@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from core.errors import (
 from core.events import Event, Finished, Planned, SegmentFinished, SegmentStarted
 from core.gpu.choice import Card
 from core.settings import Settings
-from core.types import DecodeOptions, PlanOptions, TranscriptSegment
+from core.types import DecodeOptions, ModelSpec, PlanOptions, TranscriptSegment
 from parallel_transcriber import ParallelWhisperTranscriber
 from tests.media.containers import Recipe, write_media
 from tests.spoken import Recording, joined, quiet, word_errors
@@ -330,6 +331,15 @@ def test_operators_find_the_lines_they_look_for(tiny_en: Path, path: Path, root:
     assert " ERROR " not in done.stderr
 
 
+def with_models(folder: Path, *names: str) -> Settings:
+    """Settings with files that look like these models."""
+    for name in names:
+        (folder / name).mkdir()
+        for file in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"):
+            (folder / name / file).write_bytes(b"x")
+    return Settings(models_dir=folder, offline=True)
+
+
 def gpu_pool(*free_mib: float) -> WorkerPool:
     """A pool of GPUs that never starts."""
     slots = [Slot(f"GPU {i}", "cuda", str(i), "NVIDIA L4", (8, 9)) for i in range(len(free_mib))]
@@ -354,12 +364,26 @@ def gpu_pool(*free_mib: float) -> WorkerPool:
 def test_automatic_model_fits_the_task_and_a_card(
     tmp_path: Path, free_mib: tuple[float, ...], task: str, model: str
 ) -> None:
-    for name in ("large-v3-turbo", "medium", "small"):
-        folder = tmp_path / name
-        folder.mkdir()
-        for file in ("model.bin", "config.json", "tokenizer.json", "vocabulary.txt"):
-            (folder / file).write_bytes(b"x")
-    settings = Settings(models_dir=tmp_path, offline=True)
+    settings = with_models(tmp_path, "large-v3-turbo", "medium", "small")
     transcriber = ParallelWhisperTranscriber("auto", settings=settings, pool=gpu_pool(*free_mib))
     assert transcriber.resolve(task=task).name == model
     assert transcriber.model_spec(task=task).compute_type == "auto"
+
+
+def test_model_is_loaded_ahead_for_the_task_that_will_come(tmp_path: Path) -> None:
+    """Otherwise a command that translates would load one model and work with another."""
+    settings = with_models(tmp_path, "large-v3-turbo", "medium")
+    pool = gpu_pool(20_000)
+    asked: list[str] = []
+
+    def preload(model: ModelSpec) -> Future[float]:
+        asked.append(model.name)
+        done: Future[float] = Future()
+        done.set_result(1.0)
+        return done
+
+    pool.preload = preload  # type: ignore[method-assign]
+    transcriber = ParallelWhisperTranscriber("auto", settings=settings, pool=pool)
+    transcriber.preload(task="translate")
+    transcriber.preload()
+    assert asked == ["medium", "large-v3-turbo"]
