@@ -103,7 +103,7 @@ class MemoryFit:
         self._gpus = gpus
         self._cpu = cpu or _machine
         self._rooms: dict[tuple[str, ModelSpec], float] = {}
-        """MiB a worker has for a model, found when it was let in."""
+        """MiB a worker has for a model, as of the last look before it was loaded."""
 
     def __call__(self, plan: LoadPlan) -> Verdict:
         memory = self._memory(plan.slot)
@@ -125,10 +125,11 @@ class MemoryFit:
         room -= sum(self._still_to_take(plan.slot, other) for other in plan.beside)
         # A worker that has a model has its context too.
         room += 0.0 if plan.fresh else need.parts[CONTEXT]
+        # Also where it is too little: who does not wait tries all the same, and begins small.
+        self._rooms[plan.slot.label, plan.model] = room
         usual = self._usual(plan, need)
         # Alone in its memory it may begin with less: the engine halves a batch that is too large.
         if usual <= room or (need.total_mib <= room and not plan.shared):
-            self._rooms[plan.slot.label, plan.model] = room
             return Verdict("yes")
         text = (
             f"model {name} needs about {usual:,.0f} MiB on {plan.slot.label}, and"
@@ -139,8 +140,8 @@ class MemoryFit:
         return Verdict("wait", text)
 
     def batch(self, slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int:
-        """Windows for one worker, by the room it was let in with. What was asked for is the limit,
-        and is undercut where the calculation says that it cannot fit."""
+        """Windows for one worker, by the room it had before the load. What was asked for is the
+        limit, and is undercut where the calculation says that it cannot fit."""
         room = self._rooms.get((slot.label, model))
         if room is None:
             return asked or CPU_BATCH

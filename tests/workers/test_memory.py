@@ -120,6 +120,13 @@ def test_batch_follows_the_room_a_model_was_let_in_with(free: int, batch: int) -
     assert memory.batch(GPU, spec("large-v3"), 5, 0) == batch
 
 
+def test_who_tries_without_room_begins_with_one_window() -> None:
+    memory = MemoryFit(gpus=gpus(2000, 8192))
+    assert memory(plan()).fit == "wait"
+    assert memory.batch(GPU, spec("large-v3"), 5, 0) == 1
+    assert memory.batch(GPU, spec("large-v3"), 5, 8) == 1
+
+
 def test_batch_that_was_asked_for_is_undercut_only_where_it_cannot_fit() -> None:
     memory = MemoryFit(gpus=gpus(8000, 8192))
     assert memory(plan()).fit == "yes"
