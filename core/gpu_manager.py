@@ -37,6 +37,8 @@ Backend = Literal["ctranslate2", "pytorch"]
 LADDER = ("large", "medium", "small", "base", "tiny")
 """The guide's models, largest first."""
 
+ON_CPU = "Use the CPU: --device cpu, or the command audio."
+
 MAX_BATCH, MAX_BEAM = 1024, 100
 
 
@@ -144,9 +146,8 @@ class GpuManager:
         ]
         tips = dict.fromkeys(tip for answer in answers for tip in answer.pop("suggestions"))
         if not answers:
-            why = gpus.problem or "there is none"
-            tips = {"Use the CPU: --device cpu, or the command audio.": None}
-            message = f"No GPU to check: {why}"
+            tips = {ON_CPU: None}
+            message = f"No GPU to check: {_why_none(gpus)}."
         else:
             message = " ".join(answer["message"] for answer in answers)
         return {
@@ -241,8 +242,9 @@ class GpuManager:
     ) -> dict[str, Any]:
         device = find_device(entry, gpus)
         if device is None:
-            there = f"there are {len(gpus.devices)} GPUs" if gpus.devices else gpus.problem
-            return _answer(entry, "", False, f"GPU {entry} does not exist: {there}.")
+            there = f"there are {len(gpus.devices)} GPUs" if gpus.devices else _why_none(gpus)
+            text = f"GPU {entry} does not exist: {there}."
+            return _answer(entry, "", False, text, suggestions=[] if gpus.devices else [ON_CPU])
         card = card_of(device, f"GPU {entry}")
         precision = need["precision"]
         if card.capability is not None and not supports(card.capability, precision):
@@ -282,6 +284,10 @@ def card_of(device: GpuDevice | MigDevice, label: str) -> Card:
         total_mib=device.total_mib,
         capability=device.capability,
     )
+
+
+def _why_none(gpus: GpuList) -> str:
+    return gpus.problem.rstrip(".") or "there is none"
 
 
 def _answer(

@@ -155,6 +155,10 @@ def test_without_an_answer_of_the_driver_the_reason_is_told(
     assert not result["sufficient"]
     assert "NVML says" in result["message"]
     assert "CPU" in result["optimization_suggestions"][0]
+    named = gpu_manager.check_gpu_memory_sufficient("tiny", [0])
+    assert named["message"].startswith("GPU 0 does not exist: NVML says: ")
+    assert not named["message"].endswith("..")
+    assert named["optimization_suggestions"] == result["optimization_suggestions"]
     assert gpu_manager.can_run_concurrent_task("tiny", []) is False
 
 
