@@ -1,19 +1,15 @@
 # The same steps as `make setup`, in the same order and with the same pins.
 FROM python:3.11-slim-bookworm
 
-# torch serves silero-vad alone and only on the CPU; its default build carries gigabytes of CUDA
-# libraries that nothing here calls. Workers reach the GPU through CTranslate2 and cuBLAS.
-ARG TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
-
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PIP_NO_CACHE_DIR=1
 
 WORKDIR /app
 
-COPY requirements.txt requirements-gpu.txt constraints.txt ./
+COPY requirements.txt requirements-vad.txt requirements-gpu.txt constraints.txt ./
 COPY scripts/install.sh scripts/
-RUN TORCH_INDEX_URL="$TORCH_INDEX_URL" scripts/install.sh python requirements.txt requirements-gpu.txt
+RUN scripts/install.sh python requirements.txt requirements-vad.txt requirements-gpu.txt
 
 # The folders that become volumes belong to the user the app runs as.
 RUN useradd --uid 1000 --create-home app \

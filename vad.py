@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from core.errors import InvalidOption
+from core.errors import InvalidOption, ModelError
 from core.planning import FRAME_S, SegmentPlanner, cut_of
 from core.types import SAMPLE_RATE, WINDOW_S, AudioSegment, SpeechSpan
 
@@ -40,7 +40,10 @@ def _model_path() -> Path:
     for nothing, so the package is only located."""
     spec = importlib.util.find_spec("silero_vad")
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError("silero-vad is not installed; run `make setup`")
+        raise ModelError(
+            "The voice-activity model is not installed.",
+            hint="Run `make setup`, or `pip install --no-deps -r requirements-vad.txt`.",
+        )
     return Path(spec.submodule_search_locations[0]) / "data" / "silero_vad_16k_sequence.onnx"
 
 

@@ -16,6 +16,7 @@ import logging
 import re
 import sys
 import time
+import warnings
 
 _NOT_PLAIN = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """Controls, line breaks, direction marks; surrogates stand for bytes of a file name that are no
@@ -84,5 +85,7 @@ def setup_logging(level: str = "info") -> None:
     quiet = max(logging.WARNING, root.level)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(quiet)
-    # Warnings of libraries go through the same lines.
+    # Warnings of libraries go through the same lines, but for those about their source text, which
+    # come once, when Python compiles it.
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", category=SyntaxWarning)

@@ -154,10 +154,32 @@ def ensure_installed(name: str, models_dir: Path) -> Path:
     return folder
 
 
+def join_in_packages(name: str) -> None:
+    """Join split files inside their first package and remove the parts, so that a model takes its
+    size on disk once. For set-up, which owns the packages' folder.
+
+    Raises ModelError where the packages are missing or damaged, OSError where they are read-only.
+    """
+    model = PACKAGED[name]
+    parts = _all_parts(model) or {}
+    for file in model.files:
+        if len(parts.get(file.name, ())) > 1:
+            target = parts[file.name][0].with_name(file.name)
+            _provide(target, file, parts[file.name])
+            for part in parts[file.name]:
+                part.unlink()
+
+
 def _all_parts(model: PackagedModel) -> dict[str, tuple[Path, ...]] | None:
-    """Where the parts of every file lie, None if one is missing."""
+    """Where the parts of every file lie; None if one is missing. A file that set-up has joined
+    is its own only part."""
     found: dict[str, tuple[Path, ...]] = {}
     for file in model.files:
+        package, inside = file.parts[0]
+        joined = _package_file(package, str(Path(inside).with_name(file.name)))
+        if joined is not None:
+            found[file.name] = (joined,)
+            continue
         paths = tuple(_package_file(package, inside) for package, inside in file.parts)
         present = tuple(path for path in paths if path is not None)
         if len(present) != len(paths):

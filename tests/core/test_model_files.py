@@ -59,6 +59,27 @@ def test_parts_are_joined_and_single_files_linked(packages: Path, tmp_path: Path
     ]
 
 
+def test_set_up_joins_the_parts_where_they_are_and_keeps_one_copy(
+    packages: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        model_files.join_in_packages("base")
+    assert not (packages / "fake_part1" / "data" / "one").exists()
+    assert not (packages / "fake_part2" / "data" / "two").exists()
+    assert installed_models() == ("base",)
+    weights = ensure_installed("base", tmp_path / "models") / "model.bin"
+    assert weights.resolve() == packages / "fake_part1" / "data" / "model.bin"
+    assert weights.read_bytes() == CONTENT["model.bin"]
+
+
+def test_set_up_keeps_the_parts_of_a_damaged_package(packages: Path) -> None:
+    (packages / "fake_part2" / "data" / "two").write_bytes(b"tampered")
+    with pytest.raises(ModelError, match="damaged"):
+        model_files.join_in_packages("base")
+    assert (packages / "fake_part1" / "data" / "one").exists()
+    assert not (packages / "fake_part1" / "data" / "model.bin").exists()
+
+
 def test_where_links_are_impossible_files_are_copied(
     packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
