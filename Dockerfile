@@ -25,9 +25,7 @@ RUN python -m scripts.install_models --models-dir /tmp/models && rm -rf /tmp/mod
 
 COPY . .
 
-# CTranslate2 opens libcublas.so.12 by name; the nvidia-* packages put it where no loader looks.
-ENV LD_LIBRARY_PATH=/usr/local/lib/python3.11/site-packages/nvidia/cublas/lib:/usr/local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib \
-    NVIDIA_VISIBLE_DEVICES=all \
+ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     WHISPER_HOST=0.0.0.0 \
     WHISPER_PORT=7860 \

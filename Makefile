@@ -24,17 +24,14 @@ export PYTHON
 # Python compiles what it imports when it first does; compiling all packages takes 130 MB more.
 export PIP_COMPILE := 0
 
-# CTranslate2 finds cuBLAS 12 of its package through the loader's path.
-RUN := scripts/with_gpu_libs.sh $(VENV) $(PY)
-
 setup: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.models $(VENV)/.project
 
 serve: setup
-	@exec $(RUN) app.py
+	@exec $(PY) app.py
 
 test: setup $(VENV)/.dev
 	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg initdb=postgresql nginx=nginx
-	$(RUN) -m pytest $(ARGS)
+	$(PY) -m pytest $(ARGS)
 
 lint: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev
 	$(VENV)/bin/ruff check .
@@ -49,7 +46,7 @@ fix: $(VENV)/.dev
 	$(VENV)/bin/ruff format .
 
 bench: setup $(VENV)/.dev
-	$(RUN) -m bench.compare $(ARGS)
+	$(PY) -m bench.compare $(ARGS)
 
 freeze: setup $(VENV)/.dev
 	scripts/freeze.sh $(PY)

@@ -20,9 +20,7 @@ from core.errors import (
 )
 
 LIBRARIES = (
-    "Install it with `python -m pip install -r requirements-gpu.txt` and put it on"
-    " LD_LIBRARY_PATH: `make serve` does, and for other commands"
-    " `scripts/with_gpu_libs.sh .venv COMMAND`."
+    "Install it with `python -m pip install -r requirements-gpu.txt`; the app finds it there."
 )
 DRIVER = (
     "Install an NVIDIA driver of version 570 or newer (Ubuntu: `sudo apt-get install"

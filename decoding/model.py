@@ -18,6 +18,7 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
 
+from core.gpu.cublas import load_cublas
 from core.pcm import Float32
 from core.types import SAMPLE_RATE, WINDOW_S, DecodeOptions, ModelSpec
 from decoding.quality import Scores, compression_ratio
@@ -83,6 +84,8 @@ class SpeechModel:
     """One Whisper model on one device. Not thread-safe."""
 
     def __init__(self, spec: ModelSpec) -> None:
+        if spec.device == "cuda":
+            load_cublas()
         self._model = WhisperModel(
             spec.path,
             device=spec.device,

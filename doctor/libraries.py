@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import WorkerCrashed
+from core.gpu.cublas import CUBLAS, packaged_cublas
 from core.gpu.nvml import GpuList
 from core.gpu.support import compute_types
 from core.known_errors import LIBRARIES, recognise
@@ -26,8 +27,6 @@ AREA = "Libraries"
 PROBE = Path(__file__).with_name("probe.py")
 PROBE_LIMIT_S = 120.0
 """CUDA of eight cards starts in seconds; a driver that hangs never does."""
-
-CUBLAS = "libcublas.so.12"
 
 SHOWN = ("ctranslate2", "faster-whisper", "av", "onnxruntime", "silero-vad", "gradio", "yt-dlp")
 """Packages whose version every report names."""
@@ -60,21 +59,19 @@ def cublas(facts: Facts, expected: bool, machine: Machine) -> list[Finding]:
     found, light = facts["libraries"][CUBLAS], facts["libraries"]["libcublasLt.so.12"]
     if "path" in found and "path" in light:
         path = str(found["path"])
-        how = _found_by(Path(path), machine.variables.get("LD_LIBRARY_PATH", ""))
-        return [Finding("ok", AREA, f"cuBLAS 12 is found by {how}: {path}.")]
+        by = _found_by(Path(path), machine.variables.get("LD_LIBRARY_PATH", ""))
+        return [Finding("ok", AREA, f"cuBLAS 12 is found by {by}: {path}.")]
     severity: Severity = "error" if expected else "hint"
     newer = cuda_13(facts, machine)
     only = f"; there is CUDA 13 ({newer}), which cannot stand in for it" if newer else ""
-    package = packaged_cublas()
     if not expected:
         text = f"cuBLAS 12 is not found{only}. Only GPUs need it."
         return [Finding(severity, AREA, text, f"For a GPU: {LIBRARIES[0].lower()}{LIBRARIES[1:]}")]
+    package = packaged_cublas()
     if package is not None:
-        text = f"cuBLAS 12 is installed in {package}, where no loader looks{only}."
-        fix = (
-            "Start with `make serve`, other commands with `scripts/with_gpu_libs.sh .venv COMMAND`,"
-            f' or `export LD_LIBRARY_PATH="{package}:$LD_LIBRARY_PATH"`.'
-        )
+        said = found.get("error") or light.get("error")
+        text = f"cuBLAS 12 is installed ({package}) and cannot be loaded: {said}{only}."
+        fix = "Install it again: `python -m pip install --force-reinstall -r requirements-gpu.txt`."
         return [Finding(severity, AREA, text, fix)]
     return [Finding(severity, AREA, f"cuBLAS 12 is not found{only}.", LIBRARIES)]
 
@@ -88,17 +85,10 @@ def cuda_13(facts: Facts, machine: Machine) -> str:
     return folders[0] if folders else ""
 
 
-def packaged_cublas() -> Path | None:
-    """Folder of the library of the package nvidia-cublas-cu12."""
-    try:
-        package = metadata.distribution("nvidia-cublas-cu12")
-    except metadata.PackageNotFoundError:
-        return None
-    path = Path(str(package.locate_file(f"nvidia/cublas/lib/{CUBLAS}")))
-    return path.parent if path.exists() else None
-
-
 def _found_by(path: Path, listed: str) -> str:
+    package = packaged_cublas()
+    if package is not None and path.resolve() == package.resolve():
+        return "the app in its package"
     folders = (Path(folder).resolve() for folder in listed.split(":") if folder)
     return "LD_LIBRARY_PATH" if path.resolve().parent in folders else "the system's loader"
 

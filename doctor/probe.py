@@ -1,7 +1,8 @@
 """What the native libraries say of themselves, as JSON on standard output.
 
 Run as a program of its own (``doctor.libraries`` does): a library that is broken may end the
-process that opens it, and CUDA must not be started in the service. Nothing of the app is imported.
+process that opens it, and CUDA must not be started in the service. Of the app only
+``core.gpu.cublas`` is imported, which makes cuBLAS known as a worker does.
 
     python -P doctor/probe.py [CUDA_VISIBLE_DEVICES]
 """
@@ -70,6 +71,10 @@ def tried(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     if len(sys.argv) > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = sys.argv[1]
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+    from core.gpu.cublas import load_cublas
+
+    load_cublas()
     facts = {
         "libraries": {name: library(name) for name in LIBRARIES},
         "av": tried(av_facts),

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from core.gpu.cublas import CUBLAS
 from core.gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice
 from core.gpu.support import compute_types
 
 MIB_PER_GB = 1024
 
 PACKAGES = ("ctranslate2", "faster-whisper", "nvidia-ml-py", "nvidia-cublas-cu12")
-
-CUBLAS = "libcublas.so.12"
 
 LIBRARY_FOLDERS = (
     "/usr/local/cuda*/lib64",
@@ -76,10 +75,7 @@ def cuda_debug_info(gpus: GpuList, visible: str | None) -> dict[str, Any]:
 
 
 def cublas_files(root: Path = Path("/")) -> list[Path]:
-    """Every cuBLAS 12 in Python's packages and the usual folders.
-
-    A file in Python's packages is found by the loader only where LD_LIBRARY_PATH names its folder.
-    """
+    """Every cuBLAS 12 in Python's packages and the usual folders."""
     return [path for folder in _library_folders(root) if (path := folder / CUBLAS).is_file()]
 
 

@@ -55,14 +55,21 @@ def test_a_missing_cublas_is_an_error_only_where_there_is_a_gpu(
     assert only(cublas(facts(), False, build())).severity == "hint"
 
 
-def test_a_cublas_package_that_no_loader_sees_is_put_on_the_path(
+def test_a_cublas_of_the_package_is_loaded_by_the_app(
     build: Built, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libraries, "packaged_cublas", lambda: Path("/venv/nvidia/cublas/lib"))
+    monkeypatch.setattr(libraries, "packaged_cublas", lambda: Path(PATH))
+    found = only(cublas(facts(libraries=HERE), True, build()))
+    assert found.text == f"cuBLAS 12 is found by the app in its package: {PATH}."
+
+
+def test_a_cublas_package_that_cannot_be_loaded_is_installed_again(
+    build: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libraries, "packaged_cublas", lambda: Path("/venv/cublas.so"))
     found = only(cublas(facts(), True, build()))
-    assert "is installed in /venv/nvidia/cublas/lib" in found.text
-    assert 'export LD_LIBRARY_PATH="/venv/nvidia/cublas/lib:$LD_LIBRARY_PATH"' in found.fix
-    assert "scripts/with_gpu_libs.sh" in found.fix
+    assert "installed (/venv/cublas.so) and cannot be loaded: cannot open shared" in found.text
+    assert "--force-reinstall" in found.fix
 
 
 def test_cuda_13_alone_is_told_to_be_of_no_use(
