@@ -23,7 +23,7 @@ STATUS: dict[type[SubtitleError], int] = {
     errors.NoAudioTrack: 422,
     errors.EncryptedMedia: 422,
     errors.MediaLimitExceeded: 413,
-    errors.DownloadRefused: 422,
+    errors.DownloadRefused: 403,
     errors.DownloadFailed: 502,
     errors.InvalidOption: 400,
     errors.ModelError: 422,

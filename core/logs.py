@@ -25,6 +25,12 @@ text and cannot be encoded."""
 _CONTROL = re.compile(rf"[\x00-\x1f{_NOT_PLAIN}]")
 _CONTROL_BUT_LINES = re.compile(rf"[\x00-\x08\x0b-\x1f{_NOT_PLAIN}]")
 
+_LINK = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]{1,20}://)(?:[^\s/?#]*@)?(?P<place>[^\s?#]*)(?P<rest>[?#]\S*)?",
+    re.IGNORECASE,
+)
+_VIDEO = re.compile(r"[?&](v=[\w-]{1,20})(?=[&#]|$)")
+
 # Libraries that tell every request or every file at INFO.
 _CHATTY = (
     "alembic",
@@ -44,6 +50,17 @@ def _escape(match: re.Match[str]) -> str:
 def one_line(text: str) -> str:
     """The text with control characters, line breaks, direction marks and surrogates as escapes."""
     return _CONTROL.sub(_escape, text)
+
+
+def without_secrets(text: str) -> str:
+    """The text with its links as they may be shown: without user, password, fragment and query, in
+    which tokens stand. The ``v`` by which YouTube names a recording stays."""
+    return _LINK.sub(_shown_link, text)
+
+
+def _shown_link(match: re.Match[str]) -> str:
+    video = _VIDEO.search(match["rest"] or "")
+    return match["scheme"] + match["place"] + (f"?{video[1]}" if video else "")
 
 
 class LineFormatter(logging.Formatter):

@@ -101,6 +101,10 @@ class Settings(BaseSettings):
     max_audio_hours: float = Field(default=24.0, gt=0)
     """Longest recording; counted while decoding, whatever the container declares."""
 
+    links: Literal["auto", "on", "off"] = "auto"
+    """Whether the page and the API take links. ``auto``: not where strangers may come in
+    (``access`` is ``open``). The command line always does."""
+
     download_sites: tuple[str, ...] = ("youtube", "bilibili")
     """Sites recordings may be fetched from by link: yt-dlp's extractors, by the beginning of their
     names; JSON list in the environment. Empty: none."""

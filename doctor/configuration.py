@@ -72,8 +72,12 @@ def contradictions(settings: Settings, has_gpu: bool) -> list[Finding]:
 
 def access(settings: Settings) -> list[Finding]:
     """Who may use the page, where that should make somebody think."""
+    found = []
     if open_to_strangers(settings):
-        text = f"WHISPER_ACCESS is open on {settings.host}: everybody who reaches the port may use"
+        text = f"WHISPER_ACCESS is open on {settings.host}: anybody who reaches it may use it."
         fix = "`WHISPER_ACCESS=login`, then `python -m cli.main users add NAME`."
-        return [Finding("warning", AREA, f"{text} it and see nothing asked.", fix)]
-    return []
+        found.append(Finding("warning", AREA, text, fix))
+        if settings.links == "on":
+            text = "WHISPER_LINKS is on: strangers choose what this machine downloads."
+            found.append(Finding("warning", AREA, text, "`WHISPER_LINKS=auto`"))
+    return found

@@ -28,16 +28,17 @@ from core.errors import (
     DownloadFailed,
     DownloadRefused,
     InvalidOption,
+    MediaLimitExceeded,
     UnreadableMedia,
     WorkerCrashed,
 )
-from core.logs import one_line
+from core.logs import one_line, without_secrets
 from core.settings import Settings
 from media.addresses import Network, parse_networks
-from media.download_child import MIB, Fetched, News, Order, fetch
+from media.download_child import MIB, Fetched, News, Order, fetch, find_site
 from media.process import IsolatedProcess, ProcessLimits
 
-__all__ = ["DownloadLimits", "Downloaded", "check_link", "download"]
+__all__ = ["DownloadLimits", "Downloaded", "check_link", "check_site", "download", "no_sites"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,9 @@ Progress = Callable[[float | None, str], None]
 
 POLL_S = 0.2
 """Longest time until somebody who wants to stop is heard."""
+
+CHECK_S = 30.0
+"""Longest time to find out whose a link is; a machine that is busy needs more than a second."""
 
 LARGEST_BLOCK = 8 * MIB
 """More than yt-dlp ever writes at once: its report that the limit is passed comes after that."""
@@ -115,15 +119,13 @@ def download(
         DownloadRefused: the link is not of an allowed site, leads to a private address, to a list
             or a live stream, or to more than the limits allow.
         DownloadFailed: the site does not give it, cannot be reached, or takes too long.
-        EncryptedMedia, DiskFull, InvalidOption (the cookies file), WorkerCrashed.
+        InvalidOption: it is no link, or the cookies file cannot be used.
+        EncryptedMedia, DiskFull, WorkerCrashed.
         Cancelled: ``should_stop`` said so.
     """
     check_link(url)
     if not limits.sites:
-        raise DownloadRefused(
-            "Links are not fetched here.",
-            hint="WHISPER_DOWNLOAD_SITES lists the sites that may be; it is empty.",
-        )
+        raise no_sites()
     cookies = _read_cookies(limits.cookies)
     with _workplace(folder) as place:
         if shutil.disk_usage(place).free < limits.min_free_bytes:
@@ -148,18 +150,44 @@ def download(
 
 
 def check_link(url: str) -> None:
-    """Refuse at once what is no link of the web. Raises DownloadRefused."""
+    """Refuse at once what is no link of the web. Raises InvalidOption."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
     except ValueError:
         usable = False
     if not usable or len(url) > MAX_LINK or _FORBIDDEN.search(url):
-        shown = one_line(url if len(url) <= 100 else f"{url[:99]}…")
-        raise DownloadRefused(
+        shown = one_line(without_secrets(url))
+        shown = shown if len(shown) <= 100 else f"{shown[:99]}…"
+        raise InvalidOption(
             f"{shown} is no link that can be fetched.",
             hint="Links begin with https:// or http://.",
         )
+
+
+def check_site(url: str, sites: tuple[str, ...]) -> None:
+    """Refuse, without connecting to anything, a link of a site that is not allowed. It takes about
+    a second: yt-dlp's extractors are asked, in a process of their own.
+
+    Raises InvalidOption: it is no link; DownloadRefused; DownloadFailed, WorkerCrashed.
+    """
+    check_link(url)
+    if not sites:
+        raise no_sites()
+    limits = ProcessLimits(wall_clock_s=CHECK_S, stall_s=CHECK_S)
+    with _explaining(), IsolatedProcess(find_site, url, sites, name="link", limits=limits) as asked:
+        try:
+            for _ in asked.messages():
+                pass
+        except MediaLimitExceeded as error:
+            raise DownloadFailed("The link could not be checked in time.") from error
+
+
+def no_sites() -> DownloadRefused:
+    return DownloadRefused(
+        "Links are not fetched here.",
+        hint="WHISPER_DOWNLOAD_SITES lists the sites that may be; it is empty.",
+    )
 
 
 def _run(
@@ -171,27 +199,36 @@ def _run(
         wall_clock_s=timeout_s * 2 + 60.0,
         stall_s=timeout_s * 2 + 60.0,
     )
-    with IsolatedProcess(fetch, order, name="download", limits=limits) as process:
-        try:
-            while not process.finished:
-                if should_stop():
-                    raise Cancelled()
-                if time.monotonic() >= deadline:
-                    raise DownloadFailed(
-                        f"The download took longer than {timeout_s:g} s and was stopped.",
-                        hint="Raise WHISPER_DOWNLOAD_TIMEOUT_S, or download the recording by hand"
-                        " and give the file.",
-                    )
-                for news in process.receive(POLL_S):
-                    if isinstance(news, News):
-                        progress(news.fraction, news.text)
-        except UnreadableMedia as error:
-            raise WorkerCrashed(
-                "The process of the download ended unexpectedly.",
-                hint="Try again; if it happens again, download the recording by hand and give the"
-                " file.",
-            ) from error
+    with (
+        _explaining(),
+        IsolatedProcess(fetch, order, name="download", limits=limits) as process,
+    ):
+        while not process.finished:
+            if should_stop():
+                raise Cancelled()
+            if time.monotonic() >= deadline:
+                raise DownloadFailed(
+                    f"The download took longer than {timeout_s:g} s and was stopped.",
+                    hint="Raise WHISPER_DOWNLOAD_TIMEOUT_S, or download the recording by hand"
+                    " and give the file.",
+                )
+            for news in process.receive(POLL_S):
+                if isinstance(news, News):
+                    progress(news.fraction, news.text)
         return process.result
+
+
+@contextmanager
+def _explaining() -> Iterator[None]:
+    """What a dead process means where no recording was decoded."""
+    try:
+        yield
+    except UnreadableMedia as error:
+        raise WorkerCrashed(
+            "The process of the download ended unexpectedly.",
+            hint="Try again; if it happens again, download the recording by hand and give the"
+            " file.",
+        ) from error
 
 
 @contextmanager

@@ -112,6 +112,29 @@ def fetch(send: Send, order: Order) -> Fetched:
             raise guard.refused or explain(str(error) or type(error).__name__) from error
 
 
+def find_site(send: Send, url: str, sites: tuple[str, ...]) -> None:
+    """Whether one of the sites has an extractor for the link. Nothing is connected to.
+
+    Raises DownloadRefused.
+    """
+    # As in fetch: no programs.
+    os.environ["PATH"] = ""
+    from yt_dlp import YoutubeDL
+    from yt_dlp.globals import plugin_dirs
+
+    plugin_dirs.value = []
+    known = YoutubeDL({"allowed_extractors": _extractors(sites), "logger": _Logger()})
+    if urlsplit(url).hostname in SHORT_LINKS:
+        return
+    if not any(extractor.suitable(url) for extractor in known._ies.values()):
+        raise explain("No suitable extractor")
+
+
+def _extractors(sites: tuple[str, ...]) -> list[str]:
+    """An extractor's whole name is matched; its sub-sites begin with the site's."""
+    return [f"{re.escape(site)}.*" for site in sites if site]
+
+
 class _Work:
     """One recording with one yt-dlp."""
 
@@ -183,8 +206,7 @@ class _Work:
     def _options(self) -> dict[str, Any]:
         cookies = self._order.cookies
         return {
-            # An extractor's whole name is matched; its sub-sites begin with the site's.
-            "allowed_extractors": [f"{re.escape(site)}.*" for site in self._order.sites if site],
+            "allowed_extractors": _extractors(self._order.sites),
             "format": FORMAT,
             "match_filter": self._check_recording,
             "progress_hooks": [self._progress],

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from core.errors import DiskFull, DownloadFailed, DownloadRefused, EncryptedMedia, SubtitleError
-from core.logs import one_line
+from core.logs import one_line, without_secrets
 
 COOKIES = (
     "Export the cookies of a browser that is logged in there, in Netscape format, name the file in"
@@ -161,10 +161,10 @@ def explain(text: str) -> SubtitleError:
 
 
 def cleaned(text: str) -> str:
-    """One line without colours, prefixes and advice that is none here."""
+    """One line without colours, prefixes, secrets of links and advice that is none here."""
     text = _ANSI.sub("", text)
     text = _PREFIX.sub("", text, count=1)
-    text = one_line(" ".join(_TAIL.sub("", text).split())).strip()
+    text = without_secrets(one_line(" ".join(_TAIL.sub("", text).split())).strip())
     if len(text) > MAX_CHARACTERS:
         text = f"{text[: MAX_CHARACTERS - 1]}…"
     return text or "no reason was given"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hypothesis import given
 
-from core.logs import LineFormatter, one_line
+from core.logs import LineFormatter, one_line, without_secrets
 from tests.subtitles.samples import any_text
 
 
@@ -31,6 +31,19 @@ def test_control_characters_of_a_message_become_escapes() -> None:
     line = LineFormatter().format(record(forged))
     assert line.endswith(r"a.mp3\n2026-01-01T00:00:00Z ERROR forged\r\x1b[31m\x00\u2028\u202e\x85")
     assert len(line.splitlines()) == 1
+
+
+def test_links_lose_passwords_queries_and_fragments() -> None:
+    for link, shown in (
+        ("https://me:secret@host:8443/a/b.mp3?token=secret#t=1", "https://host:8443/a/b.mp3"),
+        ("ftp://secret@host", "ftp://host"),
+        ("https://www.youtube.com/watch?list=secret&v=a-B_9&t=3", "https://www.youtube.com/watch?v=a-B_9"),
+        ("HTTP://host/@me", "HTTP://host/@me"),
+        ("http://host?v=" + "secret" * 9, "http://host"),
+    ):  # fmt: skip
+        assert without_secrets(link) == shown
+        assert without_secrets(f"ERROR: {link} failed") == f"ERROR: {shown} failed"
+    assert without_secrets("me@home: 3/4? yes") == "me@home: 3/4? yes"
 
 
 def test_text_of_every_script_stays_as_it_is() -> None:

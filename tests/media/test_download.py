@@ -23,7 +23,7 @@ from core.errors import (
 )
 from core.settings import Settings
 from media.addresses import parse_networks
-from media.download import DownloadLimits, check_link, download
+from media.download import DownloadLimits, check_link, check_site, download
 from media.download_child import MIB
 from tests.jobs.recordings import SHORT
 from tests.link_server import LinkServer
@@ -183,8 +183,27 @@ def test_a_site_that_does_not_give_it_is_told(
     ],
 )
 def test_what_is_no_link_of_the_web_is_refused(link: str) -> None:
-    with pytest.raises(DownloadRefused, match="no link that can be fetched"):
+    with pytest.raises(InvalidOption, match="no link that can be fetched"):
         check_link(link)
+
+
+def test_whose_a_link_is_is_known_without_asking_anybody() -> None:
+    sites = Settings().download_sites
+    for link in (
+        "https://www.youtube.com/watch?v=BaW_jenozKc",
+        "https://youtu.be/BaW_jenozKc",
+        "https://www.bilibili.com/video/BV13x41117TL",
+        "https://b23.tv/abcdef",
+    ):
+        check_site(link, sites)
+    check_site("http://127.0.0.1:1/talk.flac", ("generic",))
+    for link in ("http://127.0.0.1:1/talk.flac", "https://www.youtube.com.example/watch?v=x"):
+        with pytest.raises(DownloadRefused, match="not fetched here"):
+            check_site(link, sites)
+    with pytest.raises(DownloadRefused, match="not fetched here"):
+        check_site("https://youtu.be/BaW_jenozKc", ())
+    with pytest.raises(InvalidOption):
+        check_site("file:///etc/passwd", ("generic",))
 
 
 def test_other_sites_than_those_of_the_settings_are_not_even_asked(
