@@ -1,4 +1,4 @@
-"""How one job is run: its model, its journal, its run, its files; nothing of queues."""
+"""How one job is run: download, model, journal, run, files; nothing of queues."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from core.errors import DatabaseUnavailable, FileMissing
+from core.errors import Cancelled, DatabaseUnavailable, FileMissing
 from core.events import Finished, LanguageDecided
+from core.logs import without_secrets
 from core.models import AUTO
 from core.settings import Settings
 from jobs import gaps
 from jobs.folders import JobFolders
 from jobs.job import Job
 from jobs.journal import SegmentJournal
+from jobs.links import fetch_link, why_no_links
 from jobs.outbox import Outbox
 from jobs.pipeline import PipelineResult, run_pipeline
 from jobs.records import dump
-from jobs.request import JobRequest, with_defaults
+from jobs.request import JobRequest, kept_name, with_defaults
 from jobs.store import JobStore
 from jobs.stored import Kept, kept_of
 from parallel_transcriber import ParallelWhisperTranscriber
@@ -109,6 +111,28 @@ class Executor:
             result = run_pipeline(run, request.formats, folder, request.stem, job.feed, amend)
         self._keep(job, result)
         return result
+
+    def fetch(self, job: Job) -> tuple[Path, str]:
+        """Fetch the recording of a job's link into its folder: where it lies, and its name.
+        Raises whatever ends the job early."""
+        request = job.request
+        assert request.url is not None, "only jobs with a link are fetched"
+        if (refused := why_no_links(self.settings)) is not None:
+            raise refused  # switched off since the job was taken
+        log.info("Downloading %s", without_secrets(request.url))
+        with self.folders.locked(job.id) as folder:
+            try:
+                found = fetch_link(
+                    request.url,
+                    folder,
+                    self.settings,
+                    progress=job.fetching,
+                    should_stop=lambda: job.stopped is not None,
+                )
+            except Cancelled as error:
+                raise job.stopped or error from None
+            name = kept_name(found.name if request.name is None else request.name)
+            return self.folders.adopt(job.id, found.path, found.name, "move"), name
 
     @contextmanager
     def _transcriber_for(self, request: JobRequest) -> Iterator[ParallelWhisperTranscriber]:

@@ -58,8 +58,8 @@ class JobFolders:
                 stack.enter_context(in_use(folder))
             except OSError as error:
                 raise _explained(error, self.root) from error
-            for spool in folder.glob("spool-*"):
-                _remove(spool)  # of a run that was killed
+            for left in _unfinished(folder):
+                _remove(left)
             yield folder
 
     def remove(self, job_id: str) -> None:
@@ -169,16 +169,21 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def _unfinished(folder: Path) -> list[Path]:
+    """Audio and downloads of a run that was killed."""
+    return [*folder.glob("spool-*"), *folder.glob("download-*")]
+
+
 def _sweep_folder(folder: Path, keep_s: float | None) -> None:
-    """``keep_s`` None: the folder stays, only its spools go."""
+    """``keep_s`` None: the folder stays, only what is unfinished in it goes."""
     try:
         with in_use(folder, wait=False):
             old = keep_s is not None and time.time() - folder.stat().st_mtime > keep_s
-            spools = list(folder.glob("spool-*"))
+            unfinished = _unfinished(folder)
     except OSError as error:
         log.debug("%s is in use, gone or not ours: %s", folder, error)
         return
-    for path in [folder] if old else spools:
+    for path in [folder] if old else unfinished:
         log.info("Removing what an earlier run left: %s", path)
         _remove(path)
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from core.errors import Cancelled, Paused, SubtitleError
 from core.events import Event, SegmentFailed, SegmentFinished
+from core.logs import without_secrets
 from core.merge import TranscriptBuilder
 from core.progress import Part, Progress
 from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
@@ -33,7 +34,7 @@ class JobView:
     version: int
     """Grows with every change; see :meth:`Job.watch`."""
     fraction: float = 0.0
-    """Share of the work that is done, 0–1."""
+    """Share that is done, 0–1: of the work, or of the download while it is ``DOWNLOADING``."""
     done_s: float = 0.0
     """Audio seconds done."""
     total_s: float | None = None
@@ -109,6 +110,8 @@ class Job:
         self._result: PipelineResult | None = None
         self._stopped: SubtitleError | None = None
         self._stop: Callable[[SubtitleError], None] | None = None
+        self._fetched = 0.0
+        """Share of the download."""
         self._progress = Progress()
         self._builder = TranscriptBuilder()
         self._gaps: list[Gap] = []
@@ -119,9 +122,9 @@ class Job:
         return self._state
 
     @property
-    def stopped(self) -> bool:
-        """Somebody wants it to stop, whether or not it has."""
-        return self._stopped is not None
+    def stopped(self) -> SubtitleError | None:
+        """Why somebody wants it to stop, whether or not it has."""
+        return self._stopped
 
     def cancel(self) -> None:
         """Stop; the job ends within two seconds. Does nothing to a job that has ended."""
@@ -164,7 +167,7 @@ class Job:
                 name=self.request.title,
                 state=self._state,
                 version=self._version,
-                fraction=1.0 if result else progress.fraction,
+                fraction=1.0 if result else self._fraction(),
                 done_s=result.report.audio_s if result else progress.done_s,
                 total_s=result.report.audio_s if result else progress.total_s,
                 remaining_s=0.0 if self._state.ended else progress.remaining_s,
@@ -194,15 +197,35 @@ class Job:
         self._set_message("Waiting for a free place" + (f" ({ahead} before it)" if ahead else ""))
 
     def begin(self) -> bool:
-        """False when it was cancelled before."""
+        """Its turn has come: for its download, if that is still to be done. False when it was
+        cancelled before."""
+        state, note = JobState.RUNNING, "Started."
+        if self.request.url is not None:
+            note = f"Downloading {without_secrets(self.request.url)}"
+            state = JobState.DOWNLOADING
         with self._changed:
             if self._state is not JobState.QUEUED:
                 return False
-            self._state, self._message = JobState.RUNNING, ""
+            self._state, self._message = state, ""
             self._bump()
-        self.recorder.set(state=JobState.RUNNING, started_at=time.time(), message="")
-        self.recorder.note(JobState.RUNNING.value, "Started.")
+        self.recorder.set(state=state, started_at=time.time(), message="")
+        self.recorder.note(state.value, note)
         return True
+
+    def fetching(self, fraction: float | None, text: str) -> None:
+        """How far the download is. Raises once the job is stopped."""
+        with self._changed:
+            self._fetched = fraction or 0.0
+        self.progress_text(text)
+
+    def fetched(self, path: Path, name: str) -> None:
+        """The recording is there: from now on it is a job like any other, and waits again."""
+        with self._changed:
+            self.request = replace(self.request, path=path, name=name, url=None)
+            self._state = JobState.QUEUED
+            self._bump()
+        self.recorder.set(request=self.request, name=name, state=self._state, message="")
+        self.recorder.note("downloaded", f"Downloaded: {name}")
 
     def progress_text(self, text: str) -> None:
         """What happens before the run: finding or downloading the model. Raises once stopped, which
@@ -301,6 +324,10 @@ class Job:
             state=state, message=message, error=error, ended_at=self.ended_at, runner=None, **found
         )
         self.recorder.done()
+
+    def _fraction(self) -> float:
+        downloads = self._state is JobState.DOWNLOADING
+        return self._fetched if downloads else self._progress.fraction
 
     def _set_message(self, message: str) -> None:
         with self._changed:

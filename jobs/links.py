@@ -1,4 +1,5 @@
-"""Recordings by link for the fronts: fetched as the settings allow, with a name like a file's."""
+"""Recordings by link: whether they are fetched here, and fetched as the settings allow, with a name
+like a file's."""
 
 from __future__ import annotations
 
@@ -6,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import DownloadRefused
+from core.identity import open_to_strangers
 from core.settings import Settings
-from media.download import Downloaded, DownloadLimits, Progress, download
+from media.download import Downloaded, DownloadLimits, Progress, check_site, download, no_sites
 
-__all__ = ["FetchedRecording", "Progress", "fetch_link"]
+__all__ = ["FetchedRecording", "Progress", "check_link", "fetch_link", "why_no_links"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,34 @@ class FetchedRecording:
     path: Path
     name: str
     """The recording's title with the file's extension: a ``JobRequest.name``."""
+
+
+def why_no_links(settings: Settings) -> DownloadRefused | None:
+    """Why the service fetches no links at all; None where it does. A link makes this machine knock
+    where somebody wants, with its cookies: nothing for people whom nobody knows."""
+    if settings.links == "off":
+        return DownloadRefused(
+            "Links are switched off here.",
+            hint="Upload the recording instead. Whoever runs the service can allow links with"
+            " WHISPER_LINKS.",
+        )
+    if settings.links == "auto" and open_to_strangers(settings):
+        return DownloadRefused(
+            "Links are off here, because anybody may use this service without a login.",
+            hint="Upload the recording instead. Whoever runs the service can allow links with"
+            " WHISPER_LINKS=on, or ask for a login with WHISPER_ACCESS=login.",
+        )
+    return None if settings.download_sites else no_sites()
+
+
+def check_link(url: str, settings: Settings) -> None:
+    """Refuse a link for the service before there is a job.
+
+    Raises DownloadRefused: not here, or not of this site; InvalidOption: it is no link.
+    """
+    if (refused := why_no_links(settings)) is not None:
+        raise refused
+    check_site(url, settings.download_sites)
 
 
 def fetch_link(

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import TypeVar
 
 from core.errors import Cancelled, DiskFull, Paused, SubtitleError, WorkerError
 from jobs.execution import Executor, before_gaps_run
@@ -16,9 +17,16 @@ from jobs.pipeline import PipelineResult
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+
+MAX_DOWNLOADS = 4
+"""At a time. They wait for the network, not for devices, so they take no running job's place."""
+
 
 class JobQueue:
-    """First come, first served; thread-safe.
+    """First come, first served; thread-safe. A job with a link is there twice: its recording is
+    fetched first, and then it waits behind those whose recordings came before it did.
 
     Args:
         on_success: told after every job that worked.
@@ -36,6 +44,7 @@ class JobQueue:
         self._arriving: dict[str, str] = {}
         """Ids and clients of jobs that have a place and are being stored."""
         self._waiting: deque[Job] = deque()
+        self._downloading: dict[Job, threading.Thread] = {}
         self._running: dict[Job, threading.Thread] = {}
         self._closed = False
 
@@ -45,6 +54,7 @@ class JobQueue:
             clients = [
                 *self._arriving.values(),
                 *(job.request.client for job in self._waiting),
+                *(job.request.client for job in self._downloading),
                 *(job.request.client for job in self._running),
             ]
         return len(clients), clients.count(client)
@@ -102,30 +112,52 @@ class JobQueue:
             self._closed = True
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the running jobs' threads; False when the time ran out first."""
+        """Wait for the threads of downloads and running jobs; False when the time ran out first."""
         until = time.monotonic() + timeout_s
         with self._lock:
-            threads = list(self._running.values())
+            threads = [*self._downloading.values(), *self._running.values()]
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
     def _start_next(self) -> None:
         """With the lock held: start what may run, and tell the others their place."""
-        while self._waiting and not self._closed and len(self._running) < self._max_running:
-            job = self._waiting.popleft()
+        for job in () if self._closed else tuple(self._waiting):
+            fetches = job.request.url is not None
+            begun = self._downloading if fetches else self._running
+            if len(begun) >= (MAX_DOWNLOADS if fetches else self._max_running):
+                continue
+            self._waiting.remove(job)
             # A daemon, because a download of a model cannot always be interrupted.
             thread = threading.Thread(
-                target=self._run, args=(job,), name=f"job {job.id}", daemon=True
+                target=self._fetch if fetches else self._run,
+                args=(job,),
+                name=f"job {job.id}",
+                daemon=True,
             )
-            self._running[job] = thread
+            begun[job] = thread
             thread.start()
         for ahead, job in enumerate(self._waiting):
             job.queued(ahead)
 
+    def _fetch(self, job: Job) -> None:
+        """Thread of one download."""
+        found, error = self._outcome(job, self._executor.fetch)
+        with self._lock:
+            del self._downloading[job]
+            if found is not None:
+                job.fetched(*found)
+                if not self._closed and job.stopped is None:
+                    self._waiting.append(job)
+                    self._start_next()
+                    return
+                error = job.stopped or Paused()
+            self._start_next()
+        job.fail(error)
+
     def _run(self, job: Job) -> None:
         """Thread of one job."""
-        result, error = self._outcome(job)
+        result, error = self._outcome(job, self._transcribe)
         folders = self._executor.folders
         paused = isinstance(error, Paused) and result is None
         if job.request.output_dir is not None or (
@@ -147,17 +179,20 @@ class JobQueue:
         else:
             job.fail(error)
 
-    def _outcome(self, job: Job) -> tuple[PipelineResult | None, SubtitleError]:
-        """The result, or why there is none."""
+    def _transcribe(self, job: Job) -> PipelineResult:
+        with self._executor.folders.locked(job.id) as folder:
+            result = self._executor.run(job, folder)
+        log.info("Wrote %s", ", ".join(result.report.outputs))
+        self._on_success()
+        return result
+
+    def _outcome(self, job: Job, work: Callable[[Job], T]) -> tuple[T | None, SubtitleError]:
+        """What the work gave, or why it gave nothing."""
         error: SubtitleError = Cancelled()
         title = job.request.title
         try:
             if job.begin():
-                with self._executor.folders.locked(job.id) as folder:
-                    result = self._executor.run(job, folder)
-                log.info("Wrote %s", ", ".join(result.report.outputs))
-                self._on_success()
-                return result, error
+                return work(job), error
         except (Cancelled, Paused) as caught:
             log.info("%s: %s", title, caught.message)
             error = caught

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
+from core.logs import one_line, without_secrets
 from core.models import AUTO, check_request, find_model, unknown_model
 from core.planning import SegmentPlanner
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
+from jobs.links import check_link
 from subtitles.formats import FORMATS, get_format
 from subtitles.sanitize import safe_stem
 
@@ -48,6 +50,9 @@ class JobRequest:
 
     path: Path
     """The recording; it must stay until the job has ended."""
+    url: str | None = field(default=None, repr=False)
+    """Link that the recording is still to be fetched from; then there is no ``path`` yet. None as
+    soon as the job has it: a link may hold a password."""
     name: str | None = None
     """Its name as people know it: outputs are named after its stem. None: the path's own."""
     model: str = AUTO
@@ -78,12 +83,24 @@ class JobRequest:
 
     @property
     def title(self) -> str:
-        return self.path.name if self.name is None else self.name
+        if self.name is not None:
+            return self.name
+        return self.path.name if self.url is None else without_secrets(self.url)
 
     @property
     def stem(self) -> str:
         """Name of the outputs, without extension."""
         return safe_stem(self.title) if self.output_stem is None else self.output_stem
+
+
+MAX_NAME = 255
+"""Characters of a recording's name that are kept: the longest file systems have."""
+
+
+def kept_name(title: str) -> str:
+    """A name of the job's own, because the stored file's says nothing; and one that no control
+    character or half a surrogate of the upload's makes unreadable anywhere."""
+    return one_line(title)[:MAX_NAME]
 
 
 def format_names() -> tuple[str, ...]:
@@ -107,11 +124,15 @@ def check(request: JobRequest, settings: Settings) -> None:
 
     Raises:
         FileMissing, UnreadableMedia: there is no such recording.
-        InvalidOption: an option nobody knows, or one out of range.
+        DownloadRefused: its link is not fetched here.
+        InvalidOption: an option nobody knows, one out of range, or no link.
         ModelError: a model nobody knows, or one that cannot do the language or task.
     """
-    _check_recording(request)
+    if request.url is None:
+        _check_recording(request)
     check_options(request, settings)
+    if request.url is not None:
+        check_link(request.url, settings)
     _check_not_replaced(request)
 
 
@@ -194,7 +215,7 @@ def targets(request: JobRequest) -> tuple[Path, ...]:
 
 def _check_not_replaced(request: JobRequest) -> None:
     for target in targets(request):
-        if target.exists() and target.samefile(request.path):
+        if request.url is None and target.exists() and target.samefile(request.path):
             raise InvalidOption(
                 f"The output {target.name} would replace the recording itself.",
                 hint="Choose another folder for the output.",

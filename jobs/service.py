@@ -25,7 +25,6 @@ from core.errors import (
     NoSuchJob,
     Paused,
 )
-from core.logs import one_line
 from core.settings import Settings
 from jobs.admission import Admission
 from jobs.database import Database
@@ -40,7 +39,7 @@ from jobs.peaks import learn
 from jobs.queue import JobQueue
 from jobs.recorder import Recorder
 from jobs.records import HistoryEntry, JobRecord
-from jobs.request import JobRequest, check
+from jobs.request import JobRequest, check, kept_name
 from jobs.runners import Runner
 from jobs.states import JobState
 from jobs.store import JobStore
@@ -52,9 +51,6 @@ log = logging.getLogger(__name__)
 STOP_S = 5.0
 """Longest wait for a stopped job's thread on closing. A download of a model may hold one
 longer; it ends with the process."""
-
-MAX_NAME = 255
-"""Characters of a recording's name that are kept: the longest file systems have."""
 
 SERVICE, CLI = "service", "cli"
 """Where a service's jobs come from."""
@@ -146,20 +142,23 @@ class JobService:
         """Queue a job. It is in the database when this returns.
 
         Raises:
-            InputError, ModelError: it cannot work (:meth:`check`).
+            InputError, ModelError: it cannot work (:meth:`check`). A link takes a second.
             DeviceUnavailable: a GPU was asked for and is not there.
             QueueFull, ClientLimit, DiskFull: there is no room for it.
             DatabaseUnavailable: it cannot be stored.
             Paused: the service stops.
         """
+        if request.url is not None:
+            self.admit(request.client)  # before a process looks at the link
         self.check(request)
         self.engines.pool()
         job_id = secrets.token_urlsafe(12)
         with self._place(job_id, request.client):
-            path = self.folders.adopt(job_id, request.path, request.title, request.adopt)
-            # A name of its own, because the stored file's says nothing; and one that no control
-            # character or half a surrogate of the upload's makes unreadable anywhere.
-            request = replace(request, path=path, name=one_line(request.title)[:MAX_NAME])
+            if request.url is None:
+                path = self.folders.adopt(job_id, request.path, request.title, request.adopt)
+                request = replace(request, path=path, name=kept_name(request.title))
+            else:
+                request = replace(request, adopt="move")
             record = self._record(job_id, request, source_id)
             try:
                 self.store.insert(record)
@@ -237,14 +236,15 @@ class JobService:
         Raises as :meth:`submit`, and NoSuchJob, FileMissing.
         """
         record = self._stored(job_id)
-        if not record.request.path.is_file():
+        old = record.request
+        if old.url is None and not old.path.is_file():
             raise FileMissing(f"The recording {record.name} is not kept any more.")
-        adopted = record.request.adopt != "no"
         request = replace(
             request,
-            path=record.request.path,
-            name=record.name,
-            adopt="link" if adopted else "no",
+            path=old.path,
+            url=old.url,
+            name=record.name if old.url is None else old.name,
+            adopt="no" if old.adopt == "no" else "link",
             only_gaps=False,
         )
         return self.submit(request, source_id=job_id)

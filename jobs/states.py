@@ -7,6 +7,8 @@ from enum import StrEnum
 
 class JobState(StrEnum):
     QUEUED = "queued"
+    DOWNLOADING = "downloading"
+    """Its recording is fetched from a link; then it waits for its turn."""
     RUNNING = "running"
     PAUSED = "paused"
     """The service was stopped; the job goes on when it is started again."""
@@ -22,4 +24,4 @@ class JobState(StrEnum):
     @property
     def active(self) -> bool:
         """Somebody works on it or will without being asked again."""
-        return self in (self.QUEUED, self.RUNNING)
+        return self in (self.QUEUED, self.DOWNLOADING, self.RUNNING)

@@ -29,6 +29,8 @@ class LinkServer(ThreadingHTTPServer):
         self.pages: dict[str, Page] = {"/talk.flac": ("audio/flac", SHORT.read_bytes())}
         self.seen: list[tuple[str, dict[str, str]]] = []
         """Paths and headers of the requests."""
+        self.release = threading.Event()
+        """Until it is set ``/held.flac`` stops in the middle."""
         self.closing = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -54,6 +56,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._chunks(b"\0" * 65536, pause_s=0.0)
         elif parts.path == "/drip.flac":
             self._chunks(b"\0" * 1024, pause_s=DRIP_S)
+        elif parts.path == "/held.flac":
+            kind, body = self.server.pages["/talk.flac"]
+            self._head(kind, len(body))
+            if self.command == "GET":
+                self.wfile.write(body[:8192])
+                while not (self.server.release.wait(DRIP_S) or self.server.closing.is_set()):
+                    pass
+                self.wfile.write(body[8192:])
         elif parts.path == "/huge.flac":
             self._head("audio/flac", 10**12)
             if self.command == "GET":

@@ -18,7 +18,7 @@ from ui.markup import problem
 
 STATES: dict[str, tuple[JobState, ...]] = {
     "All": (),
-    "Not finished": (JobState.QUEUED, JobState.RUNNING, JobState.PAUSED),
+    "Not finished": tuple(state for state in JobState if not state.ended),
     "Complete": (JobState.COMPLETE,),
     "With gaps": (JobState.COMPLETE_WITH_GAPS,),
     "Failed": (JobState.FAILED,),

@@ -13,6 +13,7 @@ from subtitles.sanitize import clean_text
 
 STATES = {
     JobState.QUEUED: "Waiting",
+    JobState.DOWNLOADING: "Downloading",
     JobState.RUNNING: "Transcribing",
     JobState.PAUSED: "Paused",
     JobState.COMPLETE: "Complete",
