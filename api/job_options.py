@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
 from core.defaults import decode_options
 from core.errors import InvalidOption
@@ -80,7 +80,18 @@ class JobOptions(BaseModel):
         )
 
 
+Options = TypeVar("Options", bound=JobOptions)
+
 _PLAN = tuple(PlanOptions.__dataclass_fields__)
+
+
+class Submission(JobOptions):
+    """What comes with a recording, or instead of one."""
+
+    name: str | None = None
+    """What people call it; none: the file's name, or the title where the link leads."""
+    url: Annotated[str, StringConstraints(strip_whitespace=True)] | None = None
+    """Where it is to be fetched from."""
 
 
 class GapOptions(BaseModel):
@@ -92,15 +103,15 @@ class GapOptions(BaseModel):
     device: str | None = None
 
 
-def read_options(fields: Mapping[str, Any]) -> JobOptions:
+def read_options(fields: Mapping[str, Any], kind: type[Options]) -> Options:
     """Raises InvalidOption, naming every field that is wrong; empty fields are as left out."""
     given = {name: value for name, value in fields.items() if value not in ("", None)}
     try:
-        return JobOptions.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise InvalidOption(
-            f"{'; '.join(wrong)}.", hint=f"Known options: {', '.join(JobOptions.model_fields)}."
+            f"{'; '.join(wrong)}.", hint=f"Known options: {', '.join(kind.model_fields)}."
         ) from error
 
 

@@ -2,6 +2,8 @@
 
     curl -H "Authorization: Bearer $KEY" -F file=@talk.mp4 -F formats=srt,vtt  …/api/jobs
     curl -H "Authorization: Bearer $KEY" --data-binary @talk.mp4  "…/api/jobs?name=talk.mp4"
+    curl -H "Authorization: Bearer $KEY" -F url=https://youtu.be/ID  …/api/jobs
+    curl -H "Authorization: Bearer $KEY" --json '{"url": "https://youtu.be/ID"}'  …/api/jobs
     curl -H "Authorization: Bearer $KEY"  …/api/jobs/ID        state, progress, then the files
 
 Whoever passes the access check and has a job's id sees the job; a list holds one's own jobs, and
@@ -14,6 +16,7 @@ submissions and questions do not hold each other up, and ``/health`` needs none.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -26,8 +29,9 @@ from starlette.requests import ClientDisconnect
 
 from api.answers import Refused, answer
 from api.asgi import EarlyAnswer
-from api.job_options import GapOptions, JobOptions, is_offered, read_options
+from api.job_options import GapOptions, JobOptions, Submission, is_offered, read_options
 from api.job_views import history_json, job_json, record_json
+from api.upload_body import Upload
 from api.uploads import Uploads
 from core.errors import NoSuchJob, SubtitleError
 from core.identity import Identity, identity_of
@@ -78,8 +82,12 @@ class _Calls:
                 "You may run it again as a job of your own.",
             )
 
-    def submit(self, fields: Mapping[str, Any], path: Path, name: str, who: Identity) -> JobView:
-        request = read_options(fields).request(path, name, who, self.service.settings)
+    def submit(self, fields: Mapping[str, Any], upload: Upload, who: Identity) -> JobView:
+        wanted = read_options(fields, Submission)
+        path, name = upload.path or Path(), wanted.name or upload.name or None
+        request = wanted.request(path, name, who, self.service.settings)
+        if upload.path is None:
+            request = replace(request, url=wanted.url)
         return self.service.submit(request).view(text=False)
 
     def rerun(self, job_id: str, options: JobOptions, who: Identity) -> JobView:
@@ -117,17 +125,16 @@ def jobs_router(service: JobService, uploads: Uploads) -> APIRouter:
 def _add_submit(router: APIRouter, calls: _Calls, uploads: Uploads) -> None:
     @router.post("")
     async def submit(request: Request) -> Response:
-        """A recording becomes a job. The job is stored when this answers."""
+        """A recording, or the link of one, becomes a job. It is stored when this answers."""
         who, query = identity_of(request), dict(request.query_params)
-        name = query.pop("name", None)
+        options = {name: value for name, value in query.items() if name != "name"}
         try:
-            # Before gigabytes are sent in vain.
-            read_options(query)
+            # Before gigabytes are sent in vain. No links: addresses of requests stand in logs.
+            read_options(options, JobOptions)
             await calls.change(partial(calls.service.admit, who.client))
             async with uploads.receive(request) as upload:
                 fields = {**query, **upload.fields}
-                title = fields.pop("name", name) or upload.name
-                view = await calls.change(partial(calls.submit, fields, upload.path, title, who))
+                view = await calls.change(partial(calls.submit, fields, upload, who))
         except SubtitleError as error:
             return EarlyAnswer(answer(error))
         except Refused as refused:

@@ -1,16 +1,18 @@
-"""The two forms a recording may be sent in, taken apart as the bytes come.
+"""The forms a recording may be sent in, taken apart as the bytes come.
 
 A plain body is the recording itself; a form (``multipart/form-data``, as browsers and ``curl -F``
-send) holds one file and some fields. Neither is ever in memory as a whole.
+send) holds one file or its link, and some fields. Neither is ever in memory as a whole. JSON holds
+a link and fields.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -30,9 +32,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u206
 class Upload:
     """A recording that has arrived, and the fields that came with it."""
 
-    path: Path
+    path: Path | None
+    """None: the field ``url`` says where it is to be fetched from."""
     name: str
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def recording_name(name: str) -> str:
@@ -53,7 +56,7 @@ class PlainBody:
         self._file: BinaryIO | None = None
         self._path: Path | None = None
         self._name = recording_name(name)
-        self._fields: dict[str, str] = {}
+        self._fields: dict[str, Any] = {}
         self.waiting = 0
         """Bytes of the recording that are not written yet."""
         self.size = 0
@@ -77,10 +80,15 @@ class PlainBody:
 
     def end(self) -> Upload:
         """What has arrived; everything must have been written. Raises InvalidOption."""
+        if self._fields.get("url"):
+            if self.size:
+                raise InvalidOption("Send a recording or a link, not both.")
+            return Upload(None, "", self._fields)
         if self._path is None or self._file is None or not self.size:
             raise InvalidOption(
                 "No recording was sent.",
-                hint="Send it as the field 'file' of a form, or as the body of the request.",
+                hint="Send it as the field 'file' of a form, or as the body of the request; or send"
+                " its link as the field 'url' of a form or of JSON.",
             )
         return Upload(self._path, self._name, self._fields)
 
@@ -175,6 +183,29 @@ class FormBody(PlainBody):
 
     def _end(self) -> None:
         self._complete = True
+
+
+class JsonBody(PlainBody):
+    """The body is JSON: a link and options."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "")
+        self._text = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        self._text += chunk
+        if len(self._text) > MAX_FIELD_BYTES:
+            raise InvalidOption("The JSON is too long.")
+
+    def end(self) -> Upload:
+        try:
+            fields = json.loads(self._text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidOption(f"The JSON cannot be read: {error}.") from error
+        if not isinstance(fields, dict):
+            raise InvalidOption("The JSON is no object.", hint='Send {"url": "https://…"}.')
+        self._fields = fields
+        return super().end()
 
 
 def _text(data: bytes) -> str:

@@ -24,7 +24,7 @@ from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
 from api.answers import Refused
-from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, PlainBody, Upload
+from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, JsonBody, PlainBody, Upload
 from core.errors import DiskFull, InvalidOption, MediaLimitExceeded
 from core.settings import Settings
 from jobs.admission import MIB, Admission
@@ -123,7 +123,9 @@ class Uploads:
 
     async def _body(self, request: Request, folder: Path) -> Upload:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
-        if kind != b"multipart/form-data":
+        if kind == b"application/json":
+            body: PlainBody = JsonBody(folder)
+        elif kind != b"multipart/form-data":
             body = PlainBody(folder, request.query_params.get("name", ""))
         elif b"boundary" in options:
             body = FormBody(folder, options[b"boundary"])

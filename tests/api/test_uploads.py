@@ -43,6 +43,7 @@ def take_apart(folder: Path, body: bytes, step: int = 7) -> tuple[Upload, bytes]
         upload = form.end()
     finally:
         form.close()
+    assert upload.path is not None
     return upload, upload.path.read_bytes()
 
 
@@ -54,6 +55,7 @@ def test_a_form_is_taken_apart_however_it_arrives(tmp_path: Path) -> None:
         folder.mkdir()
         upload, found = take_apart(folder, body + END, step)
         assert found == sound
+        assert upload.path is not None
         assert (upload.name, upload.path.name) == ("Talk.MP3", "recording.mp3")
         assert upload.fields == {"model": "base", "task": "ü"}
 

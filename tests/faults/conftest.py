@@ -67,7 +67,7 @@ def undisturbed(talk: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFact
 
 
 def ended(job: Job | None) -> bool:
-    return job is not None and job["state"] not in ("queued", "running", "paused")
+    return job is not None and job["state"] not in ("queued", "downloading", "running", "paused")
 
 
 def wait_ended(service: Service, job_id: str, state: str = "complete") -> None:

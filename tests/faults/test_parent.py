@@ -7,8 +7,9 @@ import signal
 import sqlite3
 from pathlib import Path
 
-from bench.service import Service
-from tests.faults.conftest import StartService, kinds, wait_ended, wait_text
+from bench.service import Service, until
+from tests.faults.conftest import DEADLINE_S, StartService, kinds, wait_ended, wait_text
+from tests.link_server import serving
 
 
 def state_of(service: Service, job_id: str) -> str:
@@ -91,3 +92,32 @@ def test_an_ended_job_is_there_after_a_restart_with_its_text_and_files(
     assert service.subtitles(job_id) == undisturbed
     listed = service.http.get("/api/jobs", params={"text": "talk"}).json()
     assert [job["id"] for job in listed["jobs"]] == [job_id]
+
+
+def test_a_service_killed_during_a_download_fetches_again(start_service: StartService) -> None:
+    with serving() as server:
+        service = start_service(
+            WHISPER_DOWNLOAD_SITES='["generic"]', WHISPER_DOWNLOAD_NETWORKS='["127.0.0.1"]'
+        )
+        answer = service.http.post("/api/jobs", json={"url": f"{server.url}/held.flac"})
+        assert answer.status_code == 202, answer.text
+        job_id = answer.json()["id"]
+
+        def half() -> bool:
+            job = service.job(job_id)
+            return job is not None and job["fraction"] > 0.0
+
+        until(half, DEADLINE_S, "the download runs")
+        service.kill()
+        assert service.gone() == [], "the download ends with the service"
+        assert state_of(service, job_id) == "downloading"
+        server.release.set()
+        service.start()
+        service.wait_ready()
+        wait_ended(service, job_id)
+        folder = service.data_dir / "jobs" / job_id
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "held.srt",
+            "recording.flac",
+            "transcript.json.gz",
+        ]
