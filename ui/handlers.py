@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 EXAMPLE = Path(__file__).parent / "assets" / "printing.m4a"
 RECORDED = "Microphone recording.wav"
+
+MAX_LINKS = 20
+"""At once: each is looked at before there is a job, which takes a second."""
 
 Start = tuple[str, Callable[[], JobHandle]]
 """Name of a recording, and what makes it a job."""
@@ -48,6 +52,7 @@ class Handlers:
         request: gr.Request,
         files: list[str] | None,
         recorded: str | None,
+        links: str | None,
         source: str,
         *form: Any,
     ) -> tuple[Any, ...]:
@@ -56,14 +61,22 @@ class Handlers:
         recordings = [(Path(file), Path(file).name) for file in files or []]
         if recorded:
             recordings.append((Path(recorded), RECORDED))
-        if not recordings and not source:
+        urls = (links or "").split()
+        if not recordings and not urls and not source:
             raise gr.Error(
-                "Add a recording first: drop files on the page, record with the microphone, or"
-                " try the example.",
+                "Add a recording first: drop files on the page, record with the microphone, give a"
+                " link, or try the example.",
                 title="Nothing to transcribe",
                 print_exception=False,
             )
+        if len(urls) > MAX_LINKS:
+            raise gr.Error(
+                f"At most {MAX_LINKS} links can be started at once.",
+                title="Too many links",
+                print_exception=False,
+            )
         starts = self._starts(request, recordings, form)
+        starts += [self._from_link(request, url, form) for url in urls]
         if source:
             starts.insert(0, self._again(request, source, form))
         return self._submit(request, starts)
@@ -82,6 +95,12 @@ class Handlers:
             return name, lambda: self._service.submit(wanted)
 
         return [starter(path, name) for path, name in recordings]
+
+    def _from_link(self, request: gr.Request, url: str, form: tuple[Any, ...]) -> Start:
+        choices, who = OptionsForm.read(form), identity_of(request)
+        wanted = choices.request(Path(), None, self._service.settings, who)
+        wanted = replace(wanted, url=url)
+        return wanted.title, lambda: self._service.submit(wanted)
 
     def _again(self, request: gr.Request, source: str, form: tuple[Any, ...]) -> Start:
         """The recording of an earlier job, with what the form says now."""

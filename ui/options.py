@@ -50,7 +50,7 @@ class Choices:
     """From 1, as people count; 0: the default one."""
 
     def request(
-        self, path: Path, name: str, settings: Settings, who: Identity = LOCAL
+        self, path: Path, name: str | None, settings: Settings, who: Identity = LOCAL
     ) -> JobRequest:
         """The job for one recording; an emptied field means its default. Nothing is checked
         here, ``JobService.check`` does."""

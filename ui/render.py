@@ -38,7 +38,7 @@ def empty() -> str:
     """What stands where results will be."""
     return (
         '<div class="empty"><p><strong>Subtitles appear here.</strong></p>'
-        "<p>Add recordings and press Start, or try the example.</p>"
+        "<p>Add recordings or links and press Start, or try the example.</p>"
         "<p>What you started before is in the tab “Jobs”.</p></div>"
     )
 

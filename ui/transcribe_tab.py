@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from core.settings import Settings
+from jobs.links import why_no_links
 from jobs.request import JobRequest
 from jobs.service import JobService
 from ui import render, scripts
@@ -16,6 +17,8 @@ from ui.handlers import Handlers
 from ui.jobs_tab import QUIET
 from ui.markup import name
 from ui.options import OptionsForm
+
+MAX_LINKS_TEXT = 20_000
 
 FOLLOW: dict[str, Any] = {**QUIET, "concurrency_limit": MAX_WATCHERS}
 
@@ -75,6 +78,18 @@ class TranscribeTab:
                     buttons=[],
                     elem_id="microphone",
                 )
+            with gr.Tab("Links"):
+                refused = why_no_links(settings)
+                self.links = gr.Textbox(
+                    label="Links, one on each line",
+                    info=refused.explain() if refused else "Only the sound is downloaded.",
+                    placeholder="" if refused else "https://",
+                    lines=3,
+                    max_lines=8,
+                    max_length=MAX_LINKS_TEXT,
+                    interactive=refused is None,
+                    elem_id="links",
+                )
         with gr.Row(elem_classes="actions"):
             self.start = gr.Button(
                 "Start", variant="primary", size="md", scale=2, min_width=110, elem_id="start"
@@ -127,7 +142,7 @@ class TranscribeTab:
         begun = [
             self.start.click(
                 handlers.start,
-                [self.files, self.recorded, self.source, *self.form.inputs],
+                [self.files, self.recorded, self.links, self.source, *self.form.inputs],
                 [*self.opened, self.remembered],
                 **QUIET,
             ),

@@ -98,12 +98,15 @@ def event(job_id: object) -> gr.EventData:
     return gr.EventData(None, {"id": job_id})
 
 
-def started(service: Service, who: Identity = LOCAL, source: str = "") -> list[entries.Entry]:
-    files = [] if source else ["/tmp/uploads/1/talk.mp3"]
+def started(
+    service: Service, who: Identity = LOCAL, source: str = "", links: str = ""
+) -> list[entries.Entry]:
+    files = [] if source or links else ["/tmp/uploads/1/talk.mp3"]
     found: list[entries.Entry] = Handlers(service).start(
         Request(who),  # type: ignore[arg-type]
         files,
         None,
+        links,
         source,
         *FORM,
     )[0]

@@ -1,0 +1,78 @@
+"""Links on the page: a real browser, a real app, a web server on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.link_server import LinkServer, serving
+from tests.ui.conftest import App, start_app, stop_app
+
+pytestmark = pytest.mark.browser
+
+JOB_MS = 60_000
+QUICK_MS = 10_000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LinkServer]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App]:
+    """An app that takes links to this machine."""
+    running = start_app(
+        tmp_path_factory.mktemp("links"),
+        WHISPER_MODEL="tiny.en",
+        WHISPER_DOWNLOAD_SITES='["generic"]',
+        WHISPER_DOWNLOAD_NETWORKS='["127.0.0.1"]',
+    )
+    yield running
+    assert stop_app(running) == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_links_become_subtitles_on_the_page(page: Page, server: LinkServer) -> None:
+    page.get_by_role("tab", name="Links").click()
+    field = page.get_by_label("Links, one on each line")
+    field.fill(f"{server.url}/held.flac\n  {server.url}/gone.flac\n")
+    page.click("#start")
+    card = page.locator("#jobs .job").first
+    expect(card.locator(".state")).to_have_text("Downloading", timeout=JOB_MS)
+    expect(card.locator(".message")).to_contain_text("Downloading held: ", timeout=JOB_MS)
+    expect(page.locator("#jobs .problem")).to_contain_text("nothing at this link", timeout=JOB_MS)
+    server.release.set()
+    expect(card.locator(".verdict")).to_contain_text("Complete", timeout=JOB_MS)
+    expect(card.locator("h3")).to_have_text("held.flac")
+    expect(page.locator("#cues li")).to_have_count(1)
+    expect(page.locator("#cues li").first).to_contain_text("comparatively modern")
+    expect(page.locator("#player video")).to_be_visible()
+
+
+def test_what_is_no_link_is_explained(page: Page) -> None:
+    page.get_by_role("tab", name="Links").click()
+    page.get_by_label("Links, one on each line").fill("talk.mp3")
+    page.click("#start")
+    expect(page.locator("#jobs .problem")).to_contain_text("talk.mp3 is no link", timeout=QUICK_MS)
+    expect(page.locator("#start")).to_be_enabled()
+
+
+def test_the_field_says_why_links_are_off(browser: Browser, tmp_path: Path) -> None:
+    running = start_app(tmp_path, WHISPER_ACCESS="open", WHISPER_PRELOAD_MODEL="false")
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        page.goto(running.url)
+        page.get_by_role("tab", name="Links").click()
+        field = page.get_by_label("Links, one on each line")
+        expect(field).to_be_disabled(timeout=QUICK_MS)
+        expect(page.locator("#links")).to_contain_text("anybody may use this service")
+        expect(page.locator("#links")).to_contain_text("WHISPER_LINKS=on")
+    finally:
+        context.close()
+        stop_app(running)
