@@ -38,6 +38,7 @@ from core.types import (
 from media.container import DecodeLimits
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
 from workers.devices import Slot, find_slots
+from workers.limits import PoolLimits
 from workers.memory import MemoryFit, see_cards, tell_cards
 from workers.pool import WorkerPool
 
@@ -250,6 +251,7 @@ def make_pool(
         slots,
         threads=settings.threads,
         log_level=settings.log_level,
+        limits=PoolLimits(unload_after_s=settings.unload_after_s),
         wait_for_devices=wait_for_devices,
         cpu_fallback=reserve,
         fits=memory,

@@ -7,7 +7,9 @@ same engine used alone, from a recording to its text in one call.
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +25,12 @@ from core.gpu.choice import CPU_BATCH, Card, best_batch
 from core.gpu.nvml import find_device, read_gpus
 from core.gpu.physical import setup_of
 from core.gpu.support import preferred
-from core.gpu_manager import card_of, gpu_manager
+from core.gpu_manager import Released, card_of, gpu_manager
 from core.merge import TranscriptBuilder
 from core.model_store import model_spec, resolve_for
 from core.models import AUTO
 from core.pcm import PcmSpool
+from core.process_memory import resident_mib, return_to_system
 from core.progress import Progress
 from core.settings import Settings
 from core.types import (
@@ -170,9 +173,52 @@ class WhisperTranscriber:
             # One window, at least, is tried.
             setup = setup_of(spec, card.capability)
             self._batch_size = best_batch(setup, card, gpu_manager.peaks) or 1
-        log.info("Loading Whisper model: %s on %s", spec.name, spec.device)
-        self.engine = WhisperEngine(spec)
-        self.engine.warm_up()
+        self._spec = spec
+        self._busy = threading.Lock()
+        self._engine: WhisperEngine | None = self._load()
+        gpu_manager.holds_memory(self)
+
+    @property
+    def engine(self) -> WhisperEngine:
+        """The loaded model; loaded again after :meth:`release`."""
+        if self._engine is None:
+            self._engine = self._load()
+        return self._engine
+
+    def release(self) -> tuple[Released]:
+        """Unload the model, unless a recording is being transcribed; the next call of
+        :meth:`transcribe` loads it again. A CUDA context stays on the card until the process ends.
+        """
+        name, device = self._spec.name, "GPU" if self._spec.device == "cuda" else "CPU"
+        if not self._busy.acquire(blocking=False):
+            return (Released(device, "busy", name),)
+        try:
+            if self._engine is None:
+                return (Released(device, "empty"),)
+            log.info("[%s] Unloading Whisper model: %s (its memory is wanted back)", device, name)
+            before_mib = self._held_mib()
+            # CTranslate2 frees the device memory when the object goes.
+            self._engine = None
+            return_to_system()
+            after_mib = self._held_mib()
+        finally:
+            self._busy.release()
+        known = before_mib is not None and after_mib is not None
+        freed_mib = max(0.0, (before_mib or 0.0) - (after_mib or 0.0)) if known else None
+        return (Released(device, "unloaded", name, freed_mib),)
+
+    def _load(self) -> WhisperEngine:
+        log.info("Loading Whisper model: %s on %s", self._spec.name, self._spec.device)
+        engine = WhisperEngine(self._spec)
+        engine.warm_up()
+        return engine
+
+    def _held_mib(self) -> float | None:
+        """Memory in use now: of the whole card, or by this process on a CPU."""
+        if self._spec.device == "cpu":
+            return resident_mib(os.getpid())
+        card = _first_card(self._settings)
+        return None if card is None else card.total_mib - card.free_mib
 
     def transcribe(
         self,
@@ -201,7 +247,7 @@ class WhisperTranscriber:
             batch_size=options.batch_size or self._batch_size,
         )
         options = for_model(options, self.model.info, audit=self._use_vad)
-        with tempfile.TemporaryDirectory(prefix="spool-") as folder:
+        with self._busy, tempfile.TemporaryDirectory(prefix="spool-") as folder:
             spool = PcmSpool(Path(folder) / "audio.pcm")
             spool.path.touch()
             return self._run(Path(audio_path), spool, options, progress_callback)

@@ -14,9 +14,6 @@ from fastapi.responses import JSONResponse
 from jobs.health import Health
 from jobs.service import JobService
 
-_WARMED_UP = ("idle", "busy")
-"""States of a worker that holds a model; it gets there only by a real inference."""
-
 
 def health_router(service: JobService, version: str) -> APIRouter:
     router = APIRouter(tags=["health"])
@@ -43,7 +40,7 @@ def health_router(service: JobService, version: str) -> APIRouter:
         """200 once a worker has made a real inference, 503 with the reasons before."""
         now = service.health()
         reasons = [reason for reason in (_fault(now), now.reason) if reason]
-        if not reasons and not any(w.state in _WARMED_UP and w.model for w in now.workers):
+        if not reasons and not any(worker.proven for worker in now.workers):
             reasons.append("No worker has loaded a model yet.")
         if not now.database:
             reasons.append("The job database does not answer.")
@@ -70,6 +67,7 @@ def _workers(health: Health) -> list[dict[str, Any]]:
             "state": worker.state,
             "model": worker.model,
             "compute_type": worker.compute_type,
+            "unloaded": worker.unloaded,
             "reason": worker.reason,
             "heartbeat_age_s": None
             if worker.last_heard_s is None

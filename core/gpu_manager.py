@@ -11,11 +11,11 @@ CUDA context; without a GPU everything but the cards' own numbers still answers.
 
 from __future__ import annotations
 
-import gc
 import logging
-import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
 
 from core.errors import InvalidOption
 from core.gpu import pytorch
@@ -28,6 +28,7 @@ from core.gpu.physical import WEIGHT_BYTES, Setup
 from core.gpu.report import MIB_PER_GB, cuda_debug_info, memory_info
 from core.gpu.support import supports, why_not
 from core.gpu.whisper_shapes import canonical
+from core.process_memory import return_to_system
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,34 @@ ON_CPU = "Use the CPU: --device cpu, or the command audio."
 MAX_BATCH, MAX_BEAM = 1024, 100
 
 
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What became of one device's model when memory was wanted back."""
+
+    device: str
+    outcome: Literal["unloaded", "busy", "empty"]
+    """``empty``: no model was loaded. ``busy``: a job needs the model."""
+    model: str | None = None
+    freed_mib: float | None = None
+    """None: nothing was unloaded, or nobody can tell."""
+
+    def __str__(self) -> str:
+        if self.outcome == "empty":
+            return f"{self.device}: no model was loaded"
+        if self.outcome == "busy":
+            return f"{self.device}: {self.model} stays loaded, a job needs it"
+        freed = "" if self.freed_mib is None else f", {self.freed_mib:,.0f} MiB freed"
+        return f"{self.device}: {self.model} unloaded{freed}"
+
+
+class HoldsMemory(Protocol):
+    """Something with models that can be loaded again."""
+
+    def release(self) -> Sequence[Released]:
+        """Unload what is idle."""
+        ...
+
+
 class GpuManager:
     """Thread-safe. One for the process: :data:`gpu_manager`.
 
@@ -53,8 +82,7 @@ class GpuManager:
         self._read = read
         self.peaks = Peaks()
         """What workers measured; estimates rest on it."""
-        self._lock = threading.Lock()
-        self._holders: list[Callable[[], int]] = []
+        self._holders: weakref.WeakSet[HoldsMemory] = weakref.WeakSet()
 
     def calculate_memory_usage(
         self,
@@ -173,31 +201,27 @@ class GpuManager:
         return cuda_debug_info(self._read(), visible)
 
     def release_all_memory(self) -> dict[str, Any]:
-        """Give back what this process and its idle workers hold; work that runs is not touched,
-        and no other process is.
+        """Unload every idle model of this process and of its workers; work that runs is not
+        touched, and no other process is. A model is loaded again when it is next used.
 
         Returns:
-            ``released_workers`` and the cards as they are a moment later, in ``gpus``.
+            ``devices`` (for each its ``device``, ``outcome``, ``model`` and ``freed_mib``, see
+            :class:`Released`), ``released_workers`` (how many models were unloaded), and the cards
+            as they are a moment later, in ``gpus``.
         """
-        gc.collect()
-        with self._lock:
-            holders = tuple(self._holders)
-        released = sum(release() for release in holders)
+        devices = [found for holder in tuple(self._holders) for found in holder.release()]
+        return_to_system()
+        released = sum(found.outcome == "unloaded" for found in devices)
         log.info("Released the models of %d idle workers", released)
-        return {"released_workers": released, **self.get_gpu_memory_info()}
+        return {
+            "released_workers": released,
+            "devices": [asdict(found) for found in devices],
+            **self.get_gpu_memory_info(),
+        }
 
-    def holds_memory(self, release: Callable[[], int]) -> Callable[[], None]:
-        """Have ``release`` called by :meth:`release_all_memory`: it frees what is idle and answers
-        how many workers that were. Returns the call that ends this."""
-        with self._lock:
-            self._holders.append(release)
-
-        def forget() -> None:
-            with self._lock:
-                if release in self._holders:
-                    self._holders.remove(release)
-
-        return forget
+    def holds_memory(self, holder: HoldsMemory) -> None:
+        """Have the holder's ``release`` called by :meth:`release_all_memory`, while it exists."""
+        self._holders.add(holder)
 
     def can_run_concurrent_task(
         self,

@@ -66,6 +66,10 @@ class Settings(BaseSettings):
     preload_model: bool = True
     """Load the model when the server starts instead of at the first job."""
 
+    unload_after_s: float = Field(default=0.0, ge=0)
+    """Seconds without work after which a worker gives its model's memory back; the next job loads
+    the model again. 0: models stay loaded."""
+
     models_dir: Path = PROJECT / "models"
     """Where installed and downloaded models lie."""
 

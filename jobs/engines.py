@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from core.errors import Paused, SubtitleError
+from core.gpu_manager import Released
 from core.settings import Settings
 from parallel_transcriber import ParallelWhisperTranscriber, make_pool
 from workers.fleet import WorkerStatus
@@ -103,6 +104,10 @@ class Engines:
             return 0.0
         self.not_ready = ""
         return seconds
+
+    def unload(self) -> tuple[Released, ...]:
+        """Unload the models that no running job needs; one answer per worker."""
+        return self._pool.release() if self._pool is not None else ()
 
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Empty before the pool is needed: workers that were not asked for yet are not dead."""

@@ -19,12 +19,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from core.errors import (
-    FileMissing,
-    InvalidOption,
-    NoSuchJob,
-    Paused,
-)
+from core.errors import FileMissing, InvalidOption, NoSuchJob, Paused
+from core.gpu_manager import Released
 from core.settings import Settings
 from jobs.admission import Admission
 from jobs.database import Database
@@ -294,6 +290,11 @@ class JobService:
         return health_of(
             self.engines, database=self._database.answers, closing=self._closed.is_set()
         )
+
+    def unload(self) -> tuple[Released, ...]:
+        """Give back the memory of models that no running job needs; one answer per worker, none
+        before the first job. The next job loads its model again."""
+        return self.engines.unload()
 
     def stop_admission(self) -> None:
         """No new job from now on; those that run go on until :meth:`close`."""

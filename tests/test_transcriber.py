@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import numpy as np
@@ -19,7 +21,9 @@ from core.errors import (
     OutOfMemory,
     UnreadableMedia,
 )
+from core.gpu_manager import Released, gpu_manager
 from core.pcm import PcmSpool
+from core.process_memory import resident_mib
 from core.settings import Settings
 from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, SpeechSpan, Window
 from decoding.model import SpeechModel
@@ -223,3 +227,31 @@ def test_audio_arrives_as_it_was_recorded(transcriber: WhisperTranscriber, tmp_p
     (early,), (shifted,) = transcriber.transcribe(early_path), transcriber.transcribe(late_path)
     assert shifted.text == early.text
     assert shifted.start_s == pytest.approx(early.start_s + 60, abs=0.1)
+
+
+def test_memory_is_given_back_and_the_next_call_loads_again(
+    settings: Settings, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    transcriber = WhisperTranscriber("tiny.en", "cpu", "int8", settings=settings)
+    loaded_mib = resident_mib(os.getpid())
+    during: list[Any] = []
+
+    def ask(_: float, __: str) -> None:
+        if not during:
+            during.extend(transcriber.release())
+
+    before = transcriber.transcribe(path, "en", progress_callback=ask)
+    assert during == [Released("CPU", "busy", "tiny.en")]
+    # The one of the other tests as well.
+    answer = gpu_manager.release_all_memory()
+    mine = [each for each in answer["devices"] if each["model"] == "tiny.en"]
+    assert {each["outcome"] for each in mine} == {"unloaded"}
+    assert sum(each["freed_mib"] for each in mine) > 20
+    assert "[CPU] Unloading Whisper model: tiny.en (its memory is wanted back)" in caplog.messages
+    after_mib = resident_mib(os.getpid())
+    assert loaded_mib is not None
+    assert after_mib is not None
+    assert after_mib < loaded_mib
+    assert transcriber.release() == (Released("CPU", "empty"),)
+    assert transcriber.transcribe(path, "en") == before

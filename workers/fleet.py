@@ -62,11 +62,20 @@ class WorkerStatus:
     """Why it is out or was, or which model it could not load; empty when nothing is wrong."""
     compute_type: str | None = None
     """In which the model is loaded."""
+    unloaded: bool = False
+    """Its model was given back to save memory; the next job loads it again."""
 
     @property
     def last_heard_s(self) -> float | None:
         """Seconds since the worker's last sign of life; None without a process."""
         return None if self.heard_at_s is None else monotonic() - self.heard_at_s
+
+    @property
+    def proven(self) -> bool:
+        """A real inference was made with its model, which may have been given back since."""
+        if self.unloaded:
+            return self.pid is not None
+        return self.state in ("idle", "busy") and self.model is not None
 
 
 class Fleet:
@@ -295,7 +304,7 @@ class Fleet:
 
     def _loaded(self, seat: Seat, message: ModelLoaded | LoadFailed) -> None:
         freed = set(seat.models) - set(message.models)
-        seat.loading, seat.models = None, message.models
+        seat.loading, seat.models, seat.unloaded = None, message.models, False
         if freed or isinstance(message, LoadFailed):
             self.on_freed()
 
@@ -344,4 +353,5 @@ def _status(seat: Seat) -> WorkerStatus:
         deaths=seat.breaker.deaths,
         heard_at_s=None if seat.worker is None else seat.worker.heard_s,
         reason=seat.reason,
+        unloaded=seat.unloaded,
     )

@@ -94,6 +94,9 @@ class PoolLimits:
     """Model load and warm-up; loads of 53-83 s have been reported, and Hopper and Blackwell compile
     the kernels on first use."""
 
+    unload_after_s: float = 0.0
+    """A worker that no job has needed for this long gives its memory back; 0: it keeps it."""
+
     memory_retry_s: float = 3.0
     """Between two looks whether a model that has to wait fits into memory by now."""
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
-import gc
 import logging
 import os
 import queue
@@ -29,6 +28,7 @@ from typing import NoReturn, cast
 
 from core.errors import ModelError, SubtitleError
 from core.logs import setup_logging
+from core.process_memory import return_to_system
 from core.types import ModelSpec
 from workers.engine import Engine, import_factory
 from workers.messages import (
@@ -150,10 +150,11 @@ class WorkerLoop:
             self._engines.move_to_end(model)
             return engine
         while len(self._engines) >= self._spec.max_models:
-            evicted, _ = self._engines.popitem(last=False)
+            evicted = next(iter(self._engines))
             log.info("[%s] Unloading Whisper model: %s", self._label, evicted.name)
             # CTranslate2 frees the device memory when the object goes.
-            gc.collect()
+            del self._engines[evicted]
+            return_to_system()
         log.info("Loading Whisper model: %s on %s", model.name, model.device)
         begun = time.monotonic()
         self._meter.loads(model)

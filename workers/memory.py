@@ -18,9 +18,10 @@ from core.gpu.estimate import CONTEXT, Estimate
 from core.gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
 from core.gpu.peaks import CPU, Peaks
 from core.gpu.physical import setup_of
+from core.process_memory import resident_mib
 from core.types import ModelSpec
 from workers.devices import Slot
-from workers.resources import available_mib, resident_mib, total_mib
+from workers.resources import available_mib, total_mib
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +240,15 @@ def _card(slot: Slot) -> Card:
         capability=slot.capability,
         kind=slot.kind,
     )
+
+
+def held_mib(slot: Slot, pid: int) -> float | None:
+    """Memory in use now where a worker has its model: of the whole card, or by the worker's process
+    on a CPU. None where nobody can tell."""
+    if slot.kind == "cpu":
+        return resident_mib(pid)
+    device = find_device(slot.visible, read_gpus())
+    return device.used_mib if device is not None and device.total_mib else None
 
 
 def _machine() -> tuple[int, int] | None:

@@ -25,7 +25,7 @@ from types import TracebackType
 from core.errors import DeviceUnavailable
 from core.gpu.choice import Card
 from core.gpu.peaks import Peak
-from core.gpu_manager import gpu_manager
+from core.gpu_manager import Released, gpu_manager
 from core.types import ModelSpec
 from workers.devices import Slot
 from workers.engine import DEFAULT_ENGINE
@@ -37,8 +37,6 @@ from workers.messages import WorkerSpec
 from workers.seat import Seat
 from workers.supervisor import Supervisor
 
-RELEASE_S = 30.0
-"""Longest wait for the pool's thread to hear of a wish; it never waits for a worker itself."""
 CLOSE_GRACE_S = 2.0
 """Time for workers to leave by themselves; an encoder pass in work is not worth waiting for."""
 
@@ -97,7 +95,6 @@ class WorkerPool:
         )
         self._lock = threading.Lock()
         self._started = False
-        self._forget: Callable[[], None] = lambda: None
 
     @property
     def started(self) -> bool:
@@ -111,7 +108,7 @@ class WorkerPool:
                 self._started = True
                 # The interpreter ends daemon threads only after these handlers.
                 atexit.register(self.close)
-                self._forget = gpu_manager.holds_memory(self.release)
+                gpu_manager.holds_memory(self)
                 self._supervisor.start()
 
     def submit(self, spec: JobSpec) -> PoolJob:
@@ -144,14 +141,17 @@ class WorkerPool:
         """How often each kind of ``core.events.Incident`` happened since the pool began."""
         return self._supervisor.incidents.counters
 
-    def release(self) -> int:
-        """Free the memory of workers that have nothing to do, by ending their processes; how many
-        that were. They come back without a model, and load it with the next job."""
+    def release(self) -> tuple[Released, ...]:
+        """Unload the models of workers that no running job needs, by ending their processes. They
+        come back without a model, and load it with the next job.
+
+        Returns one answer per worker, when they are back.
+        """
         if not self._supervisor.thread.is_alive():
-            return 0
-        done: Future[int] = Future()
-        self._supervisor.post(lambda: done.set_result(self._supervisor.release()))
-        return done.result(RELEASE_S)
+            return ()
+        done: Future[tuple[Released, ...]] = Future()
+        self._supervisor.post(lambda: self._supervisor.release(done))
+        return done.result()
 
     def drain(self, timeout_s: float) -> bool:
         """Give no new tasks. True as soon as no worker has one, and every result is with its job;
@@ -176,7 +176,6 @@ class WorkerPool:
         if self._supervisor.thread.ident is None:
             return
         atexit.unregister(self.close)
-        self._forget()
         self._supervisor.post(lambda: self._supervisor.close(grace_s))
         if threading.current_thread() is not self._supervisor.thread:
             self._supervisor.thread.join()

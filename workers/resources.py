@@ -52,14 +52,6 @@ def total_mib(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
     return min(totals) if totals else None
 
 
-def resident_mib(pid: int, proc: Path = PROC) -> float | None:
-    """MiB a process holds in main memory now; None where it is gone or nobody says."""
-    for line in (_read(proc / str(pid) / "status") or "").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return None
-
-
 def _groups(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
     """This process's control group directories for one controller, innermost first, all levels.
 

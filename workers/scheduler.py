@@ -85,6 +85,13 @@ class Scheduler:
             return self._task(mine[0], choices, seat, seats, now)
         return self._model_ahead(seat, seats, active, now)
 
+    def needs(self, seat: Seat, seats: Sequence[Seat]) -> bool:
+        """Whether a job, or somebody who waits for a preload, counts on what a worker has."""
+        wanted = [s.model for s in self.jobs if s.ending is None and _may_serve(s, seat, seats)]
+        if self.preload is not None and self.preload_pending:
+            wanted.append(self.preload)
+        return any(seat.has(model) for model in wanted)
+
     def wakeup_s(self, now: float) -> float | None:
         """When next a job becomes runnable by time alone."""
         times = [

@@ -46,6 +46,10 @@ class Seat:
     loading: ModelSpec | None = None
     loading_since_s: float = 0.0
     task: Task | None = None
+    idle_since_s: float | None = None
+    """Since when no job has needed the models it has."""
+    unloaded: bool = False
+    """Its models were given back, and it has not tried to load one since."""
     respawn_s: float = 0.0
     """Not before this time; the back-off after deaths."""
     breaker: Breaker = field(default_factory=Breaker)
@@ -207,6 +211,7 @@ class Seat:
         if self.forgiven or self.breaker.out:
             self.forgiven = False
             return False
+        self.unloaded = False
         if loading is not None and not self.breaker.trial:
             self._count_load_kill(loading, reason, limits)
             return False

@@ -36,6 +36,7 @@ from workers.reserve import Reserve
 from workers.scheduler import Scheduler
 from workers.seat import Seat
 from workers.tasks import Entry, JobState
+from workers.unloading import Answer, Unloader
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class Supervisor:
         if on_peak is not None:
             self._fleet.on_peak = on_peak
         self._reserve = Reserve(self._fleet, self._scheduler, self._admission, self.incidents)
+        self._unloader = Unloader(self._fleet, self._scheduler, limits.unload_after_s)
         self._outlook = Outlook(self._fleet, self._admission, self.incidents, wait=wait_for_devices)
         self._draining: list[Future[None]] | None = None
         self._turned_s = 0.0
@@ -119,13 +121,11 @@ class Supervisor:
 
     # Posted calls.
 
-    def release(self) -> int:
-        """End the processes of idle workers that hold a model; how many there were."""
-        self._scheduler.preload = None
-        idle = [seat for seat in self._fleet.seats if seat.idle and seat.models]
-        for seat in idle:
-            self._fleet.replace(seat, "its memory is wanted back")
-        return len(idle)
+    def release(self, done: Answer) -> None:
+        if self._stopped:
+            done.set_result(())
+        else:
+            self._unloader.release(done)
 
     def submit(self, job: PoolJob) -> None:
         if self._closing:
@@ -164,7 +164,7 @@ class Supervisor:
             self._preloads.remove(earlier)
             earlier[1].set_exception(Cancelled("Another model was asked for."))
         self._forget_failures(model)
-        self._scheduler.preload = model
+        self._scheduler.preload, self._scheduler.preload_pending = model, True
         self._preloads.append((model, future, monotonic()))
 
     def close(self, grace_s: float) -> None:
@@ -222,9 +222,12 @@ class Supervisor:
             self._fleet.dispatch(now)
         for state in self._scheduler.jobs:
             self._outlook.watch_loading(state, now)
+        self._unloader.look(now)
+        # Before the answers: whoever gets one finds the status that belongs to it.
+        self.status = self._fleet.status()
         self._answer_preloads(now)
         self._answer_drains()
-        self.status = self._fleet.status()
+        self._unloader.answer(now)
 
     def _notice_pause(self, now: float) -> None:
         """Whoever was stopped together with its workers must not take them for dead."""
@@ -255,6 +258,7 @@ class Supervisor:
         self._preloads.clear()
         for done in self._draining or ():
             done.set_result(None)
+        self._unloader.answer(float("inf"))
         self.status = self._fleet.status()
         with self._gate:
             self._stopped = True

@@ -15,9 +15,13 @@ from jobs.service import JobService
 from workers.fleet import WorkerStatus
 
 
-def worker(state: Any, model: str | None = "base", pid: int | None = 7) -> WorkerStatus:
+def worker(
+    state: Any, model: str | None = "base", pid: int | None = 7, **fields: Any
+) -> WorkerStatus:
     heard_at_s = monotonic() if pid else None
-    return WorkerStatus("CPU 0", pid, state, model, None, 0, heard_at_s, compute_type="int8")
+    return WorkerStatus(
+        "CPU 0", pid, state, model, None, 0, heard_at_s, compute_type="int8", **fields
+    )
 
 
 def ask(health: Health, path: str) -> tuple[int, Any]:
@@ -56,6 +60,10 @@ def state(
         (state(worker("loading"), reason="The model is being loaded."), 200, 503),
         (state(worker("loading")), 200, 503),
         (state(worker("idle", None)), 200, 503),
+        (state(worker("starting", None, unloaded=True)), 200, 200),
+        (state(worker("idle", None, unloaded=True)), 200, 200),
+        (state(worker("loading", unloaded=True)), 200, 200),
+        (state(worker("dead", None, None, unloaded=True)), 503, 503),
         (state(), 200, 503),
         (state(worker("idle"), reason="The model x is not on this machine."), 200, 503),
         (state(worker("dead", None, None)), 503, 503),
@@ -82,6 +90,7 @@ def test_health_tells_each_workers_state() -> None:
         "state": "busy",
         "model": "base",
         "compute_type": "int8",
+        "unloaded": False,
         "reason": "",
         "heartbeat_age_s": 0,
     }

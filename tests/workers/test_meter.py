@@ -10,7 +10,6 @@ import pytest
 
 from core.gpu.nvml import GpuDevice, GpuList, GpuProcess
 from core.gpu.peaks import CPU, Peak
-from core.gpu_manager import gpu_manager
 from core.types import ModelSpec
 from tests.core.gpu.fake_nvml import Card, FakeNvml
 from tests.workers.conftest import QUICK, Bench, texts
@@ -134,15 +133,3 @@ def test_model_nobody_knows_teaches_nothing(bench: Bench) -> None:
     pool = bench.pool(1, on_peak=got.append)
     list(bench.submit(pool, bench.model("lectures"), 2).events())
     assert got == []
-
-
-def test_memory_is_given_back_on_request(bench: Bench) -> None:
-    gpu_manager.release_all_memory()  # pools of other tests may live
-    model, pool = bench.model(), bench.pool(2)
-    pool.preload(model).result(30)
-    pids = bench.note_pids(pool)
-    assert gpu_manager.release_all_memory()["released_workers"] == 2
-    assert len(texts(list(bench.submit(pool, model, 3).events()))) == 3
-    assert not set(bench.note_pids(pool)) & set(pids)
-    pool.close()
-    assert gpu_manager.release_all_memory()["released_workers"] == 0
