@@ -25,7 +25,7 @@ from jobs.admission import Admission
 
 UPLOAD = "/gradio_api/upload"
 
-_OURS = re.compile(r"/(health|ready|login|logout|api/jobs(/.*)?|jobs/.+)")
+_OURS = re.compile(r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|jobs/.+)")
 
 _PAGE = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt"

@@ -28,6 +28,11 @@ class Identity:
     owner: str
     client: str
 
+    @property
+    def unknown(self) -> bool:
+        """Anybody who reached a service that is open to everybody."""
+        return self.owner.startswith("visitor:")
+
     def may_change(self, owner: str) -> bool:
         """Whether a job of that owner is this one's to cancel, delete or mend. Who sits at a
         service without login has its files in hand anyway, so nothing is refused there."""
