@@ -14,12 +14,14 @@ from core.gpu import pytorch
 from core.gpu.plan import MemoryPlan, Question, plan_memory
 from core.gpu.support import COMPUTE_TYPES
 from core.gpu_manager import gpu_manager
-from core.identity import open_to_strangers
+from core.identity import identity_of, open_to_strangers
 from core.models import AUTO, MODELS
 from core.settings import Settings
 from jobs.request import MAX_BATCH, MAX_BEAM
+from jobs.service import JobService
 from ui import memory_view as view
 from ui.card_choice import card_dropdown, card_of_choice
+from ui.entries import toast
 from ui.jobs_tab import QUIET
 from ui.markup import problem
 
@@ -30,11 +32,15 @@ SEGMENT_S = (10, 600)
 class MemoryTab:
     """Draws itself into the current Gradio block."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, service: JobService) -> None:
         self._settings = settings
+        self._service = service
         with gr.Row(elem_classes="columns", equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self._inputs = self._controls()
+                # The next job waits for the load: nothing for people whom nobody knows.
+                if not open_to_strangers(settings):
+                    self._unload_button()
             with gr.Column(scale=6, min_width=320):
                 self.result = gr.HTML(
                     "", elem_id="memory", apply_default_css=False, js_on_load=None
@@ -74,6 +80,20 @@ class MemoryTab:
                 elem_id="memory-segment",
             )  # fmt: skip
         return [model, card, precision, task, batch, beam, tasks, segment]
+
+    def _unload_button(self) -> None:
+        button = gr.Button(
+            "Unload idle models", size="md", variant="secondary", elem_id="unload-models"
+        )
+        told = gr.HTML("", elem_id="unloaded", apply_default_css=False, js_on_load=None)
+        button.click(self.unload, None, told, **QUIET)
+
+    def unload(self, request: gr.Request) -> str:
+        """Give back the memory of models that no job needs; what became of each, as markup."""
+        if identity_of(request).unknown:
+            # Somebody nobody knows, through a proxy in front of an open service.
+            raise toast(InvalidOption("Only people who log in may unload models."))
+        return view.unloaded_view(self._service.unload())
 
     def wire(self, tab: gr.Tab) -> None:
         """Shows the plan when the tab is opened and whenever the form changes."""

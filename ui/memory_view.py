@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.gpu.choice import Card, judge, on_card
 from core.gpu.estimate import Estimate
 from core.gpu.peaks import Peaks
 from core.gpu.physical import Setup
 from core.gpu.plan import MemoryPlan
 from core.gpu.support import supports
+from core.gpu_manager import Released
 from ui.markup import bullets, text
 from ui.memory_bar import memory_bar, mib
 
@@ -37,6 +40,14 @@ def plan_view(plan: MemoryPlan, guide_gb: float | None, peaks: Peaks | None) -> 
         f"{text(plan.verdict)}</p>{bar}{_facts(plan, guide_gb)}{_advice(plan)}"
         f"{_models(plan, peaks)}</div>"
     )
+
+
+def unloaded_view(found: Sequence[Released]) -> str:
+    """What became of each device's model when memory was wanted back."""
+    lines = [f"{each}." for each in found] or ["No model is loaded: no job has run yet."]
+    if any(each.outcome == "unloaded" for each in found):
+        lines.append("The next job loads its model again.")
+    return f'<div class="finetune" role="status">{bullets(lines)}</div>'
 
 
 def _facts(plan: MemoryPlan, guide_gb: float | None) -> str:

@@ -53,7 +53,7 @@ class Page:
             with gr.Tab("Jobs", id=JOBS) as tab:
                 self._many = JobsTab(service)
             with gr.Tab("Memory", id=MEMORY) as memory:
-                self._memory = MemoryTab(settings)
+                self._memory = MemoryTab(settings, service)
             with gr.Tab("Fine-tuning", id=FINE_TUNING) as tuning:
                 self._finetune = FinetuneTab(settings)
             # It shows what the machine is made of: nothing for people whom nobody knows.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.api.conftest import HERE, House
 
 
@@ -22,3 +24,14 @@ def test_who_is_known_may_ask_the_doctor(private: House, locked: House) -> None:
     assert "Doctor" in tabs(here.get("/config").json())
     assert "Doctor" in tabs(locked.browser().get("/config").json())
     assert locked.client().get("/config").status_code in (303, 401)
+
+
+def test_where_everybody_comes_in_nobody_is_offered_to_unload(
+    private: House, open_house: House
+) -> None:
+    def buttons(config: dict[str, Any]) -> set[object]:
+        return {e["props"].get("value") for e in config["components"] if e["type"] == "button"}
+
+    here = private.client(HERE, "127.0.0.1:7860")
+    assert "Unload idle models" in buttons(here.get("/config").json())
+    assert "Unload idle models" not in buttons(open_house.client().get("/config").json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from playwright.sync_api import Page
 
 from core.gpu.nvml import GpuProcess
 from core.gpu.plan import Question, card_of_size, plan_memory
+from core.gpu_manager import Released
 from core.settings import Settings
 from tests.core.gpu.fake_nvml import Card, FakeNvml, Process
-from tests.ui.conftest import App
+from tests.ui.conftest import START_S, App, until
 from ui.memory_tab import MemoryTab
-from ui.memory_view import plan_view
+from ui.memory_view import plan_view, unloaded_view
 from ui.options import model_choices
 
 
@@ -105,3 +107,33 @@ def test_bar_follows_the_form(page: Page, app: App) -> None:
     page.locator("#memory-card input").press("Enter")
     verdict.get_by_text("does not fit a card of 2.2 GB").wait_for()
     page.get_by_text("Run large-v3 on the CPU").wait_for()
+
+
+@pytest.mark.browser
+def test_button_gives_memory_back(page: Page, app: App) -> None:
+    def states() -> set[str]:
+        return {worker["state"] for worker in app.get("/health")[1]["workers"]}
+
+    until(lambda: states() == {"idle"}, START_S, "earlier jobs have ended")
+    page.goto(app.url)
+    page.get_by_role("tab", name="Memory").click()
+    page.get_by_role("button", name="Unload idle models").click()
+    told = page.locator("#unloaded")
+    told.get_by_text("The next job loads its model again.").wait_for()
+    assert re.search(r"CPU 0: \S+ unloaded", told.inner_text())
+    assert app.get("/ready")[0] == 200
+    assert not any(worker["model"] for worker in app.get("/health")[1]["workers"])
+
+
+def test_devices_are_told_one_by_one_and_escaped() -> None:
+    found = (
+        Released("GPU 0", "unloaded", "<b>large</b>", 3021.4),
+        Released("GPU 1", "busy", "base"),
+        Released("GPU 2", "empty"),
+    )
+    html = unloaded_view(found)
+    assert "GPU 0: &lt;b&gt;large&lt;/b&gt; unloaded, 3,021 MiB freed." in html
+    assert "GPU 1: base stays loaded, a job needs it." in html
+    assert "GPU 2: no model was loaded." in html
+    assert "loads its model again" not in unloaded_view(found[1:])
+    assert "No model is loaded: no job has run yet." in unloaded_view(())
