@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import SubtitleError
 from core.logs import setup_logging
-from core.settings import Settings
+from core.settings import Settings, root_path_of
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -78,7 +78,6 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
 def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
     # Gradio reads these where it is imported: uploads into the data directory, no calls home.
     from api.access import policy_of
-    from api.proxies import root_path_of
     from api.uploads import page_uploads
 
     os.environ["GRADIO_TEMP_DIR"] = str(page_uploads(settings))

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.asgi import Application, Receive, Scope, Send
-from core.settings import Settings
+from core.settings import Settings, root_path_of
 
 _FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto")
 _ANYBODYS = (b"x-forwarded-port", b"x-forwarded-server", b"x-gradio-server", b"forwarded")
@@ -19,12 +19,6 @@ _ANYBODYS = (b"x-forwarded-port", b"x-forwarded-server", b"x-gradio-server", b"f
 
 FORWARDED_KEY = "forwarded"
 """In a request's state: whether a proxy says that somebody else asks."""
-
-
-def root_path_of(settings: Settings) -> str:
-    """The prefix with a leading and no trailing slash; empty without one."""
-    path = (settings.root_path or "").strip("/")
-    return f"/{path}" if path else ""
 
 
 class Proxies:

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
-from api.proxies import root_path_of
 from core.credentials import NamedLines, Users
 from core.errors import InvalidOption
-from core.settings import Settings
+from core.settings import Settings, root_path_of
 
 VISITOR_DAYS = 400
 """Browsers keep no cookie longer."""

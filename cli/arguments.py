@@ -36,6 +36,16 @@ Where an option is not given, the environment (WHISPER_MODEL, WHISPER_BEAM_SIZE 
 .env, then the default decides.
 """
 
+UNLOAD = """\
+Asks the web page that runs on this machine to unload its models. Work that runs goes on: a model
+that a job needs stays. The next job loads its model again.
+
+The page is looked for where WHISPER_HOST, WHISPER_PORT and WHISPER_ROOT_PATH say. Where it asks for
+a login, set WHISPER_API_KEY to a key (see: keys add).
+
+exit codes: 0 it answered, 1 no page answers, 2 it refused
+"""
+
 DEVICE = {"gpu-transcribe": "cuda", "audio": "cpu"}
 """Where commands with a device in their name run."""
 
@@ -61,10 +71,23 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the web page")
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (default 7860)")
+    _add_unload(commands)
     commands.add_parser("models", help="list the models, what each can do, takes and where it is")
     add_gpu_commands(commands)
     _add_access(commands)
     return top
+
+
+def _add_unload(commands: Commands) -> None:
+    command = commands.add_parser(
+        "unload",
+        help="have a running web page give back the memory of idle models",
+        description=UNLOAD,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--host", help="address the page listens on (default 127.0.0.1)")
+    command.add_argument("--port", type=int, help="port it listens on (default 7860)")
+    command.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_access(commands: Commands) -> None:

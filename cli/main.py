@@ -19,6 +19,7 @@ RUN = {
     "gpu-transcribe": "cli.transcribe:transcribe",
     "audio": "cli.transcribe:transcribe",
     "serve": "cli.serve:serve",
+    "unload": "cli.unload:unload",
     "models": "cli.models:show_models",
     "gpu": "cli.gpu:gpu",
     "plan": "cli.plan:plan",

@@ -162,6 +162,9 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = None
     """Hashed API keys, one ``name:hash`` a line; unset: ``api_keys.txt`` in the data directory."""
 
+    api_key: str | None = Field(default=None, repr=False)
+    """API key with which commands such as ``unload`` ask a running service for something."""
+
     login_hours: float = Field(default=168.0, gt=0)
     """How long a login lasts."""
 
@@ -176,6 +179,19 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written."""
+
+
+def root_path_of(settings: Settings) -> str:
+    """The prefix of a reverse proxy with a leading and no trailing slash; empty without one."""
+    path = (settings.root_path or "").strip("/")
+    return f"/{path}" if path else ""
+
+
+def service_url(settings: Settings) -> str:
+    """Where a service with these settings is reached on its own machine, without a last slash."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.port}{root_path_of(settings)}"
 
 
 LIBRARY_VARIABLES = (

@@ -10,15 +10,13 @@ import sys
 import urllib.error
 import urllib.request
 
-from core.settings import Settings
+from core.settings import Settings, service_url
 
 TIMEOUT_S = 8.0
 
 
 def main() -> int:
-    settings = Settings()
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/health"
+    url = f"{service_url(Settings())}/health"
     # The answer is local: a proxy named in the environment must not be asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
