@@ -80,7 +80,7 @@ LOAD = "from core.gpu.cublas import load_cublas; load_cublas()"
 ENGINE = """
 from core.types import ModelSpec
 from decoding.model import SpeechModel
-spec = ModelSpec(name="tiny.en", path="{path}", device="{device}", compute_type="float32", threads=1)
+spec = ModelSpec("tiny.en", "{path}", "float32", "{device}")
 try:
     SpeechModel(spec)
 except (RuntimeError, ValueError):

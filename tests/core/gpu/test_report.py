@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from core.gpu.cublas import CUBLAS
 from core.gpu.nvml import GpuList, read_gpus
-from core.gpu.report import CUBLAS, cublas_files, cuda_debug_info, memory_info
+from core.gpu.report import cublas_files, cuda_debug_info, memory_info
 from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig, Process, absent
 
 Machine = Callable[..., FakeNvml]
