@@ -6,7 +6,6 @@ In a process of its own, so that what makes the load does not stand in the way o
 from __future__ import annotations
 
 import json
-import multiprocessing
 import threading
 import time
 import uuid
@@ -16,6 +15,8 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import httpx
+
+from core.processes import ChildProcess
 
 EVERY_S = 0.2
 """Between two questions of one kind."""
@@ -33,20 +34,16 @@ class Prober:
     """Asks about the newest job it was told of, until it is stopped."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_main, args=(theirs, url, headers), daemon=True)
-        self._process.start()
-        theirs.close()
+        self._process = ChildProcess(_main, url, headers, name="prober")
 
     def watch(self, job_id: str) -> None:
-        self._connection.send(job_id)
+        self._process.connection.send(job_id)
 
     def stop(self) -> Latencies:
-        self._connection.send(None)
-        found: Latencies = self._connection.recv()
+        self._process.connection.send(None)
+        found: Latencies = self._process.connection.recv()
         self._process.join()
-        self._connection.close()
+        self._process.close()
         return found
 
 
@@ -63,7 +60,11 @@ def _main(connection: Connection[Any, Any], url: str, headers: dict[str, str]) -
         "page: first frame of a job": _Page(),
     }
     threads = [
-        threading.Thread(target=_ask, args=(url, headers, kind, question, newest, stopped, found))
+        threading.Thread(
+            target=_ask,
+            args=(url, headers, kind, question, newest, stopped, found),
+            daemon=True,  # nobody is left to stop them when the bench is killed
+        )
         for kind, question in questions.items()
         if job_id is not None
     ]

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["parent", "worker", "media", "tracker", "starting"]
+Kind = Literal["parent", "worker", "media", "starting"]
 
 _LISTENS = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
 
 _ENGINE = "libctranslate2"
 """Mapped by every worker that has begun to load a model, and by no other process."""
+
+_STARTED = b"core/child_main.py"
+"""In the command line of every process but the service's own; its name comes last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,9 @@ def _without_visitors(pid: int, descriptors: list[str]) -> list[str]:
 
 def _kind(pid: int) -> Kind:
     command = _read(pid, "cmdline")
-    if b"multiprocessing" not in command:
+    if _STARTED not in command:
         return "parent"
-    if b"resource_tracker" in command:
-        return "tracker"
-    if _read(pid, "comm").startswith(b"whisper-"):
+    if b"\0whisper-" in command:
         return "media"
     return "worker" if _ENGINE.encode() in _read(pid, "maps") else "starting"
 

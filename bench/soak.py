@@ -71,7 +71,7 @@ class Soaked:
     temporary: list[int] = field(default_factory=list)
     """Spools, uploads and temporary files that were there when the jobs had ended."""
     others: list[int] = field(default_factory=list)
-    """Processes besides parent, workers and Python's tracker."""
+    """Processes besides parent and workers."""
     zombies: int = 0
     last_descriptors: list[str] = field(default_factory=list)
     exit_code: int = 0

@@ -6,10 +6,8 @@ import contextlib
 import ctypes
 import faulthandler
 import logging
-import multiprocessing
 import os
 import resource
-import signal
 import threading
 import traceback
 from collections.abc import Callable
@@ -85,7 +83,7 @@ class Failure:
 
 
 class _Pipe:
-    """Sends from several threads without mixing their bytes."""
+    """Sends from several threads without mixing their bytes. Without a parent the process ends."""
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
@@ -93,7 +91,10 @@ class _Pipe:
 
     def send(self, item: object) -> None:
         with self._lock:
-            self._connection.send(item)
+            try:
+                self._connection.send(item)
+            except ConnectionError:
+                os._exit(_LOST_PARENT)
 
     def send_message(self, body: object) -> None:
         self.send(Message(body))
@@ -121,26 +122,17 @@ def child_main(
     target: Callable[..., object],
     args: tuple[object, ...],
 ) -> None:
-    """Entry point of the spawned process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    """Entry point of the process."""
     faulthandler.enable()
-    # What ps and top show; the kernel keeps 15 characters.
-    Path("/proc/self/comm").write_text(multiprocessing.current_process().name, encoding="utf-8")
-    _exit_with_parent()
+    _exit_with_parent(connection)
     forget_environment()
     _apply(limits)
     pipe = _Pipe(connection)
     root = logging.getLogger()
     root.handlers = [_PipeHandler(pipe)]
     root.setLevel(log_level)
-    try:
-        pipe.send(Ready())
-        _send_verdict(pipe, _verdict(pipe, limits, target, args))
-    except BrokenPipeError:
-        os._exit(_LOST_PARENT)
-    finally:
-        connection.close()
+    pipe.send(Ready())
+    _send_verdict(pipe, _verdict(pipe, limits, target, args))
 
 
 def _send_verdict(pipe: _Pipe, verdict: Result | Failure) -> None:
@@ -159,8 +151,6 @@ def _verdict(
 ) -> Result | Failure:
     try:
         return Result(target(pipe.send_message, *args))
-    except BrokenPipeError:
-        raise
     except SubtitleError as error:
         return Failure(error, traceback.format_exc())
     except MemoryError:
@@ -176,18 +166,17 @@ def _verdict(
         )
 
 
-def _exit_with_parent() -> None:
+def _exit_with_parent(connection: Connection[Any, Any]) -> None:
     """End with the parent, even in the middle of a call into libav, which releases the GIL.
 
     PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the child ends, and web
     servers run jobs on threads that come and go.
     """
-    parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(_LOST_PARENT)
+        with contextlib.suppress(EOFError, OSError):
+            connection.recv_bytes()  # the parent sends nothing more; its end closes with it
+        os._exit(_LOST_PARENT)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
@@ -195,7 +184,7 @@ def _exit_with_parent() -> None:
 def forget_environment() -> None:
     """Remove every variable that is not needed, from Python, the C library and /proc.
 
-    A spawned process starts with its parent's environment. Its libraries have been imported when
+    A process starts with its parent's environment. Its libraries have been imported when
     this runs and no foreign byte has been read.
     """
     inherited = Path("/proc/self/environ").read_bytes().split(b"\0")

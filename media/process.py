@@ -1,6 +1,6 @@
 """Keeps libav at arm's length: media is opened in a process of its own that may crash or hang.
 
-    parent                                   child (spawned, limited)
+    parent                                   child (limited)
     IsolatedProcess.messages() ◄── pipe ──── target(send, *args): send(anything picklable)
               .result          ◄──────────── its return value, or its exception
               .cancel()        ──── SIGKILL ►
@@ -13,24 +13,21 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from core.errors import Cancelled, MediaLimitExceeded, SubtitleError, UnreadableMedia, WorkerError
+from core.processes import ChildProcess
 from media.child import Failure, LogLine, Message, ProcessLimits, Ready, Result, Send, child_main
 from media.container import DecodeLimits, MediaProbe
 from media.probe import probe_media
 
 __all__ = ["PROBE_LIMITS", "IsolatedProcess", "ProcessLimits", "RemoteTraceback", "Send", "probe"]
-
-_spawn = get_context("spawn")
 
 T = TypeVar("T")
 
@@ -66,33 +63,27 @@ class IsolatedProcess(Generic[T]):
         name: str = "media",
         limits: ProcessLimits | None = None,
     ) -> None:
-        """Start it. ``name`` appears in error messages and in the process's own name."""
+        """Start it. ``name`` appears in error messages and in the process's own name.
+
+        Raises:
+            WorkerError: an argument cannot be sent to another process.
+            OSError: the system has no process or descriptor left.
+        """
         self._limits = limits or ProcessLimits()
         self._outcome: _Outcome[T] | None = None
-        self._ready = self._cancelled = self._closed = False
-        self._lock = threading.Lock()  # a kill must not hit a pid that has been reaped
-        self._connection, child_end = _spawn.Pipe(duplex=False)
-        self._process = _spawn.Process(
-            target=child_main,
-            args=(child_end, self._limits, _log_level(), target, args),
-            name=f"whisper-{name}",
-            daemon=True,
+        self._ready = self._cancelled = False
+        self._process = ChildProcess(
+            child_main, self._limits, _log_level(), target, args, name=f"whisper-{name}"
         )
-        try:
-            self._start()
-        except BaseException:
-            self._connection.close()
-            raise
-        finally:
-            child_end.close()
+        self._connection = self._process.connection
         self._started_at = self._heard_at = time.monotonic()
 
     @property
-    def pid(self) -> int | None:
+    def pid(self) -> int:
         return self._process.pid
 
     @property
-    def waitables(self) -> tuple[Connection[Any, Any], int]:
+    def waitables(self) -> tuple[Connection[Any, Any], Connection[Any, Any]]:
         """For ``multiprocessing.connection.wait`` of a parent that watches others too; when one is
         ready, call :meth:`receive`."""
         return self._connection, self._process.sentinel
@@ -141,18 +132,13 @@ class IsolatedProcess(Generic[T]):
         """Kill the child; the receiving thread gets what the pipe still holds, then ``Cancelled``.
         Safe from any thread."""
         self._cancelled = True
-        self._kill()
+        self._process.kill()
 
     def close(self) -> None:
         """Kill the child if it still runs, reap it, free the pipe. Idempotent."""
-        if self._closed:
-            return
-        self._kill()
-        with self._lock:
-            self._process.join()
-            self._process.close()
-            self._closed = True
-        self._connection.close()
+        self._process.kill()
+        self._process.join()
+        self._process.close()
 
     def __enter__(self) -> Self:
         return self
@@ -164,14 +150,6 @@ class IsolatedProcess(Generic[T]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _start(self) -> None:
-        # The mask is inherited: Ctrl-C cannot hit the child before child_main ignores it.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            self._process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _patience_s(self, until: float | None) -> float:
         ends = [self._heard_at + self._limits.stall_s, self._started_at + self._limits.wall_clock_s]
@@ -201,31 +179,24 @@ class IsolatedProcess(Generic[T]):
 
     def _enforce_wall_clock(self) -> None:
         if time.monotonic() - self._started_at >= self._limits.wall_clock_s:
-            self._kill()
+            self._process.kill()
             raise MediaLimitExceeded(
                 f"Reading the recording took longer than {self._limits.wall_clock_s:g} s."
             )
 
     def _enforce_progress(self) -> None:
         if time.monotonic() - self._heard_at >= self._limits.stall_s:
-            self._kill()
+            self._process.kill()
             raise UnreadableMedia(
                 f"The decoder made no progress for {self._limits.stall_s:g} s and was stopped."
             )
 
-    def _kill(self) -> None:
-        with self._lock:
-            if not self._closed:
-                self._process.kill()
-
     def _death(self) -> SubtitleError:
         """Why the child is gone without a result."""
-        with self._lock:
-            self._process.join(_EXIT_GRACE_S)
-            if self._process.exitcode is None:
-                self._process.kill()
-                self._process.join()
-            code = self._process.exitcode
+        code = self._process.join(_EXIT_GRACE_S)
+        if code is None:
+            self._process.kill()
+            code = self._process.join()
         if self._cancelled:
             return Cancelled()
         if not self._ready:

@@ -65,7 +65,6 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     is set, and nothing may take long before the process is bound to its parent's life."""
     die_with_parent(spec.parent_pid)
     faulthandler.enable()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICENESS)
     setup_logging(spec.log_level)
     # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
@@ -132,6 +131,10 @@ class WorkerLoop:
                 command = cast(Command, self._connection.recv())
             except (EOFError, OSError):
                 _leave("the parent closed the pipe")
+            except Exception:
+                # Something of the caller's own main program, say, which is not imported here.
+                log.exception("[%s] A command cannot be read", self._label)
+                os._exit(1)
             if isinstance(command, CancelTask):
                 self._cancelled.add(command.task_id)
                 continue

@@ -86,8 +86,7 @@ class Outlook:
             return named[0]
         return WorkerCrashed(
             f"No worker is left. {self._causes()}",
-            hint="See the log. In a script of your own, call the transcriber under"
-            " `if __name__ == '__main__':`.",
+            hint="See the log.",
         )
 
     def _causes(self) -> str:

@@ -7,20 +7,16 @@ Linux sends a child its parent-death signal when the *thread* that started it en
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from typing import cast
 
+from core.processes import ChildProcess
 from workers.main import worker_main
 from workers.messages import Command, Message, WorkerSpec
 
 log = logging.getLogger(__name__)
-
-SPAWN = multiprocessing.get_context("spawn")
-"""Never ``fork``: the parent has threads, and CUDA does not survive a fork."""
 
 STUCK_S = 5.0
 """A killed process that has not ended by then is stuck in the kernel (a driver's uninterruptible
@@ -42,29 +38,9 @@ class Worker:
         """When the pipe ended. Normally the process has then ended too, or is about to."""
         self.killed_s: float | None = None
         self._kill_reason: str | None = None
-        # Ctrl-C reaches every process of the terminal. Blocked here, it is blocked in the child
-        # from its first instruction on, before the child can ignore it by itself. The tracker
-        # comes first, because starting it unblocks the signal again.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        self.connection, theirs = SPAWN.Pipe(duplex=True)
-        self._process = SPAWN.Process(
-            target=worker_main,
-            args=(theirs, spec),
-            name=f"whisper worker {spec.slot.label}",
-            # Only a second net below atexit: the interpreter terminates daemons and joins others.
-            daemon=True,
-        )
-        try:
-            self._process.start()
-        except BaseException:
-            self.connection.close()
-            raise
-        finally:
-            # Ours must close, or the pipe would never report the worker's death.
-            theirs.close()
-        self.sentinel: int = self._process.sentinel
-        self.pid = cast(int, self._process.pid)
+        self._process = ChildProcess(worker_main, spec, name=f"whisper worker {spec.slot.label}")
+        self.connection, self.sentinel = self._process.connection, self._process.sentinel
+        self.pid = self._process.pid
 
     def send(self, command: Command) -> None:
         """A worker that is gone already is no error here: its sentinel tells."""
@@ -98,25 +74,21 @@ class Worker:
 
     def kill(self, reason: str) -> None:
         """SIGKILL, because a stuck worker may not listen to anything else. Returns at once."""
-        if self.killed_s is None and self._process.is_alive():
+        if self.killed_s is None and self._process.kill():
             self.killed_s, self._kill_reason = time.monotonic(), reason
-            self._process.kill()
 
     def reap(self) -> str:
         """Collect the ended process and close everything; say why it ended."""
-        self._process.join(REAP_S)
-        reason = self._kill_reason or exit_reason(self._process.exitcode)
-        self.connection.close()
+        code = self._process.join(REAP_S)
+        self._process.close()
         self.pipe_open = False
-        try:
-            self._process.close()
-        except ValueError:
+        if code is None:
             log.error(
                 "[%s] process %d does not end after SIGKILL; left behind",
                 self.spec.slot.label,
                 self.pid,
             )
-        return reason
+        return self._kill_reason or exit_reason(code)
 
 
 def exit_reason(code: int | None) -> str:

@@ -167,7 +167,7 @@ def test_a_second_signal_does_not_wait_for_the_work(tmp_path: Path, tiny_en: Pat
         until(lambda: app.get("/ready")[0] == 200, START_S, "the model is loaded")
         ask(app, "", "/api/jobs?name=long.wav", joined(tmp_path / "long.wav", 4).read_bytes())
         until(lambda: app.get("/health")[1]["workers"][0]["state"] == "busy", START_S, "it works")
-        workers = [pid for pid in children(app.process.pid) if "spawn_main" in command(pid)]
+        workers = [pid for pid in children(app.process.pid) if "child_main" in command(pid)]
         for pid in workers:
             # What it does now will never be finished.
             os.kill(pid, signal.SIGSTOP)

@@ -71,7 +71,6 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
     assert elapsed_s < 3.0
     assert rest.endswith("Interrupted.\n")
     assert "Traceback" not in rest
-    # Python's own resource tracker ends when it sees its owner's end of the pipe closed.
     eventually(lambda: not processes_of(process.pid), "no process is left")
     assert os.listdir(here) == ["a.wav"]
     assert list((tmp_path / "tmp").glob("*whisper*")) == []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.processes import children
 from core.errors import SubtitleError
 from media.addresses import parse_networks
 from media.download import Downloaded, DownloadLimits, download
@@ -60,9 +61,18 @@ def fails(
     return caught.value
 
 
+def download_processes() -> list[int]:
+    """Those of this process that live or that nobody has collected."""
+    return [
+        pid
+        for pid in children(os.getpid())
+        if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"whisper-download\0")
+    ]
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(folder: Path) -> Iterator[None]:
     """Files of the caller alone, and no process."""
     yield
     assert [path.name for path in folder.iterdir() if "recording" not in path.name] == []
-    assert [p.name for p in multiprocessing.active_children() if "download" in p.name] == []
+    assert download_processes() == []

@@ -1,4 +1,4 @@
-"""What the isolated process is asked to run in the tests; spawned children import it."""
+"""What the isolated process is asked to run in the tests; the children import it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -27,7 +26,7 @@ from media.download import DownloadLimits, check_link, check_site, download
 from media.download_child import MIB
 from tests.jobs.recordings import SHORT
 from tests.link_server import LinkServer
-from tests.media.downloads import LIMITS, Get, fails
+from tests.media.downloads import LIMITS, Get, download_processes, fails
 from tests.media.downloads import folder as folder
 from tests.media.downloads import get as get
 from tests.media.downloads import nothing_is_left as nothing_is_left
@@ -145,11 +144,9 @@ def test_somebody_who_stops_it_is_heard_at_once(server: LinkServer, folder: Path
 
 def test_a_process_that_dies_is_an_error_with_a_way_out(get: Get) -> None:
     def kill(fraction: float | None, text: str) -> None:
-        (child,) = set(multiprocessing.active_children()) - others
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
+        (child,) = download_processes()
+        os.kill(child, signal.SIGKILL)
 
-    others = set(multiprocessing.active_children())  # other tests' workers may live
     assert "by hand" in fails(get, "/drip.flac", WorkerCrashed, "ended", progress=kill).hint
 
 

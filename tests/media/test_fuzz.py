@@ -57,7 +57,7 @@ def test_a_lost_process_is_put_down_to_its_input_and_the_rest_goes_on(
         tmp_path,
         processes=1,
         target=targets.die_and_hang_on_some,
-        limits=ProcessLimits(stall_s=1.0),
+        limits=ProcessLimits(stall_s=10.0),
         tell=heard.append,
     )
     lost = {death.number: death.error for death in tally.deaths}

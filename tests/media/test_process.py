@@ -112,10 +112,10 @@ def test_error_keeps_its_hint_and_the_childs_traceback() -> None:
 
 
 def test_hang_is_noticed_by_its_silence() -> None:
-    with IsolatedProcess(targets.stop_itself, limits=ProcessLimits(stall_s=1.0)) as process:
+    with IsolatedProcess(targets.stop_itself, limits=ProcessLimits(stall_s=10.0)) as process:
         messages = process.messages()
         assert next(messages) == "before"
-        with pytest.raises(UnreadableMedia, match="no progress for 1 s"):
+        with pytest.raises(UnreadableMedia, match="no progress for 10 s"):
             next(messages)
 
 
@@ -262,10 +262,9 @@ def test_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     script.write_text(
         "from media.process import IsolatedProcess\n"
         "from tests.media import targets\n"
-        "if __name__ == '__main__':\n"
-        "    process = IsolatedProcess(targets.wait_for_ever)\n"
-        "    print(next(process.messages()), flush=True)\n"
-        "    input()\n"
+        "process = IsolatedProcess(targets.wait_for_ever)\n"
+        "print(next(process.messages()), flush=True)\n"
+        "input()\n"
     )
     parent = subprocess.Popen(
         [sys.executable, str(script)],

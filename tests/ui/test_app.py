@@ -64,8 +64,7 @@ def test_it_gets_ready_and_ends_with_all_its_processes(tmp_path: Path, tiny_en: 
     with open_page:
         assert open_page.read() is not None, "the stream ends properly"
     assert code == 0
-    # Python's own resource tracker leaves when it sees that its parent has.
-    until(lambda: not any(map(alive, running)), 5, "all its processes are gone")
+    assert not any(map(alive, running))
     assert "Traceback" not in app.log.read_text()
 
 

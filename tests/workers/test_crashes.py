@@ -5,14 +5,18 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
 
 from core.errors import ModelError, WorkerCrashed, WorkerError
-from tests.workers.conftest import QUICK, Bench, ended, eventually, gaps, texts
-from tests.workers.scripted_engine import read_log
+from tests.workers.conftest import DEADLINE_S, QUICK, Bench, ended, eventually, gaps, texts
+from tests.workers.scripted_engine import FACTORY, read_log
+from workers.devices import Slot
 from workers.limits import PoolLimits
+from workers.messages import WorkerSpec
+from workers.worker import Worker
 
 COUNT = 8
 POISON = 3
@@ -257,3 +261,22 @@ def test_death_is_noticed_within_a_second_and_mended_within_five(bench: Bench) -
     Path(model.path, "gate").touch()
     assert len(texts(list(job.events()))) == 1
     assert time.monotonic() - killed_s < RECOVERED_S
+
+
+def test_a_command_that_cannot_be_read_ends_the_worker_instead_of_being_lost(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    spec = WorkerSpec(
+        slot=Slot("CPU 0", "cpu"),
+        engine=FACTORY,
+        threads=1,
+        log_level="info",
+        parent_pid=os.getpid(),
+        heartbeat_s=1.0,
+    )
+    worker = Worker(spec)
+    # Pickled: a class of the caller's main program, which no worker imports.
+    worker.connection.send_bytes(b"c__main__\nOfTheScript\n.")
+    assert wait([worker.sentinel], DEADLINE_S) == [worker.sentinel]
+    assert worker.reap() == "exit code 1"
+    assert "OfTheScript" in capfd.readouterr().err

@@ -101,7 +101,7 @@ def test_resident_peak_is_the_kernels(tmp_path: Path) -> None:
 def test_peaks_of_real_workers_arrive(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A spawned worker asks the driver for itself: its fake stands on the path it inherits."""
+    """A worker asks the driver for itself: its fake stands on the path it inherits."""
     library = FakeNvml([Card(name="NVIDIA L4", used_mib=5000)])
     library.write(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
