@@ -1,9 +1,6 @@
 """The web app: the Gradio page, the API, health routes and files of jobs on one port.
 
-    python app.py                 settings from the environment, http://127.0.0.1:7860
-
-A spawned worker imports this file again as its main module, so nothing heavy is imported at the
-top: Gradio and FastAPI cost a process seconds and 130 MB.
+python app.py                 settings from the environment, http://127.0.0.1:7860
 """
 
 from __future__ import annotations
@@ -13,16 +10,29 @@ import logging
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from api.access import Access, policy_of
+from api.answers import add_handlers
+from api.browser_headers import BrowserHeaders
+from api.files import files_router
+from api.health import health_router
+from api.jobs import jobs_router
+from api.login import ensure_somebody, login_router
+from api.page_guard import PageGuard
+from api.proxies import Proxies
+from api.server import Server
+from api.sessions import Cookies
+from api.uploads import Uploads, page_uploads
+from core.credentials import ApiKeys, Users
 from core.errors import SubtitleError
 from core.logs import setup_logging
 from core.settings import Settings, root_path_of
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-
-    from jobs.service import JobService
+from core.version import version
+from jobs.service import JobService
 
 log = logging.getLogger("app")
 
@@ -35,24 +45,6 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
 
     Raises InvalidOption where users, keys or the data directory cannot be used.
     """
-    from fastapi import FastAPI
-    from starlette.middleware.cors import CORSMiddleware
-
-    from api.access import Access
-    from api.answers import add_handlers
-    from api.browser_headers import BrowserHeaders
-    from api.files import files_router
-    from api.health import health_router
-    from api.jobs import jobs_router
-    from api.login import ensure_somebody, login_router
-    from api.models import models_router
-    from api.page_guard import PageGuard
-    from api.proxies import Proxies
-    from api.sessions import Cookies
-    from api.uploads import Uploads
-    from core.credentials import ApiKeys, Users
-    from core.version import version
-
     users, keys = Users(settings), ApiKeys(settings)
     cookies, uploads = Cookies(settings, users), Uploads(settings, service.admission)
     uploads.sweep()
@@ -77,9 +69,6 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
 
 def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
     # Gradio reads these where it is imported: uploads into the data directory, no calls home.
-    from api.access import policy_of
-    from api.uploads import page_uploads
-
     os.environ["GRADIO_TEMP_DIR"] = str(page_uploads(settings))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
@@ -121,9 +110,6 @@ def serve(settings: Settings) -> None:
 
     Raises InvalidOption, DatabaseUnavailable where it cannot start.
     """
-    from api.server import Server
-    from jobs.service import JobService
-
     with JobService(settings) as service:
         server = Server(create_app(settings, service), service, settings)
         if settings.preload_model:

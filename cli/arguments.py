@@ -1,5 +1,4 @@
-"""What every command takes. Only the standard library: ``--help`` answers at once, and the
-processes that a job spawns import this again."""
+"""What every command takes. Only the standard library: ``--help`` answers at once."""
 
 from __future__ import annotations
 

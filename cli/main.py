@@ -1,7 +1,6 @@
 """The command line: ``python -m cli.main`` and ``whisper-for-subs``.
 
-Nothing heavy is imported before a command is known: ``--help`` answers at once, and the processes
-that a job spawns import this file again.
+Nothing heavy is imported before a command is known: ``--help`` answers at once.
 """
 
 from __future__ import annotations
