@@ -34,6 +34,10 @@ def leave(connection: End, code: int) -> None:
     sys.exit(code)
 
 
+def leave_a_program(connection: End) -> None:
+    connection.send(subprocess.Popen(["sleep", "600"], close_fds=False).pid)
+
+
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
@@ -114,6 +118,19 @@ def test_sentinel_tells_the_end_and_the_exit_code_why() -> None:
     assert child.kill() is True
     assert child.join() == child.exitcode == -signal.SIGKILL
     assert not Path(f"/proc/{child.pid}").exists()
+    child.close()
+
+
+def test_a_program_the_child_left_behind_does_not_hide_its_end() -> None:
+    child = ChildProcess(leave_a_program, name="leaves")
+    program = child.connection.recv()
+    try:
+        assert wait([child.sentinel], 60.0) == [child.sentinel]
+        with pytest.raises(EOFError):
+            child.connection.recv()
+    finally:
+        os.kill(program, signal.SIGKILL)
+    assert child.join() == 0
     child.close()
 
 
