@@ -22,6 +22,7 @@ from api.files import files_router
 from api.health import health_router
 from api.jobs import jobs_router
 from api.login import ensure_somebody, login_router
+from api.models import models_router
 from api.page_guard import PageGuard
 from api.proxies import Proxies
 from api.server import Server
