@@ -18,9 +18,9 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Poll with a deadline: for what happens in other processes and cannot be waited on."""
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
-        assert time.monotonic() < deadline, f"not within 5 s: {what}"
+        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
         time.sleep(0.005)
 
 

@@ -101,6 +101,30 @@ def test_a_link_among_the_files_is_taken_as_one() -> None:
         part_links(parser().parse_args(["audio"]))
 
 
+def test_the_optimized_script_runs_as_a_file_from_anywhere(
+    environment: dict[str, str], here: Path, server: LinkServer, root: Path, tiny_en: Path
+) -> None:
+    environment.pop("PYTHONPATH")
+    # What does not suit this machine is passed over, what is given is not.
+    environment["WHISPER_COMPUTE_TYPE"] = "float16"
+    script = [sys.executable, str(root / "cli" / "gpu_transcribe_optimized.py")]
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*script, *arguments], cwd=here, env=environment | SITES,
+            capture_output=True, text=True, timeout=DEADLINE_S,
+        )  # fmt: skip
+
+    link = ("--url", f"{server.url}/talk.flac")
+    done = run(*link, "--input", SHORT, "--output-dir", ".", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["LJ001-0002.srt", "talk.srt"]
+    assert (here / "talk.srt").read_text() == SAID
+    done = run(*link, "--gpus", "99")
+    assert (done.returncode, "`audio`" in done.stderr) == (1, True), done.stderr
+    assert run(*link, "--device", "cpu", "--compute-type", "int7").returncode == 2
+
+
 def test_the_calls_of_the_guides_parse_as_written() -> None:
     common = "--model medium --compute-type float16"
     for text in (f"gpu-transcribe --url URL {common}", f"gpu-transcribe --input FILE {common}"):
