@@ -73,7 +73,7 @@ def _add_plan(commands: Commands) -> None:
     add("--precision", "--compute-type", default="auto", metavar="TYPE", help="float16, int8 …")
     add("--batch-size", type=int, metavar="N", help="windows decoded together (default: what fits)")
     add("--beam-size", type=int, default=5, metavar="N", help="default 5")
-    add("--segment-duration", type=float, default=30.0, metavar="S", help="seconds, for the"
+    add("--segment-duration", type=float, metavar="S", help="seconds, for the"
         " backend pytorch (default 30)")  # fmt: skip
     add("--gpu-memory", type=float, metavar="GB", help="of the card (default: the cards here)")
     add("--tasks", type=int, default=1, metavar="N", help="how many are to run at once")

@@ -9,9 +9,10 @@ from typing import Any
 from cli.bars import part_bars
 from cli.cards import asked_cards
 from cli.options import build_settings
-from core.gpu.physical import Setup
+from core.gpu.physical import SEGMENT_NOTE, Setup
 from core.gpu.plan import MemoryPlan, Question, plan_memory
 from core.gpu_manager import gpu_manager
+from core.types import WINDOW_S
 from jobs.peaks import load_learned
 
 
@@ -34,8 +35,10 @@ def plan(args: argparse.Namespace) -> int:
     ]
     if args.json:
         print(json.dumps([plan_data(each) for each in plans], indent=2, ensure_ascii=False))
-    else:
-        print("\n\n".join("\n".join(_lines(each)) for each in plans))
+        return 0
+    print("\n\n".join("\n".join(_lines(each)) for each in plans))
+    if args.segment_duration is not None:
+        print(f"\n{SEGMENT_NOTE}")
     return 0
 
 
@@ -112,7 +115,7 @@ def _by_the_guide(args: argparse.Namespace) -> int:
     """The rule for openai-whisper, whose numbers are GB."""
     found = gpu_manager.calculate_memory_usage(
         "large" if args.model == "auto" else args.model,
-        args.segment_duration,
+        WINDOW_S if args.segment_duration is None else args.segment_duration,
         args.batch_size or 1,
         "float16" if args.precision == "auto" else args.precision,
         backend="pytorch",
@@ -127,4 +130,6 @@ def _by_the_guide(args: argparse.Namespace) -> int:
     print(f"  {'total':18} {found['total_required']:8.3f} GB")
     print(f"  {'recommended':18} {found['recommended']:8.3f} GB ({args.tasks} at once)")
     print(f"{'Fits' if fits else 'Does not fit'} {free:.1f} GB, by {found['source']}.")
+    for note in found["notes"]:
+        print(note)
     return 0

@@ -24,12 +24,20 @@ from core.gpu.choice import Card, fits, judge, on_card
 from core.gpu.estimate import Estimate, estimate
 from core.gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
 from core.gpu.peaks import Peaks
-from core.gpu.physical import WEIGHT_BYTES, Setup
+from core.gpu.physical import SEGMENT_NOTE, WEIGHT_BYTES, Setup
 from core.gpu.report import MIB_PER_GB, cuda_debug_info, memory_info
-from core.gpu.support import supports, why_not
+from core.gpu.support import (
+    COMPUTE_TYPES,
+    NEAREST,
+    cannot_run,
+    check_compute_type,
+    supports,
+    why_not,
+)
 from core.gpu.whisper_shapes import canonical
 from core.process_memory import return_to_system
 from core.settings import Settings
+from core.types import WINDOW_S
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +108,8 @@ class GpuManager:
         Args:
             segment_duration: seconds. Counts for ``pytorch`` alone: our engine hears a segment in
                 windows of 30 s, so its memory does not grow with it.
-            precision: a compute type of CTranslate2; ``int4`` is answered too, though it has none.
+            precision: a compute type of CTranslate2. ``int4``, which it does not have, is answered
+                too, with a note: nothing that says whether something fits takes it.
             backend: ``ctranslate2``, the engine that runs here, or ``pytorch``, the guide's rule.
             device_name: a card by its name, whose measurements are to count.
 
@@ -122,17 +131,18 @@ class GpuManager:
             "batch_size": batch_size,
             "beam_size": beam_size,
         }
+        notes = [f"{cannot_run(precision)}."] if precision in NEAREST else []
         if backend == "pytorch":
-            return answer | _by_the_guide(model_name, segment_duration, batch_size, precision)
+            by_the_guide = _by_the_guide(model_name, segment_duration, batch_size, precision)
+            return answer | by_the_guide | {"notes": notes}
         if backend != "ctranslate2":
             raise InvalidOption(
                 f"There is no backend {backend!r}.", hint="Choose ctranslate2 or pytorch."
             )
         setup = self._setup(name, precision, batch_size, beam_size)
         found = estimate(setup, self.peaks, device_name)
-        notes = []
-        if precision == "int4":
-            notes.append("CTranslate2 has no int4 for Whisper; int8 is the smallest it runs.")
+        if segment_duration != WINDOW_S:
+            notes.append(SEGMENT_NOTE)
         return answer | {
             "total_required": found.total_mib / MIB_PER_GB,
             "recommended": found.high_mib / MIB_PER_GB,
@@ -158,11 +168,14 @@ class GpuManager:
 
         Returns:
             ``sufficient``, ``message``, ``optimization_suggestions`` (sentences, least harm
-            first), ``required`` and ``recommended`` in GB, ``gpus`` (one answer a card).
+            first), ``required`` and ``recommended`` in GB, ``notes`` as
+            :meth:`calculate_memory_usage` has them, ``gpus`` (one answer a card).
 
         Raises:
-            ModelError, InvalidOption: as :meth:`calculate_memory_usage`.
+            ModelError, InvalidOption: as :meth:`calculate_memory_usage`, or a precision that the
+                engine does not have.
         """
+        _check_precision(precision, backend)
         need = self.calculate_memory_usage(
             model_name, segment_duration, batch_size, precision, beam_size=beam_size,
             backend=backend,
@@ -184,6 +197,7 @@ class GpuManager:
             "optimization_suggestions": list(tips),
             "required": need["total_required"],
             "recommended": need["recommended"],
+            "notes": need["notes"],
             "gpus": answers,
         }
 
@@ -239,25 +253,30 @@ class GpuManager:
         device = find_device(str(gpu_id), self._read())
         if device is None:
             return False
-        needed = self.calculate_memory_usage(model_name, **options)["recommended"]
+        needed = self._recommended(model_name, options)
         for task in current_tasks:
             how = {**options, **{key: task[key] for key in task if key != "model"}}
-            needed += self.calculate_memory_usage(task["model"], **how)["recommended"]
+            needed += self._recommended(task["model"], how)
         return bool(needed <= device.free_mib / MIB_PER_GB)
 
     def assign_optimal_model(self, available_memory: float, **options: Any) -> str:
         """The guide's choice: the largest of large, medium, small, base, tiny whose recommended
         memory fits into so many GB; ``tiny`` if none does."""
         for model in LADDER:
-            if self.calculate_memory_usage(model, **options)["recommended"] <= available_memory:
+            if self._recommended(model, options) <= available_memory:
                 return model
         return LADDER[-1]
+
+    def _recommended(self, model: str, options: Mapping[str, Any]) -> float:
+        """GB, for a task that is to run."""
+        _check_precision(options.get("precision", "auto"), options.get("backend", "ctranslate2"))
+        return float(self.calculate_memory_usage(model, **options)["recommended"])
 
     def _setup(self, name: str, precision: str, batch_size: int, beam_size: int) -> Setup:
         if precision not in WEIGHT_BYTES:
             raise InvalidOption(
                 f"There is no precision {precision!r}.",
-                hint=f"Choose from: {', '.join(WEIGHT_BYTES)}.",
+                hint=f"Choose from: {', '.join(COMPUTE_TYPES)}.",
             )
         return Setup(model=name, compute_type=precision, batch_size=batch_size, beam_size=beam_size)
 
@@ -344,8 +363,13 @@ def _by_the_guide(
         "breakdown": {part: float(size) for part, size in parts.items()},
         "error": float(pytorch.MARGIN - 1),
         "source": "the guide's rule for openai-whisper",
-        "notes": [],
     }
+
+
+def _check_precision(precision: str, backend: str) -> None:
+    """Raises InvalidOption for what would never run here."""
+    if backend == "ctranslate2":
+        check_compute_type(precision)
 
 
 def _check(segment_duration: float, batch_size: int, beam_size: int) -> None:

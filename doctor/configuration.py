@@ -6,16 +6,12 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from core.gpu.support import COMPUTE_TYPES
+from core.gpu.support import ALL_TYPES, runs_on_cpus
 from core.identity import open_to_strangers
 from core.settings import Settings, setting_names, unknown_names
 from doctor.diagnosis import Finding
 
 AREA = "Settings"
-
-TYPES = ("auto", "default", "int16", *COMPUTE_TYPES)
-
-CPU_TYPES = ("auto", "default", "int8", "int8_float32", "int16", "float32")
 
 
 def unknown(
@@ -46,11 +42,11 @@ def changed(settings: Settings) -> list[Finding]:
 def contradictions(settings: Settings, has_gpu: bool) -> list[Finding]:
     found: list[Finding] = []
     compute = settings.compute_type
-    if compute not in TYPES:
-        near = difflib.get_close_matches(compute, TYPES, n=1)
+    if compute not in ALL_TYPES:
+        near = difflib.get_close_matches(compute, ALL_TYPES, n=1)
         fix = f"`WHISPER_COMPUTE_TYPE={near[0] if near else 'auto'}`"
         found.append(Finding("error", AREA, f"There is no compute type {compute!r}.", fix))
-    elif compute not in CPU_TYPES and (settings.device == "cpu" or not has_gpu):
+    elif not runs_on_cpus(compute) and (settings.device == "cpu" or not has_gpu):
         text = f"WHISPER_COMPUTE_TYPE is {compute}, which no CPU calculates in."
         found.append(Finding("error", AREA, text, "`WHISPER_COMPUTE_TYPE=auto`"))
     if settings.device == "cpu":

@@ -13,13 +13,12 @@ from concurrent.futures import TimeoutError as FutureTimeout
 
 from core.errors import DeviceUnavailable, SubtitleError
 from core.gpu.nvml import GpuList, find_device
-from core.gpu.support import preferred
+from core.gpu.support import preferred, runs_on_cpus
 from core.known_errors import recognise
 from core.model_store import ResolvedModel, model_spec
 from core.settings import Settings
 from core.types import ModelSpec
 from doctor.cards import code_for
-from doctor.configuration import CPU_TYPES
 from doctor.diagnosis import Finding
 from workers.devices import Slot, find_slots, visible_entries
 from workers.engine import DEFAULT_ENGINE
@@ -98,7 +97,7 @@ def inference(
 
 def _spec(slot: Slot, model: ResolvedModel, settings: Settings) -> ModelSpec:
     compute_type = settings.compute_type
-    if slot.kind == "cpu" and compute_type not in CPU_TYPES:
+    if slot.kind == "cpu" and not runs_on_cpus(compute_type):
         compute_type = "auto"
     elif slot.kind == "cuda" and compute_type == "auto":
         compute_type = preferred(slot.capability)[0]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core.gpu.choice import Card, judge, on_card
 from core.gpu.estimate import Estimate
 from core.gpu.peaks import Peaks
-from core.gpu.physical import Setup
+from core.gpu.physical import SEGMENT_NOTE, Setup
 from core.gpu.plan import MemoryPlan
 from core.gpu.support import supports
 from core.gpu_manager import Released
@@ -59,7 +59,7 @@ def _facts(plan: MemoryPlan, guide_gb: float | None) -> str:
     if plan.fits:
         beside = ", ".join(f"{s.model} ({s.compute_type})" for s in plan.beside)
         lines.append(f"Beside it: {beside or 'nothing'}.")
-    lines.append("The length of segments plays no part: a window is never longer than 30 s.")
+    lines.append(SEGMENT_NOTE)
     if guide_gb is not None:
         lines.append(f"openai-whisper on PyTorch would take {guide_gb:.1f} GB, by its usual rule.")
     return f"<section>{bullets(lines)}</section>"

@@ -124,6 +124,11 @@ class Setup:
         return 4 if wide else 2
 
 
+SEGMENT_NOTE = (
+    "The length of a segment does not change the memory: Whisper decodes windows of 30 s."
+)
+
+
 def setup_of(
     model: ModelSpec, capability: Capability | None, *, batch_size: int = 1, beam_size: int = 5
 ) -> Setup:

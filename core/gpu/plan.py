@@ -21,7 +21,7 @@ from core.gpu.choice import (
 from core.gpu.estimate import Estimate
 from core.gpu.nvml import GpuProcess
 from core.gpu.peaks import Peaks
-from core.gpu.physical import WEIGHT_BYTES, Setup
+from core.gpu.physical import Setup
 from core.gpu.report import MIB_PER_GB
 from core.gpu.whisper_shapes import SHAPES, canonical
 from core.models import AUTO, MODELS
@@ -166,11 +166,7 @@ def _check(question: Question, card: Card) -> None:
                 hint="Choose large-v3, medium or another multilingual model.",
             )
     compute_type = question.compute_type
-    if compute_type != AUTO and compute_type not in WEIGHT_BYTES:
-        raise InvalidOption(
-            f"Unknown compute type {compute_type!r}.",
-            hint=f"Choose from: {', '.join((AUTO, *support.COMPUTE_TYPES))}.",
-        )
+    support.check_compute_type(compute_type, (AUTO, *support.COMPUTE_TYPES))
     if (
         card.capability is not None
         and compute_type != AUTO

@@ -1,4 +1,4 @@
-"""Which compute types a GPU can run, by its compute capability.
+"""Which compute types there are, and which a device can run: a GPU by its compute capability.
 
 The rules are CTranslate2's (``src/cuda/helpers.h`` and ``src/types.cc``, 4.8): float16 from 7.0,
 int8 at 6.1 and from 7.0, bfloat16 from 8.0. They say what the hardware has; whether it works with
@@ -7,6 +7,10 @@ before it is ready.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+
+from core.errors import InvalidOption
 
 Capability = tuple[int, int]
 
@@ -20,6 +24,52 @@ COMPUTE_TYPES = (
     "float32",
 )
 """What a model can be run in on GPUs."""
+
+CPU_TYPES = ("int8", "int8_float32", "int16", "float32")
+"""What it can be run in on CPUs."""
+
+ALL_TYPES = ("auto", "default", *dict.fromkeys((*CPU_TYPES, *COMPUTE_TYPES)))
+"""Everything that can be asked for. ``auto``: the best for the device; ``default``: what the
+model's files are in, or the nearest that the device has."""
+
+NEAREST = {"int4": "int8"}
+"""Precisions other engines have, and what comes nearest here."""
+
+
+def check_compute_type(
+    compute_type: str, known: Collection[str] = ALL_TYPES, *, only_cpus: bool = False
+) -> None:
+    """Refuse a type that the engine does not have, or not on the devices there are.
+
+    Args:
+        known: what may be asked for.
+        only_cpus: every device that would do the work is a CPU.
+
+    Raises:
+        InvalidOption: it cannot be; the hint names what can.
+    """
+    if compute_type in NEAREST:
+        raise InvalidOption(
+            f"{cannot_run(compute_type)}.", hint=f"Choose {NEAREST[compute_type]} instead."
+        )
+    if compute_type not in known:
+        raise InvalidOption(
+            f"Unknown compute type {compute_type!r}.", hint=f"Choose from: {', '.join(known)}."
+        )
+    if only_cpus and not runs_on_cpus(compute_type):
+        raise InvalidOption(
+            f"{compute_type} needs a GPU, and this would run on the CPU.",
+            hint="Choose auto, int8 or float32.",
+        )
+
+
+def cannot_run(precision: str) -> str:
+    """What is to be said of a precision of other engines."""
+    return f"This app cannot run {precision}; the nearest it has is {NEAREST[precision]}"
+
+
+def runs_on_cpus(compute_type: str) -> bool:
+    return compute_type in ("auto", "default", *CPU_TYPES)
 
 
 def has_float16(capability: Capability) -> bool:

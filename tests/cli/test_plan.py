@@ -74,6 +74,7 @@ def test_without_a_card_the_size_is_asked_for(
     [
         (["--model", "largo", "--gpu-memory", "8"], "Did you mean 'large'?"),
         (["--precision", "int3", "--gpu-memory", "8"], "Unknown compute type 'int3'"),
+        (["--precision", "int4", "--gpu-memory", "8"], "the nearest it has is int8"),
         (["--gpu-memory", "-3"], "not between 0 and 1,024 GB"),
         (["--model", "turbo", "--task", "translate", "--gpu-memory", "8"], "cannot translate"),
     ],
@@ -91,6 +92,18 @@ def test_rule_for_pytorch_has_the_guides_numbers(capsys: pytest.CaptureFixture[s
     out = capsys.readouterr().out
     assert "base model            2.500 GB" in out
     assert "recommended          14.175 GB" in out
+    assert main(["plan", "--backend", "pytorch", "--precision", "int4", "--gpu-memory", "16"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "This app cannot run int4; the nearest it has is int8.\n"
+    )
+
+
+def test_length_of_segments_is_said_to_play_no_part(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*PLAN, "--gpu-memory", "8", "--segment-duration", "600"]) == 0
+    said = "The length of a segment does not change the memory"
+    assert said in capsys.readouterr().out
+    assert main([*PLAN, "--gpu-memory", "8"]) == 0
+    assert said not in capsys.readouterr().out
 
 
 def optimized(tmp_path: Path, *arguments: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -83,8 +84,36 @@ def test_default_backend_is_the_engine_that_runs() -> None:
     assert (one["error"], one["source"], one["notes"]) == (0.10, "calculated", [])
     long = gpu_manager.calculate_memory_usage("large-v2", segment_duration=600)
     assert long["total_required"] == one["total_required"]
-    int4 = gpu_manager.calculate_memory_usage("large", precision="int4")
-    assert "no int4" in int4["notes"][0]
+    assert long["notes"] == [
+        "The length of a segment does not change the memory: Whisper decodes windows of 30 s."
+    ]
+    assert gpu_manager.calculate_memory_usage("base", 60, backend="pytorch")["notes"] == []
+
+
+@pytest.mark.parametrize("backend", ["ctranslate2", "pytorch"])
+def test_int4_is_calculated_with_a_note_that_it_cannot_be_run(backend: Any) -> None:
+    int4 = gpu_manager.calculate_memory_usage("large", precision="int4", backend=backend)
+    assert int4["total_required"] > 0
+    assert int4["notes"] == ["This app cannot run int4; the nearest it has is int8."]
+
+
+def test_whether_int4_fits_is_not_answered_for_the_engine_that_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    FakeNvml([Card(total_mib=24576)]).install(monkeypatch)
+    with pytest.raises(InvalidOption, match="cannot run int4"):
+        gpu_manager.check_gpu_memory_sufficient("base", precision="int4")
+    with pytest.raises(InvalidOption, match="cannot run int4"):
+        gpu_manager.can_run_concurrent_task("base", [], precision="int4")
+    with pytest.raises(InvalidOption, match="cannot run int4"):
+        gpu_manager.can_run_concurrent_task("base", [{"model": "base", "precision": "int4"}])
+    with pytest.raises(InvalidOption, match="cannot run int4"):
+        gpu_manager.assign_optimal_model(8, precision="int4")
+    by_the_rule = gpu_manager.check_gpu_memory_sufficient(
+        "base", precision="int4", backend="pytorch"
+    )
+    assert by_the_rule["sufficient"]
+    assert "cannot run int4" in by_the_rule["notes"][0]
 
 
 @pytest.mark.parametrize(

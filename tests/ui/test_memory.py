@@ -65,6 +65,8 @@ VALUES = ("auto", "8", "auto", "transcribe", 0, 5, 1, 60)
         ({0: "turbo", 3: "translate"}, "cannot translate"),
         ({4: None, 5: None, 6: None, 7: None}, "fits a card of 8 GB"),
         ({4: 1.5}, "is not a whole number"),
+        ({2: "int4"}, "This app cannot run int4; the nearest it has is int8."),
+        ({2: "int8"}, "The length of a segment does not change the memory"),
     ],
 )
 def test_form_is_answered_whatever_it_says(
