@@ -21,6 +21,7 @@ from pathlib import Path
 from core.defaults import decode_options, for_model
 from core.events import LanguageDecided
 from core.gpu.choice import choose
+from core.gpu.support import check_compute_type
 from core.gpu_manager import gpu_manager
 from core.journal import Journal
 from core.languages import language_code
@@ -64,6 +65,7 @@ class ParallelWhisperTranscriber:
 
     Raises:
         DeviceUnavailable: a GPU was asked for and is not there.
+        InvalidOption: a compute type that the devices do not have.
     """
 
     def __init__(
@@ -83,6 +85,8 @@ class ParallelWhisperTranscriber:
         self._vad_threshold = vad_threshold
         self._own_pool = pool is None
         self.pool = pool or make_pool(self._settings, gpu_ids=gpu_ids, multi_gpu=multi_gpu)
+        # No process has started yet: there is nothing to close.
+        check_compute_type(compute_type, only_cpus=self.device == "cpu")
         self._resolved: dict[tuple[str, str | None], ResolvedModel] = {}
         self._lock = threading.Lock()
 

@@ -24,7 +24,7 @@ from core.events import Decoded, Event, Planned, SegmentFinished
 from core.gpu.choice import CPU_BATCH, Card, best_batch
 from core.gpu.nvml import find_device, read_gpus
 from core.gpu.physical import setup_of
-from core.gpu.support import preferred
+from core.gpu.support import check_compute_type, preferred
 from core.gpu_manager import Released, card_of, gpu_manager
 from core.merge import TranscriptBuilder
 from core.model_store import model_spec, resolve_for
@@ -149,6 +149,7 @@ class WhisperTranscriber:
     Raises:
         ModelError: the model cannot be had, is damaged, or does not run with this compute type.
         DeviceUnavailable: there is no such device.
+        InvalidOption: a compute type that the device does not have.
     """
 
     def __init__(
@@ -163,6 +164,7 @@ class WhisperTranscriber:
         self._settings = settings or Settings()
         self._use_vad = use_vad
         kind = _device(device)
+        check_compute_type(compute_type, only_cpus=kind == "cpu")
         self.model = resolve_for(self._settings, model_size, kind)
         spec = model_spec(self.model, kind, compute_type, self._settings.threads)
         card = _first_card(self._settings) if kind == "cuda" else None

@@ -6,10 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from core.errors import Paused, SubtitleError
+from core.errors import DeviceUnavailable, Paused, SubtitleError
+from core.gpu.support import check_compute_type, runs_on_cpus
 from core.gpu_manager import Released
+from core.models import AUTO
 from core.settings import Settings
 from parallel_transcriber import ParallelWhisperTranscriber, make_pool
+from workers.devices import find_slots
 from workers.fleet import WorkerStatus
 from workers.pool import WorkerPool
 
@@ -57,6 +60,36 @@ class Engines:
                     wait_for_devices=self._wait_for_devices,
                 )
             return self._pool
+
+    def only_cpus(self, device: str = AUTO) -> bool:
+        """Whether every device that would take a job is a CPU. False also where a GPU was asked for
+        and is not there: :meth:`pool` tells that.
+
+        ``device``: as a ``JobRequest`` has it.
+        """
+        if device != AUTO:
+            return device == "cpu"
+        settings = self._settings
+        try:
+            slots = (
+                self._pool.slots
+                if self._pool is not None
+                else find_slots(
+                    device=settings.device,
+                    cuda_visible_devices=settings.cuda_visible_devices,
+                    gpu_ids=self._gpu_ids,
+                    workers=1,
+                )
+            )
+        except DeviceUnavailable:
+            return False
+        return all(slot.kind == "cpu" for slot in slots)
+
+    def check_compute_type(self, compute_type: str, device: str = AUTO) -> None:
+        """Raises InvalidOption for a type that no device can do which would take the job."""
+        # Cards are looked at only where that decides.
+        only_cpus = not runs_on_cpus(compute_type) and self.only_cpus(device)
+        check_compute_type(compute_type, only_cpus=only_cpus)
 
     def transcriber(self, model: str, compute_type: str) -> ParallelWhisperTranscriber:
         """The one of a model and compute type, over the shared pool."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
+from core.gpu.support import check_compute_type, runs_on_cpus
 from core.logs import one_line, without_secrets
 from core.models import AUTO, check_request, find_model, unknown_model
 from core.planning import SegmentPlanner
@@ -20,21 +21,6 @@ from subtitles.sanitize import safe_stem
 
 MAX_BEAM, MAX_BATCH = 20, 128
 """As in ``core.settings``."""
-
-COMPUTE_TYPES = (
-    AUTO,
-    "default",
-    "int8",
-    "int8_float16",
-    "int8_bfloat16",
-    "int8_float32",
-    "int16",
-    "float16",
-    "bfloat16",
-    "float32",
-)
-"""CTranslate2's names; whether a device can do one shows when the model is loaded there."""
-
 
 DEVICES = (AUTO, "cpu", "cuda")
 
@@ -58,6 +44,7 @@ class JobRequest:
     model: str = AUTO
     """``auto``: what the settings say."""
     compute_type: str = AUTO
+    """``auto``: what the settings say; see ``core.gpu.support``."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     plan: PlanOptions = field(default_factory=PlanOptions)
     audio_track: int | None = None
@@ -109,13 +96,18 @@ def format_names() -> tuple[str, ...]:
 
 
 def with_defaults(request: JobRequest, settings: Settings) -> JobRequest:
-    """The request with the model and compute type that the settings name where it names none."""
+    """The request with the model and compute type that the settings name where it names none.
+
+    A setting that GPUs alone can do says nothing of a job that is to run on the CPU.
+    """
     model = request.model.strip() or AUTO
-    compute_type = request.compute_type.strip() or AUTO
+    compute_type = request.compute_type.strip().lower() or AUTO
+    if compute_type == AUTO and (request.device != "cpu" or runs_on_cpus(settings.compute_type)):
+        compute_type = settings.compute_type
     return replace(
         request,
         model=settings.model if model.lower() == AUTO else model,
-        compute_type=settings.compute_type if compute_type.lower() == AUTO else compute_type,
+        compute_type=compute_type,
     )
 
 
@@ -145,11 +137,7 @@ def check_options(request: JobRequest, settings: Settings) -> None:
     _check_model(request.model, settings)
     check_request(request.model, request.decode.language, request.decode.task)
     _check_numbers(request)
-    if request.compute_type.lower() not in COMPUTE_TYPES:
-        raise InvalidOption(
-            f"Unknown compute type {request.compute_type!r}.",
-            hint=f"Choose from: {', '.join(COMPUTE_TYPES)}.",
-        )
+    check_compute_type(request.compute_type)
     if request.device not in DEVICES:
         raise InvalidOption(
             f"There is no device {request.device!r}.", hint=f"Choose from: {', '.join(DEVICES)}."

@@ -20,7 +20,9 @@ from functools import partial
 from typing import Any
 
 from core.errors import FileMissing, InvalidOption, NoSuchJob, Paused
+from core.gpu.support import runs_on_cpus
 from core.gpu_manager import Released
+from core.models import AUTO
 from core.settings import Settings
 from jobs.admission import Admission
 from jobs.database import Database
@@ -35,7 +37,7 @@ from jobs.peaks import learn
 from jobs.queue import JobQueue
 from jobs.recorder import Recorder
 from jobs.records import HistoryEntry, JobRecord
-from jobs.request import JobRequest, check, kept_name
+from jobs.request import JobRequest, check, kept_name, with_defaults
 from jobs.runners import Runner
 from jobs.states import JobState
 from jobs.store import JobStore
@@ -63,6 +65,7 @@ class JobService:
 
     Raises:
         DatabaseUnavailable: the job database does not answer.
+        InvalidOption: the settings' compute type is none that the devices can do.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class JobService:
         self._closed = threading.Event()
         self._stopped = False
         self.engines = Engines(settings, gpu_ids, multi_gpu, wait_for_devices=origin == SERVICE)
+        self.engines.check_compute_type(settings.compute_type)
         self._database = Database.open(settings)
         self.store = JobStore(self._database)
         self._outbox = Outbox()
@@ -121,6 +125,8 @@ class JobService:
         """Refuse, without loading or decoding anything, what cannot work; see
         ``jobs.request.check``."""
         check(request, self.settings)
+        wanted = with_defaults(request, self.settings)
+        self.engines.check_compute_type(wanted.compute_type, wanted.device)
 
     def admit(self, client: str) -> None:
         """Refuse a client's next job before its recording is uploaded.
@@ -268,6 +274,9 @@ class JobService:
             device=device or record.request.device,
             only_gaps=True,
         )
+        if not runs_on_cpus(request.compute_type) and self.engines.only_cpus(request.device):
+            # It was asked for where there was a GPU.
+            request = replace(request, compute_type=AUTO)
         self.check(request)
         self.engines.pool()
         fields: dict[str, Any] = {

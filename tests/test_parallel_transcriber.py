@@ -117,6 +117,14 @@ def test_the_quoted_calls_work_as_written(
     assert [s["start"] for s in segments] == sorted(s["start"] for s in segments)
 
 
+def test_a_type_that_needs_a_gpu_is_refused_where_only_cpus_work(settings: Settings) -> None:
+    with pytest.raises(InvalidOption, match="float16 needs a GPU"):
+        ParallelWhisperTranscriber("tiny.en", "float16", settings=settings)
+    gpu, cpu = Slot("GPU 0", "cuda", "0"), Slot("CPU 0", "cpu")
+    with WorkerPool((gpu,), cpu_fallback=(cpu,)) as pool:
+        ParallelWhisperTranscriber("tiny.en", "float16", settings=settings, pool=pool)
+
+
 def test_gpus_that_are_not_there_are_an_error(settings: Settings) -> None:
     if ctranslate2.get_cuda_device_count():
         pytest.skip("there is a GPU here")

@@ -203,6 +203,12 @@ def test_a_compute_type_the_device_lacks_is_named(tiny_en: Path) -> None:
     assert "float17" in str(caught.value)
 
 
+def test_a_type_that_needs_a_gpu_is_refused_before_anything_is_loaded(settings: Settings) -> None:
+    # A model that is not there would be told first if it were looked for.
+    with pytest.raises(InvalidOption, match="float16 needs a GPU"):
+        WhisperTranscriber("small", "cpu", "float16", settings=settings)
+
+
 def test_memory_that_runs_out_in_the_language_vote_is_called_so(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

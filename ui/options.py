@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from core.defaults import decode_options
+from core.gpu.support import ALL_TYPES, runs_on_cpus
 from core.identity import LOCAL, Identity
 from core.languages import LANGUAGES
 from core.model_store import available_models
@@ -17,7 +18,7 @@ from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
 from core.settings import Settings
 from core.types import PlanOptions
 from jobs.cards import model_marks
-from jobs.request import COMPUTE_TYPES, MAX_BATCH, MAX_BEAM, JobRequest
+from jobs.request import MAX_BATCH, MAX_BEAM, JobRequest
 from subtitles.formats import FORMATS
 
 MAX_TRACK = 16
@@ -134,6 +135,11 @@ def _label(info: ModelInfo, where: str, marks: Mapping[str, str]) -> str:
     return f"{info.name} ({', '.join([*speaks, where, *size])})"
 
 
+def compute_types(only_cpus: bool) -> list[str]:
+    """What is offered; where no GPU takes jobs, nothing that needs one."""
+    return [name for name in ALL_TYPES if not only_cpus or runs_on_cpus(name)]
+
+
 def language_choices(info: ModelInfo | None) -> list[tuple[str, str]]:
     """Names and codes of the languages a model hears, by name, detection first."""
     codes = LANGUAGES if info is None else info.languages
@@ -141,10 +147,14 @@ def language_choices(info: ModelInfo | None) -> list[tuple[str, str]]:
 
 
 class OptionsForm:
-    """Draws the controls into the current Gradio block; ``inputs`` are an event's inputs."""
+    """Draws the controls into the current Gradio block; ``inputs`` are an event's inputs.
 
-    def __init__(self, settings: Settings) -> None:
+    ``only_cpus``: no GPU takes jobs here, so what needs one is not offered.
+    """
+
+    def __init__(self, settings: Settings, only_cpus: bool) -> None:
         self._settings = settings
+        self._compute_types = compute_types(only_cpus)
         with gr.Row():
             self.model = gr.Dropdown(
                 model_choices(settings),
@@ -189,7 +199,7 @@ class OptionsForm:
         plan = PlanOptions()
         with gr.Row():
             self.compute_type = gr.Dropdown(
-                list(COMPUTE_TYPES),
+                self._compute_types,
                 value=settings.compute_type,
                 label="Compute type",
                 info="auto: the best each GPU can do, int8 on a CPU",
@@ -242,7 +252,14 @@ class OptionsForm:
         offered = {name for _, name in model_choices(self._settings)}
         model = choices.model if choices.model in offered else self._settings.model
         language, task = _fit_to_model(model, choices.language, choices.task)
-        special = {"model": gr.update(value=model), "language": language, "task": task}
+        # An earlier job may have had a GPU.
+        kept = choices.compute_type in self._compute_types
+        special = {
+            "model": gr.update(value=model),
+            "language": language,
+            "task": task,
+            "compute_type": gr.update(value=choices.compute_type if kept else AUTO),
+        }
         return [
             special.get(field) or gr.update(value=getattr(choices, field))
             for field in Choices.__dataclass_fields__

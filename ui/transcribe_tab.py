@@ -49,7 +49,7 @@ class TranscribeTab:
         with gr.Row(elem_classes="columns", equal_height=False):
             with gr.Column(scale=5, min_width=320, elem_classes="form-column"):
                 self._recordings(settings)
-                self.form = OptionsForm(settings)
+                self.form = OptionsForm(settings, service.engines.only_cpus())
             with gr.Column(scale=6, min_width=320, elem_classes="results"):
                 self._results()
         self.opened = [self.entries, self.selector, self.start, self.example, self.cancel]

@@ -129,6 +129,8 @@ def test_it_runs_again_with_other_options_and_no_upload(house: House) -> None:
         ({"formats": "srt,docx"}, 400, "docx"),
         ({"audio_track": "-1"}, 400, "track"),
         ({"compute_type": "int3"}, 400, "int3"),
+        ({"compute_type": "int4"}, 400, "int8"),
+        ({"compute_type": "float16", "device": "cpu"}, 400, "float16 needs a GPU"),
         ({"device": "toaster"}, 400, "toaster"),
         ({"output_dir": "/tmp"}, 400, "output_dir"),
         ({"owner": "user:alice"}, 400, "owner"),

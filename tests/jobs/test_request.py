@@ -23,6 +23,7 @@ WRONG: list[tuple[dict[str, Any], type[SubtitleError], str]] = [
     ({"model": "tinny"}, ModelError, "Did you mean 'tiny'"),
     ({"model": "someone/model"}, ModelError, "WHISPER_ALLOWED_HUB_MODELS"),
     ({"compute_type": "int7"}, InvalidOption, "float16"),
+    ({"compute_type": "int4"}, InvalidOption, "int8"),
     ({"formats": ()}, InvalidOption, "No subtitle format"),
     ({"formats": ("srt", "doc")}, InvalidOption, "srt, vtt"),
     ({"audio_track": -1}, InvalidOption, "counted from 0"),
@@ -61,6 +62,11 @@ def test_what_a_request_leaves_open_the_settings_decide(tmp_path: Path) -> None:
     settings = Settings(model="small", compute_type="int8", beam_size=2, batch_size=3)
     assert with_defaults(GOOD, settings).model == "small"
     assert with_defaults(GOOD, settings).compute_type == "int8"
+    # What GPUs alone can do says nothing of a job for the CPU.
+    for_gpus = Settings(compute_type="float16")
+    assert with_defaults(GOOD, for_gpus).compute_type == "float16"
+    assert with_defaults(replace(GOOD, device="cpu"), for_gpus).compute_type == "auto"
+    assert with_defaults(replace(GOOD, device="cpu"), settings).compute_type == "int8"
     named = replace(GOOD, model="base", compute_type="float32")
     assert with_defaults(named, settings) == named
     assert decode_options(settings, language=None) == DecodeOptions(beam_size=2, batch_size=3)

@@ -13,6 +13,7 @@ from core.errors import (
     DeviceUnavailable,
     DiskFull,
     FileMissing,
+    InvalidOption,
     ModelError,
     Paused,
     QueueFull,
@@ -22,6 +23,7 @@ from core.settings import Settings
 from jobs.request import JobRequest
 from jobs.service import CLI, JobService
 from jobs.states import JobState
+from tests.core.gpu.fake_nvml import Card, FakeNvml
 from tests.jobs.conftest import DEADLINE_S, ended, seen
 from tests.jobs.recordings import SHORT, cut_off, joined, silence
 
@@ -231,6 +233,53 @@ def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(
             service.submit(short)
         assert service.preload() == 0.0
         assert not service.health().ready
+
+
+def test_what_needs_a_gpu_is_refused_before_a_job_is_accepted(
+    service: JobService, short: JobRequest
+) -> None:
+    before = service.store.find(owner=None, text="", states=(), limit=1, offset=0)[1]
+    with pytest.raises(InvalidOption, match="float16 needs a GPU, and this would run on the CPU"):
+        service.submit(replace(short, compute_type="float16"))
+    assert service.store.find(owner=None, text="", states=(), limit=1, offset=0)[1] == before
+
+
+@pytest.mark.parametrize(("compute_type", "said"), [("float16", "a GPU"), ("int4", "int8")])
+def test_a_service_does_not_start_with_a_compute_type_no_device_has(
+    settings: Settings, compute_type: str, said: str
+) -> None:
+    with pytest.raises(InvalidOption, match=said):
+        JobService(settings.model_copy(update={"compute_type": compute_type}))
+
+
+def test_where_there_is_a_gpu_its_types_are_taken_and_not_for_jobs_on_the_cpu(
+    settings: Settings, short: JobRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    FakeNvml([Card()]).install(monkeypatch)
+    changed = {"device": "auto", "cuda_visible_devices": None, "compute_type": "float16"}
+    with JobService(settings.model_copy(update={**changed, "data_dir": tmp_path})) as service:
+        assert not service.engines.only_cpus()
+        service.check(short)
+        service.check(replace(short, compute_type="bfloat16"))
+        service.check(replace(short, device="cpu"))
+        with pytest.raises(InvalidOption, match="bfloat16 needs a GPU"):
+            service.check(replace(short, device="cpu", compute_type="bfloat16"))
+
+
+def test_gaps_of_a_job_that_had_a_gpu_are_tried_again_without_one(
+    service: JobService, short: JobRequest
+) -> None:
+    job = service.submit(short)
+    ended(job)
+    service._outbox.flush(DEADLINE_S)
+    record = service.store.get(job.id)
+    assert record is not None
+    had = replace(record.request, compute_type="float16")
+    service.store.update(job.id, request=had, state=JobState.COMPLETE_WITH_GAPS)
+    assert ended(service.retry_gaps(job.id)).state is JobState.COMPLETE
+    record = service.store.get(job.id)
+    assert record is not None
+    assert record.request.compute_type == "auto"
 
 
 def test_a_full_disk_fails_the_job_and_says_so(

@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from core.models import MODELS, find_model
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
-from ui.options import ANY_LANGUAGE, Choices, language_choices, model_choices
+from ui.options import (
+    ANY_LANGUAGE,
+    Choices,
+    OptionsForm,
+    compute_types,
+    language_choices,
+    model_choices,
+)
 
 SHOWN = Choices(
     model="base",
@@ -81,6 +90,22 @@ def test_a_model_of_the_settings_is_offered_too(models_dir: Path) -> None:
     choices = model_choices(settings)
     assert ("lectures (local)", "/srv/lectures") in choices
     assert ("me/x", "me/x") in choices
+
+
+@pytest.mark.parametrize("only_cpus", [True, False])
+def test_a_type_that_needs_a_gpu_is_offered_only_where_there_is_one(
+    models_dir: Path, only_cpus: bool
+) -> None:
+    form = OptionsForm.__new__(OptionsForm)  # without its controls
+    form._settings = Settings(models_dir=models_dir)
+    form._compute_types = compute_types(only_cpus)
+    assert {"auto", "int8", "float32"} <= set(form._compute_types)
+    assert ("float16" in form._compute_types) is not only_cpus
+    # What an earlier job had is not offered where it cannot be.
+    earlier = SHOWN.request(Path("a.mp3"), "a.mp3", Settings())
+    updates = form.fill(replace(earlier, compute_type="float16"))
+    place = list(Choices.__dataclass_fields__).index("compute_type")
+    assert updates[place]["value"] == ("auto" if only_cpus else "float16")
 
 
 def test_languages_are_those_of_the_model_by_name() -> None:
