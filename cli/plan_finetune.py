@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 
 from cli.bars import part_bars
 from cli.cards import asked_cards
 from core.gpu.choice import Card
 from core.gpu.finetune_plan import FinetunePlan, Way, Wishes, plan_finetune
 from core.gpu.finetune_report import (
+    ORDER,
     advice,
     checkpointing,
     describe,
@@ -23,6 +25,9 @@ from core.gpu.finetune_report import (
 )
 from core.gpu.finetune_warnings import DATA_HINT
 from core.logs import one_line
+
+WIDTH = 100
+"""Columns of a paragraph."""
 
 
 def show_plan(args: argparse.Namespace) -> int:
@@ -76,6 +81,7 @@ def _lines(plan: FinetunePlan, card: Card) -> list[str]:
         note = level_note(plan, level)
         says = f"{_says(level)} ({note})" if note else _says(level)
         lines += [f"  {number}. {level.name.capitalize()}: {says}", *_command(level)]
+    lines += ["", *textwrap.wrap(ORDER, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     others = advice(plan)
     if others:
         lines += ["", "What would fit", *(f"  {line}" for line in others)]

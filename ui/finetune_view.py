@@ -7,6 +7,7 @@ from functools import lru_cache
 from core.gpu.choice import Card
 from core.gpu.finetune_plan import FinetunePlan, Way, Wishes
 from core.gpu.finetune_report import (
+    ORDER,
     advice,
     cards_table,
     checkpointing,
@@ -69,7 +70,7 @@ def _levels(plan: FinetunePlan) -> str:
         f"{_note(level_note(plan, level))}</p>{_command(level)}</li>"
         for level in plan.levels
     )
-    return _section("When memory runs out", f'<ol class="levels">{rows}</ol>')
+    return _section("When memory runs out", f'<ol class="levels">{rows}</ol><p>{text(ORDER)}</p>')
 
 
 def _instead(plan: FinetunePlan) -> str:

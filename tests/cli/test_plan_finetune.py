@@ -29,6 +29,7 @@ def test_the_documented_call_runs_as_written(cli: Cli) -> None:
     for part in ("weights", "optimizer states", "activations", "logits", "CUDA context", "free"):
         assert part in done.stdout
     assert "With gradient checkpointing 10,447 MiB, without 30,623 MiB." in done.stdout
+    assert "Smaller batches come first" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def test_a_form_left_alone_becomes_a_plan() -> None:
     markup = shown()
     assert "Fits: 10,447 MiB of 12,288 MiB" in markup
     assert 'role="img"' in markup
+    assert "Smaller batches come first" in markup
     assert markup.count("data-copy=") == 4, "the plan and three levels can be copied"
 
 

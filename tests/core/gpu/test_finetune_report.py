@@ -88,4 +88,9 @@ def test_a_plan_is_data_for_programs() -> None:
     assert data["options"]["base_model"] == "large-v3"
     assert data["total_mib"] == pytest.approx(sum(data["breakdown_mib"].values()), abs=1)
     assert len(data["levels"]) == 3
+    # Batches before 8 bits, as the sentence says.
+    levels = [level["options"] for level in data["levels"]]
+    assert [level["per_device_train_batch_size"] for level in levels] == [4, 2, 1]
+    assert [level["use_8bit"] for level in levels] == [False, False, True]
+    assert "Smaller batches come first" in data["order_of_levels"]
     assert data["instead"][0]["arguments"][0] == "--base_model=openai/whisper-large-v3"
