@@ -9,7 +9,8 @@ from core.model_store import available_models
 from core.models import ALIASES, MODELS, ModelInfo
 from jobs.cards import model_marks
 
-HEADS = ("MODEL", "LANGUAGES", "TRANSLATES", "PARAMETERS", "DOWNLOAD", "FITS", "WHERE")
+HEADS = ("MODEL", "LANGUAGES", "TRANSLATES", "PARAMETERS", "DOWNLOAD", "SPEED", "QUALITY", "FITS",
+         "WHERE", "GOOD FOR")  # fmt: skip
 
 
 def show_models(args: argparse.Namespace) -> int:
@@ -28,6 +29,7 @@ def show_models(args: argparse.Namespace) -> int:
     print(f"\n{others}.")
     print("auto (the default) is the best that fits a GPU and can be had, large-v3-turbo mostly;")
     print("without a GPU it is base. FITS is about the memory of this machine; plan tells more.")
+    print("SPEED is published by the models' makers, against large-v3; see docs/models.md.")
     print("A model without a place is downloaded when it is first asked for.")
     return 0
 
@@ -40,6 +42,9 @@ def _row(info: ModelInfo, mark: str | None, where: str) -> tuple[str, ...]:
         "yes" if info.can_translate else "no",
         f"{info.parameters_m} M" if info.parameters_m else "",
         f"{info.download_mib} MiB" if info.download_mib else "",
+        f"{info.speed:g}x",
+        info.quality,
         "" if mark is None else mark or "yes",
         where,
+        info.use,
     )

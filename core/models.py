@@ -8,7 +8,7 @@ from is decided in ``core.model_store``.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import InvalidOption, ModelError
 from core.languages import LANGUAGES, language_code
@@ -36,6 +36,12 @@ class ModelInfo:
     """Parameters in millions; None where nobody said."""
     download_mib: int | None
     """About what a download costs; None where nothing is downloaded."""
+    speed: float | None = None
+    """How many times as fast as large-v3, as published (``_PUBLISHED``); None: nobody said."""
+    quality: str = ""
+    """A word on the scale ``QUALITIES``; empty: nobody said."""
+    use: str = ""
+    """What it is good for."""
 
     @property
     def only_language(self) -> str | None:
@@ -47,6 +53,14 @@ class ModelInfo:
         speaks = "English only" if self.languages == ENGLISH else "multilingual"
         size = f", {self.parameters_m} M parameters" if self.parameters_m else ""
         return f"{self.name} ({speaks}{size})"
+
+    @property
+    def advice(self) -> str:
+        """For people who choose; empty for a model nobody has said anything of."""
+        if self.speed is None:
+            return ""
+        speed = f"speed {self.speed:g}x (large-v3: 1x)"
+        return f"Quality {self.quality}, {speed}. Good for {self.use}."
 
 
 def _whisper(name: str, parameters_m: int, download_mib: int, *, v3: bool = False) -> ModelInfo:
@@ -62,8 +76,45 @@ def _distil(name: str, parameters_m: int, download_mib: int, repo: str | None = 
     return ModelInfo(name, repo, ENGLISH, False, parameters_m, download_mib)
 
 
+QUALITIES = ("lowest", "low", "fair", "good", "very good", "best")
+"""Ranks, not measurements: the order of the word error rates in the sources of ``_PUBLISHED``, and
+of the Whisper paper for the English-only models, which make fewer errors in English."""
+
+_PUBLISHED: dict[str, tuple[float, str, str]] = {
+    "tiny": (10, "lowest", "a first look, and the weakest machines"),
+    "tiny.en": (10, "low", "English on the weakest machines"),
+    "base": (7, "low", "CPUs, where it is the default"),
+    "base.en": (7, "fair", "English on CPUs"),
+    "small": (4, "fair", "GPUs of 1 GB, and CPUs that have time"),
+    "small.en": (4, "good", "English on GPUs of 1 GB, and on CPUs that have time"),
+    "medium": (2, "good", "translation into English on GPUs of 3 GB"),
+    "medium.en": (2, "good", "English where the larger models cannot be had"),
+    "large-v1": (1, "very good", "repeating old transcripts"),
+    "large-v2": (1, "very good", "a second opinion beside large-v3"),
+    "large-v3": (1, "best", "the highest quality, and translation into English"),
+    "large-v3-turbo": (8, "very good", "most recordings; the default on GPUs"),
+    "distil-small.en": (5.6, "good", "English in very little memory"),
+    "distil-medium.en": (6.8, "good", "English in little memory"),
+    "distil-large-v2": (5.8, "very good", "English; distil-large-v3 is newer"),
+    "distil-large-v3": (6.3, "very good", "long recordings in English"),
+    "distil-large-v3.5": (6.4, "very good", "English, clips under 30 s most of all"),
+}
+"""Speed against large-v3, quality and use of each model.
+
+Speeds are those of openai/whisper's README (English speech on an A100, openai-whisper) and of
+distil-whisper's README (against large-v3); distil-large-v3.5 from its model card, which has it 1.46
+times as fast as turbo where distil-large-v3 is 1.44. What this app reaches depends on device and
+batch: on GPUs with CTranslate2 turbo is two to three times as fast as large-v3.
+"""
+
+
+def _complete(info: ModelInfo) -> ModelInfo:
+    speed, quality, use = _PUBLISHED[info.name]
+    return replace(info, speed=speed, quality=quality, use=use)
+
+
 MODELS: dict[str, ModelInfo] = {
-    info.name: info
+    info.name: _complete(info)
     for info in (
         _whisper("tiny", 39, 75),
         _whisper("tiny.en", 39, 75),

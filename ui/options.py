@@ -135,6 +135,14 @@ def _label(info: ModelInfo, where: str, marks: Mapping[str, str]) -> str:
     return f"{info.name} ({', '.join([*speaks, where, *size])})"
 
 
+def model_info(name: str) -> str:
+    """What to know of a model before it is chosen."""
+    if name == AUTO:
+        return "Takes the best model that fits this machine."
+    info = find_model(name)
+    return "" if info is None else info.advice
+
+
 def compute_types(only_cpus: bool) -> list[str]:
     """What is offered; where no GPU takes jobs, nothing that needs one."""
     return [name for name in ALL_TYPES if not only_cpus or runs_on_cpus(name)]
@@ -160,6 +168,7 @@ class OptionsForm:
                 model_choices(settings),
                 value=settings.model,
                 label="Model",
+                info=model_info(settings.model),
                 min_width=220,
                 elem_id="model",
             )
@@ -189,6 +198,15 @@ class OptionsForm:
             _fit_to_model,
             [self.model, self.language, self.task],
             [self.language, self.task],
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_limit=EVENTS_AT_ONCE,
+            trigger_mode="always_last",
+        )
+        self.model.change(
+            lambda name: gr.update(info=model_info(name)),
+            self.model,
+            self.model,
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=EVENTS_AT_ONCE,

@@ -188,4 +188,7 @@ def test_list_of_models_marks_what_fits(
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     assert "too large for GPU 1" in rows["large-v3"]
     assert "int8_float16 on GPU 1" in rows["large-v3-turbo"]
+    assert " 8x " in rows["large-v3-turbo"]
+    assert " very good " in rows["large-v3-turbo"]
+    assert rows["large-v3-turbo"].endswith("  most recordings; the default on GPUs")
     assert " yes " in rows["tiny"]

@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import InvalidOption, ModelError
 from core.languages import LANGUAGES, language_code
-from core.models import ALIASES, MODELS, check_request, find_model, unknown_model
+from core.models import ALIASES, MODELS, QUALITIES, check_request, find_model, unknown_model
+from tests.conftest import ROOT
 
 
 def test_languages_are_the_engines() -> None:
@@ -140,3 +141,41 @@ def test_the_table_imports_no_engine(root: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_model_has_its_speed_quality_and_use() -> None:
+    for info in MODELS.values():
+        assert info.speed is not None
+        assert info.speed >= 1
+        assert info.quality in QUALITIES
+        assert info.advice.endswith(f"Good for {info.use}.")
+    assert {info.speed for name, info in MODELS.items() if name.startswith("large-v3")} == {1, 8}
+    assert MODELS["base"].advice == (
+        "Quality low, speed 7x (large-v3: 1x). Good for CPUs, where it is the default."
+    )
+
+
+def test_larger_models_of_a_family_are_slower_and_no_worse() -> None:
+    for ending in ("", ".en"):
+        sizes = [MODELS[size + ending] for size in ("tiny", "base", "small", "medium")]
+        sizes += [] if ending else [MODELS["large-v3"]]
+        speeds = [info.speed or 0 for info in sizes]
+        ranks = [QUALITIES.index(info.quality) for info in sizes]
+        assert speeds == sorted(speeds, reverse=True)
+        assert ranks == sorted(ranks)
+
+
+def test_the_page_about_models_has_the_table() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")]
+    assert rows[1:] == [
+        [
+            info.name,
+            "English" if info.only_language else str(len(info.languages)),
+            "yes" if info.can_translate else "no",
+            f"{info.speed:g}x",
+            info.quality,
+            info.use,
+        ]
+        for info in MODELS.values()
+    ]

@@ -17,6 +17,7 @@ from ui.options import (
     compute_types,
     language_choices,
     model_choices,
+    model_info,
 )
 
 SHOWN = Choices(
@@ -106,6 +107,12 @@ def test_a_type_that_needs_a_gpu_is_offered_only_where_there_is_one(
     updates = form.fill(replace(earlier, compute_type="float16"))
     place = list(Choices.__dataclass_fields__).index("compute_type")
     assert updates[place]["value"] == ("auto" if only_cpus else "float16")
+
+
+def test_what_a_model_is_good_for_stands_beside_it() -> None:
+    assert "fits this machine" in model_info("auto")
+    assert model_info("turbo") == MODELS["large-v3-turbo"].advice
+    assert model_info("/srv/lectures") == ""
 
 
 def test_languages_are_those_of_the_model_by_name() -> None:

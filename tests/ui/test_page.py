@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from whisper_normalizer.english import EnglishTextNormalizer
 
+from core.models import MODELS
 from tests.ui.conftest import App
 
 pytestmark = pytest.mark.browser
@@ -140,7 +141,9 @@ def test_translation_is_not_offered_by_models_that_cannot(page: Page) -> None:
     translate = page.get_by_label("Translate to English")
     choose(page, "#model", r"^base \(")
     expect(translate).to_be_enabled(timeout=QUICK_MS)
+    expect(page.locator("#model")).to_contain_text(MODELS["base"].advice, timeout=QUICK_MS)
     choose(page, "#model", r"^tiny\.en \(")
+    expect(page.locator("#model")).to_contain_text(MODELS["tiny.en"].advice, timeout=QUICK_MS)
     expect(translate).to_be_disabled(timeout=QUICK_MS)
     expect(page.locator("#task")).to_contain_text("tiny.en understands English only")
     choose(page, "#model", "^large-v3-turbo")
