@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cli.options import build_settings
+from cli.table import table
 from core.model_store import available_models
 from core.models import ALIASES, MODELS, ModelInfo
 from jobs.cards import model_marks
@@ -21,10 +22,7 @@ def show_models(args: argparse.Namespace) -> int:
         HEADS,
         *(_row(info, marks.get(info.name), found.get(info.name, "")) for info in MODELS.values()),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    print("\n".join(table(rows)))
     others = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
     print(f"\n{others}.")
     print("auto (the default) is the best that fits a GPU and can be had, large-v3-turbo mostly;")

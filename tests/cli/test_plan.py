@@ -12,7 +12,10 @@ import pytest
 
 from cli import gpu_optimize
 from cli.main import main
+from cli.profiles import PROFILES
+from core.gpu.choice import Card as CardInMemory
 from core.settings import Settings
+from jobs import cards
 from tests.conftest import ROOT
 from tests.core.gpu.fake_nvml import Card, FakeNvml, Process, absent
 
@@ -121,7 +124,8 @@ def test_best_settings_are_written_beside_what_is_there(
     assert code == 0
     assert text == (
         "# mine\nWHISPER_PORT=7000\nWHISPER_MODEL=large-v3-turbo\nWHISPER_DEVICE=cuda\n"
-        "WHISPER_COMPUTE_TYPE=float16\nWHISPER_BATCH_SIZE=16\n"
+        "WHISPER_COMPUTE_TYPE=float16\nWHISPER_BATCH_SIZE=16\nWHISPER_BEAM_SIZE=5\n"
+        "WHISPER_MAX_RUNNING_JOBS=2\n"
     )
     settings = Settings(_env_file=tmp_path / "settings.env")  # type: ignore[call-arg]
     assert (settings.model, settings.batch_size, settings.port) == ("large-v3-turbo", 16, 7000)
@@ -138,7 +142,68 @@ def test_dry_run_writes_nothing(
         "WHISPER_MODEL=large-v3",
         "WHISPER_COMPUTE_TYPE=int8_float16",
         "WHISPER_BATCH_SIZE=4",
+        "WHISPER_BEAM_SIZE=5",
+        "WHISPER_MAX_RUNNING_JOBS=2",
     ]
+
+
+def settings_of(text: str) -> list[str]:
+    return [line.partition("=")[2] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--profile", "quality"], ["cuda", "large-v3", "float16", "16", "5", "1"]),
+        (["--profile", "balanced"], ["cuda", "large-v3-turbo", "float16", "16", "5", "2"]),
+        (["--profile", "speed"], ["cuda", "large-v3-turbo", "float16", "16", "1", "4"]),
+        (["--profile", "speed", "--task", "translate"], ["cuda", "medium", "float16", "16", "1",
+                                                         "4"]),
+        (["--profile", "speed", "--model", "large-v3"], ["cuda", "large-v3", "float16", "16", "1",
+                                                         "4"]),
+    ],
+)  # fmt: skip
+def test_profiles_on_three_cards(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], expected: list[str]
+) -> None:
+    FakeNvml([Card(total_mib=24576) for _ in range(3)]).install(monkeypatch)
+    code, text = optimized(tmp_path, *arguments)
+    assert (code, settings_of(text)) == (0, expected)
+
+
+def test_profiles_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent(monkeypatch)
+    memory = CardInMemory(label="the CPU", free_mib=16000, total_mib=16000, kind="cpu")
+    monkeypatch.setattr(cards, "see_cpu", lambda: memory)
+    for profile, expected in {
+        "quality": ["cpu", "large-v3", "int8", "8", "5", "1"],
+        "balanced": ["cpu", "auto", "int8", "8", "5", "2"],
+        "speed": ["cpu", "auto", "int8", "8", "1", "2"],
+    }.items():
+        code, text = optimized(tmp_path, "--profile", profile)
+        assert (code, settings_of(text)) == (0, expected)
+        assert f"{profile}: {PROFILES[profile].why}" in capsys.readouterr().err
+    # Nobody can tell how much memory there is: nothing better is promised.
+    monkeypatch.setattr(cards, "see_cpu", lambda: None)
+    assert "WHISPER_MODEL=auto" in optimized(tmp_path, "--profile", "quality")[1]
+
+
+def test_dry_run_compares_the_profiles(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    FakeNvml([Card(total_mib=8192)]).install(monkeypatch)
+    assert optimized(tmp_path, "--dry-run", "--profile", "speed") == (0, "")
+    told = capsys.readouterr()
+    assert "WHISPER_BEAM_SIZE=1" in told.out
+    rows = [line.split() for line in told.err.splitlines()]
+    assert ["quality", "large-v3", "float16", "8", "5", "1"] in rows
+    assert ["balanced", "large-v3-turbo", "float16", "12", "5", "2"] in rows
+    assert rows[-6][0] == "*"
+    assert rows[-6][1:3] == ["speed", "large-v3-turbo"]
+    for profile in PROFILES.values():
+        assert f"{profile.name}: {profile.why}" in told.err
 
 
 def test_mixed_cards_keep_their_own_batch_and_precision(
