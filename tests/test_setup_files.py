@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,17 @@ def test_the_image_and_the_package_hold_every_room() -> None:
     assert modules <= set(setuptools["py-modules"])
     kept = set(read(".dockerignore").splitlines())
     assert {f"!{room}/" for room in rooms} | {f"!{module}.py" for module in modules} <= kept
+
+
+def test_the_settings_file_enters_neither_the_repository_nor_the_image() -> None:
+    # It may hold the database's password.
+    assert ".env" in read(".gitignore").splitlines()
+    first, *kept = (
+        line for line in read(".dockerignore").splitlines() if line[:1] not in ("", "#")
+    )
+    assert first == "*"
+    names = [line[1:].rstrip("/") for line in kept if line.startswith("!")]
+    assert not [name for name in names if fnmatch(".env", name)]
 
 
 def test_set_up_without_a_new_enough_python_says_what_to_do(tmp_path: Path) -> None:
