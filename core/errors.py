@@ -26,7 +26,7 @@
     └── Paused                     the service stops; the job goes on when it is back
 
 Each carries a ``hint``: what the person can do about it. None knows HTTP; each front has one
-table from class to answer (``tests/test_errors.py`` proves the tables complete). All survive
+table from class to answer (``tests/core/test_errors.py`` proves the tables complete). All survive
 pickling, because most are raised in another process.
 """
 

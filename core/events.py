@@ -1,7 +1,7 @@
 """What happens to a job, as a stream: the one thing every front watches.
 
-``parallel_transcriber.ParallelWhisperTranscriber.stream`` yields these in order and ends with
-exactly one :class:`Finished`, or raises a ``core.errors.SubtitleError``.
+``transcription_run.TranscriptionRun.events`` yields these in order and ends with exactly one
+:class:`Finished`, or raises a ``core.errors.SubtitleError``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Incident:
     ``kind`` is for machines and counters: ``worker_lost``, ``worker_hung``, ``segment_retried``,
     ``segment_split``, ``segment_given_up``, ``batch_halved``, ``worker_recycled``,
     ``other_device``, ``device_out``, ``device_back``, ``no_device``, ``cpu_fallback``,
-    ``memory_wait``, ``model_refused``, ``reading_stopped``.
+    ``memory_wait``, ``model_refused``, ``precision_changed``, ``reading_stopped``.
     """
 
     kind: str
