@@ -2,7 +2,8 @@
 
 One table for the whole app: a worker's failure, a job's error, the reason a service is not ready
 and ``doctor`` all say the same. The strings are those of CTranslate2 4.8 and the CUDA 12 runtime
-inside its wheel, of NVIDIA's management library (NVML), its driver and its container toolkit.
+inside its wheel, of NVIDIA's management library (NVML), its driver and its container toolkit, and
+those with which servers that run speech models on PyTorch say that memory has run out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from core.errors import (
     OutOfMemory,
     SubtitleError,
 )
+from core.gpu.shortage import shortage_of
 
 LIBRARIES = (
     "Install it with `python -m pip install -r requirements-gpu.txt`; the app finds it there."
@@ -54,8 +56,11 @@ class KnownError:
     kind: type[SubtitleError]
 
     def error(self, text: str) -> SubtitleError:
-        """As the app raises it: the meaning, what was said, and the fix as the hint."""
-        return self.kind(f"{self.meaning.rstrip('.')}: {text.rstrip('.')}.", hint=self.fix)
+        """As the app raises it: the meaning and what was said; as the hint the fix, and before it
+        the figures of a shortage of memory in plain words."""
+        shortage = shortage_of(text)
+        hint = f"{shortage.told()} {self.fix}" if shortage else self.fix
+        return self.kind(f"{self.meaning.rstrip('.')}: {text.rstrip('.')}.", hint=hint)
 
 
 OUT_OF_MEMORY = KnownError(
@@ -79,6 +84,21 @@ OUT_OF_MEMORY_DISGUISED = KnownError(
     ("parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal",),
     "The GPU has not enough free memory, which CUDA reports as a wrong device.",
     OUT_OF_MEMORY.fix,
+    OutOfMemory,
+)
+OUT_OF_MEMORY_PYTORCH = KnownError(
+    "out of memory in PyTorch",
+    (
+        "CUDA out of memory",
+        "torch.cuda.OutOfMemoryError",
+        "torch.OutOfMemoryError",
+        "Model actor is out of memory",
+        "No available memory for the cache blocks",
+        "Free memory on device…is less than desired GPU memory utilization",
+    ),
+    "A model that runs on PyTorch is out of memory.",
+    "Where it runs, choose a smaller model or fewer requests at a time (vLLM: a smaller"
+    " --max-num-seqs), or end what else holds the card's memory (`nvidia-smi`).",
     OutOfMemory,
 )
 
@@ -308,6 +328,7 @@ _MODEL = (
 KNOWN: tuple[KnownError, ...] = (
     OUT_OF_MEMORY,
     OUT_OF_MEMORY_DISGUISED,
+    OUT_OF_MEMORY_PYTORCH,
     *_LIBRARIES,
     *_CONTAINER,
     *_DRIVER,

@@ -22,6 +22,15 @@ SAID: list[tuple[str, type[SubtitleError], str]] = [
      "smaller model"),
     ("cuBLAS failed with status CUBLAS_STATUS_ALLOC_FAILED", OutOfMemory, "batch size"),
     ("mkl_malloc: failed to allocate memory", OutOfMemory, "smaller model"),
+    ("CUDA out of memory. Tried to allocate 1.34 GiB. GPU 0 has a total capacity of 23.57 GiB",
+     OutOfMemory, "--max-num-seqs"),
+    ("torch.cuda.OutOfMemoryError", OutOfMemory, "smaller model"),
+    ("torch.OutOfMemoryError", OutOfMemory, "smaller model"),
+    ("Model actor is out of memory, model id: whisper-0", OutOfMemory, "smaller model"),
+    ("ValueError: No available memory for the cache blocks. Try increasing"
+     " `gpu_memory_utilization` when initializing the engine.", OutOfMemory, "smaller model"),
+    ("ValueError: Free memory on device (11.2/23.57 GiB) on startup is less than desired GPU"
+     " memory utilization (0.9, 21.21 GiB).", OutOfMemory, "nvidia-smi"),
     ("Library libcublas.so.12 is not found or cannot be loaded", DeviceUnavailable,
      "requirements-gpu.txt"),
     ("Library libcublasLt.so.12 is not found or cannot be loaded", DeviceUnavailable,
@@ -120,3 +129,18 @@ def test_the_error_carries_meaning_text_and_fix_to_other_processes(known: KnownE
     assert error.hint == known.fix
     assert known.meaning.endswith(".")
     assert exit_code(error) in (1, 2)
+
+
+def test_the_figures_of_a_shortage_stand_in_the_hint() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 1.34 GiB. GPU 0 has a total capacity of 23.57 GiB of"
+        " which 11.44 MiB is free. Process 2886328 has 21.22 GiB memory in use."
+    )
+    known = recognise(said)
+    assert known is not None
+    error = known.error(said)
+    assert error.message == f"A model that runs on PyTorch is out of memory: {said}"
+    assert error.hint == (
+        "It asked for 1.3 GiB, and GPU 0 had 11.4 MiB of 23.6 GiB free;"
+        f" process 2886328 holds 21.2 GiB. {known.fix}"
+    )
