@@ -202,9 +202,11 @@ LIBRARY_VARIABLES = (
     "LD_LIBRARY_PATH",
     "NVIDIA_DRIVER_CAPABILITIES",
     "NVIDIA_VISIBLE_DEVICES",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
 )
-"""Variables that are no settings of ours and decide what works: of drivers, libraries and
-containers."""
+"""Variables that are no settings of ours and decide what works, or seem to: of drivers, libraries
+and containers."""
 
 
 def library_variables() -> dict[str, str]:

@@ -10,6 +10,7 @@ from core.gpu.support import ALL_TYPES, runs_on_cpus
 from core.identity import open_to_strangers
 from core.settings import Settings, setting_names, unknown_names
 from doctor.diagnosis import Finding
+from doctor.machine import Machine
 
 AREA = "Settings"
 
@@ -37,6 +38,21 @@ def changed(settings: Settings) -> list[Finding]:
             parts.append(f"{field}={shown}")
     text = f"Changed: {', '.join(parts)}." if parts else "No setting is changed."
     return [Finding("ok", AREA, text)]
+
+
+def without_effect(machine: Machine) -> list[Finding]:
+    """What guides for PyTorch advise against a lack of memory, and nothing here reads."""
+    return [
+        Finding(
+            "hint",
+            AREA,
+            f"{name} is set, and does nothing here: the engine is CTranslate2, not PyTorch.",
+            "Unset it. Against a lack of memory: a smaller batch (`WHISPER_BATCH_SIZE`), int8"
+            " (`WHISPER_COMPUTE_TYPE`) or a smaller model; `python -m cli.main plan` calculates.",
+        )
+        for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
+        if name in machine.variables
+    ]
 
 
 def contradictions(settings: Settings, has_gpu: bool) -> list[Finding]:

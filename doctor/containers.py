@@ -13,6 +13,11 @@ from doctor.machine import Machine
 
 AREA = "Container and devices"
 
+NEW_SETTINGS = (
+    "With Docker Compose, changed settings take effect with `docker compose up -d`;"
+    " `docker compose restart` keeps the old ones."
+)
+
 LEAST_SHM_MIB = 128
 """Docker's own choice is 64."""
 
@@ -21,7 +26,7 @@ def container(device: Device, machine: Machine) -> list[Finding]:
     """The container runtime's part: which GPUs and which of the driver's libraries come in."""
     if not machine.container:
         return [Finding("ok", AREA, "Not in a container.")]
-    found = [Finding("ok", AREA, f"In a container ({machine.container}).")]
+    found = [Finding("ok", AREA, f"In a container ({machine.container}). {NEW_SETTINGS}")]
     visible = machine.variables.get("NVIDIA_VISIBLE_DEVICES")
     able = machine.variables.get("NVIDIA_DRIVER_CAPABILITIES")
     given = bool(machine.nodes)

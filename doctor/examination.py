@@ -149,6 +149,7 @@ class _Examination:
         return [
             (configuration.AREA, partial(configuration.changed, self._settings)),
             (configuration.AREA, configuration.unknown),
+            (configuration.AREA, partial(configuration.without_effect, self._machine)),
             (configuration.AREA, partial(configuration.contradictions, self._settings, has_gpu)),
         ]
 

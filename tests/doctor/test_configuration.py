@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.identity import open_to_strangers
-from core.settings import Settings
-from doctor.configuration import changed, contradictions, unknown
-from tests.doctor.conftest import only, severities
+from core.settings import Settings, library_variables
+from doctor.configuration import changed, contradictions, unknown, without_effect
+from tests.doctor.conftest import Built, only, severities
 
 Chosen = Callable[..., Settings]
 
@@ -72,6 +72,18 @@ def test_usual_settings_are_in_order(
     chosen: dict[str, object], has_gpu: bool, settings: Chosen
 ) -> None:
     assert severities(contradictions(settings(**chosen), has_gpu)) == []
+
+
+@pytest.mark.parametrize("name", ["PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"])
+def test_advice_for_pytorch_that_does_nothing_here_is_told(
+    name: str, build: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert without_effect(build()) == []
+    monkeypatch.setenv(name, "expandable_segments:True")
+    found = only(without_effect(build(variables=library_variables())))
+    assert found.severity == "hint"
+    assert found.text.startswith(f"{name} is set, and does nothing here")
+    assert "WHISPER_BATCH_SIZE" in found.fix
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def test_outside_of_a_container_nothing_is_missed(build: Built) -> None:
     ],
 )
 def test_containers_are_recognised(described: dict[str, object], build: Built) -> None:
-    assert container("cpu", build(**described))[0].text.startswith("In a container (")
+    text = container("cpu", build(**described))[0].text
+    assert text.startswith("In a container (")
+    assert "`docker compose up -d`; `docker compose restart` keeps the old ones" in text
 
 
 def test_a_container_without_gpus_is_told_how_to_get_them(build: Built) -> None:
