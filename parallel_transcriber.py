@@ -151,6 +151,7 @@ class ParallelWhisperTranscriber:
         decided: LanguageDecided | None = None,
         only: tuple[SpeechSpan, ...] | None = None,
         journal: Journal | None = None,
+        job_id: str = "",
     ) -> TranscriptionRun:
         """Begin a recording; :meth:`TranscriptionRun.events` is its course.
 
@@ -161,6 +162,7 @@ class ParallelWhisperTranscriber:
             decided: the language an earlier run heard; None: as the options say.
             only: stretches of the recording to decode; None: all of it.
             journal: what an earlier run of the same recording finished.
+            job_id: stands in the log's lines about this recording.
 
         Raises:
             InvalidOption, ModelError: the request contradicts itself or the model.
@@ -180,6 +182,7 @@ class ParallelWhisperTranscriber:
             max_workers=max_workers,
             decided=decided,
             only=only,
+            job_id=job_id,
         )
         return TranscriptionRun(request, self.pool, work_dir, journal)
 

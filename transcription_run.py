@@ -24,6 +24,7 @@ from core.events import (
     SegmentFinished,
 )
 from core.journal import Journal, Recorded
+from core.logs import set_job
 from core.merge import TranscriptBuilder
 from core.pcm import PcmSpool
 from core.progress import Progress
@@ -66,6 +67,8 @@ class RunRequest:
     """The language an earlier run of the same job heard; it is not detected again."""
     only: tuple[SpeechSpan, ...] | None = None
     """Stretches of the recording to decode, in order; None: all of it."""
+    job_id: str = ""
+    """For the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ class TranscriptionRun:
                 spool=spool,
                 options=options,
                 max_workers=request.max_workers,
+                job_id=request.job_id,
                 on_event=inbox.put,
             )
         )
@@ -185,16 +189,23 @@ def _feed(
     journal: Journal | None,
 ) -> None:
     """Thread: hand on what the ingest process sends, and in the end its summary or error."""
+    set_job(job.spec.job_id)
     summary: IngestSummary | None = None
     error: SubtitleError | None = None
     try:
         for message in process.messages():
             if isinstance(message, Planned):
                 inbox.put(message)
-                recorded = journal.recall(message.segment, spool) if journal else None
+                segment = message.segment
+                log.debug(
+                    "%s is planned: %d windows, %.1fs of speech",
+                    *(segment.name, len(segment.windows), segment.speech_s),
+                )
+                recorded = journal.recall(segment, spool) if journal else None
                 if recorded is None:
-                    job.add([message.segment])
+                    job.add([segment])
                 else:
+                    log.debug("%s is in the journal already", segment.name)
                     inbox.put(_Replayed(recorded))
             elif isinstance(message, Decoded):
                 inbox.put(message)
@@ -277,10 +288,12 @@ class _Course:
                 self._planned_until_s = segment.end_s
             case SegmentFinished(index=index, segments=segments, gaps=gaps):
                 self._builder.add(index, segments, gaps)
+                log.debug("segment %d is merged: %d texts", index, len(segments))
                 if segments and self._first_text_s is None:
                     self._first_text_s = self._elapsed_s()
             case SegmentFailed(index=index, gap=gap):
                 self._builder.add(index, (), [gap])
+                log.debug("segment %d is merged as a gap", index)
                 self._failed += 1
             case LanguageDecided(probability=probability):
                 self._language_probability = probability
@@ -306,13 +319,17 @@ class _Course:
         for gap in transcript.gaps:
             log.warning("No text from %.1fs to %.1fs: %s", gap.start_s, gap.end_s, gap.reason)
         if self._failed:
-            log.warning("Warning: %d segments failed to transcribe", self._failed)
+            log.warning("%d segments failed to transcribe", self._failed)
         if not transcript.segments and not transcript.gaps:
             log.info("No speech was found in %s", self._request.path.name)
         verdict = (
             "Complete!" if transcript.complete else f"Finished with {len(transcript.gaps)} gaps:"
         )
-        log.info("%s %d segments | Speed: %.1fx realtime", verdict, self._planned, report.speed)
+        log.log(
+            logging.INFO if transcript.complete else logging.WARNING,
+            "%s %d segments | Speed: %.1fx realtime",
+            *(verdict, self._planned, report.speed),
+        )
         return Finished(transcript, report)
 
     def _transcript(self) -> Transcript:

@@ -1,13 +1,16 @@
 """How the app and its worker processes log: one line an event, on standard error.
 
     2026-11-20T04:48:00.123Z INFO [GPU 0] Processing segment 0 (12.3s)
+    2026-11-20T04:48:07.456Z Warning: [GPU 0] The worker of GPU 0 died … (job 3f2a)
 
+The levels are written as operators search for them: ``grep -E "ERROR|Warning|GPU"`` (docs/logs.md).
 File names and titles come from users and may hold line breaks or terminal escapes: control
 characters of a message are written as escapes, so that one event stays one line and nobody can
 forge a second. Tracebacks follow on lines of their own, indented, because what they quote may hold
 line breaks too; one that came as text from another process is passed as
 ``extra={"traceback_text": text}``. Worker processes inherit standard error
-and call :func:`setup_logging` first thing.
+and call :func:`setup_logging` first thing. Which job a line is about stands at its end: that of
+:func:`set_job`, or ``extra={"job": id}`` where a thread serves several.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import re
 import sys
 import time
 import warnings
+from contextvars import ContextVar
 
 _NOT_PLAIN = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """Controls, line breaks, direction marks; surrogates stand for bytes of a file name that are no
@@ -30,6 +34,10 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _VIDEO = re.compile(r"[?&](v=[\w-]{1,20})(?=[&#]|$)")
+
+_LEVEL_WORDS = {"WARNING": "Warning:"}
+
+_job: ContextVar[str] = ContextVar("job", default="")
 
 # Libraries that tell every request or every file at INFO.
 _CHATTY = (
@@ -63,24 +71,33 @@ def _shown_link(match: re.Match[str]) -> str:
     return match["scheme"] + match["place"] + (f"?{video[1]}" if video else "")
 
 
+def set_job(job_id: str) -> None:
+    """What this thread logs from now on is about that job; empty: about none."""
+    _job.set(job_id)
+
+
 class LineFormatter(logging.Formatter):
-    """UTC time, level, message; a traceback keeps its lines, indented and without escapes."""
+    """UTC time, level, device, message, job; a traceback keeps its lines, indented and without
+    escapes. ``device``: the one all lines of this process are about."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
+    def __init__(self, device: str = "") -> None:
+        super().__init__()
+        self._device = f"[{device}] " if device else ""
 
     def format(self, record: logging.LogRecord) -> str:
-        record.message = one_line(record.getMessage())
-        record.asctime = self.formatTime(record)
+        level = _LEVEL_WORDS.get(record.levelname, record.levelname)
+        job = getattr(record, "job", "") or _job.get()
+        text = f"{record.getMessage()} (job {job})" if job else record.getMessage()
+        line = f"{self.formatTime(record)} {level} {self._device}{one_line(text)}"
         # exc_text: another formatter's text of exc_info, or one that came with the record.
         exception = self.formatException(record.exc_info) if record.exc_info else record.exc_text
         remote: str | None = getattr(record, "traceback_text", None)
         blocks = filter(None, (exception, record.stack_info, remote))
-        return "\n".join([self.formatMessage(record), *map(_indented, blocks)])
+        return "\n".join([line, *map(_indented, blocks)])
 
 
 def _indented(text: str) -> str:
@@ -88,8 +105,9 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in lines)
 
 
-def setup_logging(level: str = "info") -> None:
-    """Log to standard error in the house's format; call once in every process.
+def setup_logging(level: str = "info", device: str = "") -> None:
+    """Log to standard error in the house's format; call once in every process, in a worker with
+    the label of its device.
 
     Called again it only sets the level, so that a front and a library may both call it.
     """
@@ -97,7 +115,7 @@ def setup_logging(level: str = "info") -> None:
     root.setLevel(level.upper())
     if not any(isinstance(handler.formatter, LineFormatter) for handler in root.handlers):
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(LineFormatter())
+        handler.setFormatter(LineFormatter(device))
         root.addHandler(handler)
     quiet = max(logging.WARNING, root.level)
     for name in _CHATTY:

@@ -129,9 +129,7 @@ class SegmentPlanner:
         """
         for span in spans:
             if span.duration_s < MIN_SPAN_S:
-                log.warning(
-                    "Warning: Segment %d too short (%.2fs), skipping", self._spans, span.duration_s
-                )
+                log.warning("Segment %d too short (%.2fs), skipping", self._spans, span.duration_s)
                 self.dropped += 1
             else:
                 self._atoms.extend(self._split(span, probabilities))

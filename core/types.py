@@ -80,6 +80,11 @@ class AudioSegment:
     windows: tuple[Window, ...]
 
     @property
+    def name(self) -> str:
+        """For people and the log: ``segment 12 (480.0-512.5s)``."""
+        return f"segment {self.index} ({self.start_s:.1f}-{self.end_s:.1f}s)"
+
+    @property
     def duration_s(self) -> float:
         return self.end_s - self.start_s
 

@@ -26,7 +26,7 @@ MAX_HALVINGS = 2
 (TranscriptionSuite#268)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Progress:
     """A segment that is being decoded."""
 
@@ -79,6 +79,12 @@ class SegmentDecoder:
                 progress = _Progress(segment, time.monotonic())
                 queue.extend(self._opened(progress, segment.windows))
             batch = [queue.popleft() for _ in range(min(self._batch_size, len(queue)))]
+            for progress in dict.fromkeys(progress for progress, _ in batch):
+                log.debug(
+                    "%s, round %d: %d of its windows in a batch of %d",
+                    *(progress.segment.name, progress.round),
+                    *(sum(each is progress for each, _ in batch), len(batch)),
+                )
             try:
                 heard = self._decoder.hear(self._spool, [window for _, window in batch])
             except Cancelled:
@@ -88,7 +94,7 @@ class SegmentDecoder:
                 if isinstance(error, OutOfMemory):
                     if not smaller_may_fit(caught):
                         raise error from caught
-                    if self._halve(len(batch)):
+                    if self._halve(batch):
                         queue.extendleft(reversed(batch))
                         continue
                 failed = {id(progress) for progress, _ in batch}
@@ -99,13 +105,18 @@ class SegmentDecoder:
             # What is left of a window goes first: its segment is nearest to being done.
             queue.extendleft(reversed(self._settle(batch, heard)))
 
-    def _halve(self, tried: int) -> bool:
+    def _halve(self, batch: Sequence[tuple[_Progress, Window]]) -> bool:
         """Go on with half the batch that did not fit, if that may still help."""
+        tried = len(batch)
         if self._halvings == MAX_HALVINGS or tried == 1:
             return False
         self._halvings += 1
         self._batch_size = tried // 2
-        log.warning("Out of memory with %d windows; going on with %d", tried, self._batch_size)
+        indices = sorted({progress.segment.index for progress, _ in batch})
+        log.warning(
+            "Out of memory with a batch of %d windows (segments %s); going on with %d",
+            *(tried, ", ".join(map(str, indices)), self._batch_size),
+        )
         return True
 
     def _opened(
@@ -127,6 +138,12 @@ class SegmentDecoder:
             progress.open -= 1
             if progress.open:
                 continue
+            log.debug(
+                "%s, round %d: %d words so far, %.1fs of speech without words",
+                *(progress.segment.name, progress.round),
+                sum(len(text.words) for text in progress.texts),
+                sum(span.duration_s for span in progress.leftover),
+            )
             if progress.leftover and progress.round < MAX_ROUNDS:
                 leftover = sorted(progress.leftover, key=lambda span: span.start_s)
                 progress.round += 1

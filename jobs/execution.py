@@ -78,6 +78,7 @@ class Executor:
                 max_workers=None if request.multi_gpu else 1,
                 decided=_decided(job) if request.decode.language is None else None,
                 journal=journal,
+                job_id=job.id,
             )
             job.stoppable(run.cancel)
             result = run_pipeline(
@@ -102,6 +103,7 @@ class Executor:
                 audio_track=request.audio_track,
                 work_dir=folder,
                 only=gaps.ranges(tried),
+                job_id=job.id,
             )
             job.stoppable(run.cancel)
 

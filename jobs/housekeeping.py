@@ -70,7 +70,13 @@ class Housekeeping:
                     "message": "",
                 }
                 self.store.update(record.id, **fields)
-                log.info("Going on with %s", record.name)
+                running = record.state is JobState.RUNNING
+                log.log(
+                    logging.WARNING if running else logging.INFO,
+                    "Going on with %s%s",
+                    *(record.name, ", whose service ended before it did" if running else ""),
+                    extra={"job": record.id},
+                )
                 self.enqueue(
                     replace(record, runner=self.runner.id, **fields),
                     "taken_over",

@@ -64,7 +64,9 @@ class SegmentJournal:
         try:
             return load(Recorded, payload)
         except ValueError as error:
-            log.warning("Segment %d of the journal cannot be read: %s", segment.index, error)
+            log.warning(
+                "The journal's %s cannot be read and is decoded again: %s", segment.name, error
+            )
             return None
 
     def keep(self, index: int, recorded: Recorded) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from core.errors import Cancelled, DiskFull, Paused, SubtitleError, WorkerError
+from core.logs import set_job
 from jobs.execution import Executor, before_gaps_run
 from jobs.folders import NO_SPACE
 from jobs.job import Job
@@ -77,6 +78,7 @@ class JobQueue:
                 self._waiting.append(job)
                 self._start_next()
                 return
+        _tell(job, Paused())
         job.fail(Paused())
 
     def get(self, job_id: str) -> Job | None:
@@ -103,6 +105,7 @@ class JobQueue:
             if job not in self._waiting:
                 return
             self._waiting.remove(job)
+            _tell(job, error)
             job.fail(error)
             self._start_next()
 
@@ -142,6 +145,7 @@ class JobQueue:
 
     def _fetch(self, job: Job) -> None:
         """Thread of one download."""
+        set_job(job.id)
         found, error = self._outcome(job, self._executor.fetch)
         with self._lock:
             del self._downloading[job]
@@ -157,6 +161,7 @@ class JobQueue:
 
     def _run(self, job: Job) -> None:
         """Thread of one job."""
+        set_job(job.id)
         result, error = self._outcome(job, self._transcribe)
         folders = self._executor.folders
         paused = isinstance(error, Paused) and result is None
@@ -189,20 +194,28 @@ class JobQueue:
     def _outcome(self, job: Job, work: Callable[[Job], T]) -> tuple[T | None, SubtitleError]:
         """What the work gave, or why it gave nothing."""
         error: SubtitleError = Cancelled()
-        title = job.request.title
         try:
             if job.begin():
+                log.info("Started: %s", job.request.title)
                 return work(job), error
-        except (Cancelled, Paused) as caught:
-            log.info("%s: %s", title, caught.message)
-            error = caught
         except SubtitleError as caught:
-            log.error("%s: %s", title, caught.explain())
+            _tell(job, caught)
             error = caught
         except Exception as caught:
-            log.exception("%s: the job failed", title)
+            log.exception("%s failed", job.request.title)
             error = _explained(caught)
         return None, error
+
+
+def _tell(job: Job, error: SubtitleError) -> None:
+    """A line of the log for a job that ends without a result."""
+    title, about = job.request.title, {"job": job.id}
+    if isinstance(error, Cancelled):
+        log.info("%s: %s", title, error.message, extra=about)
+    elif isinstance(error, Paused):
+        log.warning("%s is not finished: %s", title, error.explain(), extra=about)
+    else:
+        log.error("%s failed: %s", title, error.explain(), extra=about)
 
 
 def _explained(error: Exception) -> SubtitleError:

@@ -328,14 +328,14 @@ def test_operators_find_the_lines_they_look_for(tiny_en: Path, path: Path, root:
 
     initialized = r"Initialized ParallelWhisperTranscriber with 2 CPU workers: \[0, 1\]"
     assert len(lines(initialized)) == 1
-    assert len(lines("Loading Whisper model: tiny.en on cpu")) == 2
+    assert len(lines(r"\[CPU [01]\] Loading Whisper model: tiny.en on cpu")) == 2
     processing = lines(r"\[CPU [01]\] Processing segment \d+ \(\d+\.\ds\)")
     succeeded = lines(r"\[CPU [01]\] ✓ Segment \d+: [1-9]\d* texts")
     complete = lines(r"Complete! (\d+) segments \| Speed: \d+\.\dx realtime")
     assert len(complete) == 2
     assert len(processing) == len(succeeded) == sum(map(int, complete)) >= 6
     assert done.stdout == ""
-    assert " WARNING " not in done.stderr
+    assert " Warning: " not in done.stderr
     assert " ERROR " not in done.stderr
 
 

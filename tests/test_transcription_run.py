@@ -229,7 +229,7 @@ def test_failed_segments_are_gaps_and_counted(
     assert end.report.gaps == end.transcript.gaps
     count = len([event for event in events if isinstance(event, Planned)])
     assert len(end.transcript.segments) == count - 2
-    assert "Warning: 2 segments failed to transcribe" in caplog.messages
+    assert "2 segments failed to transcribe" in caplog.messages
     verdict = f"Finished with 2 gaps: {count} segments | Speed: {end.report.speed:.1f}x realtime"
     assert verdict in caplog.messages
     for gap in end.transcript.gaps:

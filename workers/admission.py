@@ -58,8 +58,14 @@ class Admission:
 
     def _choose(self, seat: Seat, asked: ModelSpec, model: ModelSpec) -> bool:
         self._answers.pop((seat.label, model), None)
-        if model != seat.variants(asked)[0] and seat.chosen.get(asked) != model:
-            log.info("[%s] takes %s in %s", seat.label, model.name, model.compute_type)
+        best = seat.variants(asked)[0]
+        if model != best and seat.chosen.get(asked) != model:
+            answer, refused = self._answers.get((seat.label, best)), seat.refused.get(best)
+            why = answer.verdict.text if answer else refused.message if refused else "not possible"
+            log.warning(
+                "[%s] takes %s in %s instead of %s: %s",
+                *(seat.label, model.name, model.compute_type, best.compute_type, why),
+            )
         seat.chosen[asked] = model
         return True
 
@@ -139,7 +145,12 @@ class Batches:
         batch = min(batch, seat.batches.get(model, batch))
         if self._told.get((seat.label, model)) != batch:
             self._told[seat.label, model] = batch
-            log.info("[%s] decodes %d windows at a time with %s", seat.label, batch, model.name)
+            fewer = f" instead of {asked}, for lack of memory" if batch < asked else ""
+            log.log(
+                logging.WARNING if fewer else logging.INFO,
+                "[%s] decodes %d windows at a time with %s%s",
+                *(seat.label, batch, model.name, fewer),
+            )
         return batch
 
 

@@ -79,7 +79,9 @@ def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Slot, .
     unknown = bool(gpus.problem)
     if unknown and not driver_present():
         if entries and not wanted:
-            log.info("CUDA_VISIBLE_DEVICES is %r, but there is no GPU driver.", listed)
+            log.warning(
+                "CUDA_VISIBLE_DEVICES is %r, but there is no GPU driver: CPUs do the work.", listed
+            )
         return ()
     slots = []
     for position, entry in enumerate(entries):
@@ -94,7 +96,7 @@ def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Slot, .
 def _card_slots(card: GpuDevice) -> tuple[Slot, ...]:
     """By UUID, because CUDA numbers GPUs by speed and NVML by bus."""
     if card.problem:
-        log.warning("GPU %d is left out: %s", card.index, card.problem)
+        log.warning("[GPU %d] is left out: %s", card.index, card.problem)
         return ()
     if card.mig:
         return tuple(

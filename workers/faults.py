@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from core.errors import OutOfMemory, SubtitleError
 from workers import answers
 from workers.breaker import blames_device
-from workers.incidents import Incidents, list_of, name
+from workers.incidents import Incidents, list_of
 from workers.limits import PoolLimits
 from workers.scheduler import Scheduler, others
 from workers.seat import Seat
@@ -70,12 +70,20 @@ class Faults:
         elif hung and _divisible(entry):
             self._exhausted(seat, state, entry, f"hung ({reason})")
         else:
-            self.again(seat, state, entry)
+            self.again(seat, state, entry, f"its worker died ({reason})")
 
-    def again(self, seat: Seat, state: JobState, entry: Entry) -> None:
+    def again(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
         """Back into the queue: alone, and elsewhere if there is an elsewhere."""
-        entry.alone = True
         entry.avoid.add(seat.label)
+        self._put_back(seat, state, entry, reason)
+
+    def _put_back(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+        log.debug(
+            "[%s] %s goes back to the queue, to be tried alone: %s",
+            *(seat.label, entry.name, reason),
+            extra=state.about,
+        )
+        entry.alone = True
         state.put(entry)
 
     def succeeded_elsewhere(
@@ -118,14 +126,14 @@ class Faults:
             entry.out_of_memory += 1
             step = entry.out_of_memory
             if step == 1:
-                entry.alone, entry.bound = True, seat.label
-                state.put(entry)
+                entry.bound = seat.label
+                self._put_back(seat, state, entry, error.message)
                 fresh.append(entry)
             elif step <= self._limits.memory_steps and elsewhere:
                 entry.failed_on[seat.label] = error
                 # Not only preferred: this device would run out of memory once more.
                 entry.bound = max(elsewhere, key=lambda other: other.has(state.model)).label
-                self.again(seat, state, entry)
+                self.again(seat, state, entry, error.message)
                 moved.append(entry)
             else:
                 times = "again" if entry.split else f"{step} times"
@@ -162,7 +170,7 @@ class Faults:
             if exhausted or in_all >= self._limits.errors_in_all:
                 self._exhausted(seat, state, entry, f"failed {in_all} times: {error.message}")
             else:
-                self.again(seat, state, entry)
+                self.again(seat, state, entry, error.message)
                 retried.append(entry)
         if retried:
             self._incidents.tell(
@@ -184,17 +192,15 @@ class Faults:
                 reason = f"failed {entry.errors} times: {error.message}"
                 self._exhausted(seat, state, entry, reason)
             else:
-                self.again(seat, state, entry)
+                self.again(seat, state, entry, error.message)
                 retried.setdefault(error.message, []).append(entry)
         for message, entries in retried.items():
             self._incidents.tell(
                 "segment_retried",
-                f"{list_of(entries).capitalize()} failed on {seat.label} and will be tried again:"
-                f" {message}",
+                f"Trying {list_of(entries)} again after an error on {seat.label}: {message}",
                 [state],
                 device=seat.label,
                 index=entries[0].index,
-                level=None,
             )
 
     def _exhausted(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
@@ -204,7 +210,7 @@ class Faults:
         if not _divisible(entry):
             self._incidents.tell(
                 "segment_given_up",
-                f"{name(entry)} is left out: {reason}",
+                f"Leaving out {entry.name}: it {reason}",
                 [state],
                 device=seat.label,
                 index=entry.index,
@@ -219,7 +225,7 @@ class Faults:
             state.put(part)
         self._incidents.tell(
             "segment_split",
-            f"{name(entry)} {reason}; its {len(parts)} windows are tried one by one.",
+            f"Trying the {len(parts)} windows of {entry.name} one by one: it {reason}",
             [state],
             device=seat.label,
             index=entry.index,

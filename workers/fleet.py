@@ -255,6 +255,14 @@ class Fleet:
     def _give(self, seat: Seat, worker: Worker, task: Task) -> None:
         seat.task = task
         job = task.state.job
+        for entry in task.open.values():
+            log.debug(
+                "[%s] %s is given to the worker as task %d: attempt %d, %d windows, batches of %d,"
+                " beam %d",
+                *(seat.label, entry.name, task.task_id, entry.attempts, entry.windows),
+                *(task.batch_size, task.state.options.beam_size),
+                extra=task.state.about,
+            )
         worker.send(
             Decode(
                 task.task_id,
@@ -263,6 +271,7 @@ class Fleet:
                 tuple(entry.segment for entry in task.open.values()),
                 replace(task.state.options, batch_size=task.batch_size),
                 task.language_windows,
+                job.spec.job_id,
             )
         )
 

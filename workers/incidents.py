@@ -37,23 +37,16 @@ class Incidents:
         count: bool = True,
     ) -> None:
         """``level`` None: the line is in the log already. ``count`` False: so is the number."""
+        concerned = list(jobs)
         if level is not None:
-            log.log(level, "[%s] %s", device, text) if device else log.log(level, "%s", text)
+            ids = ", ".join(filter(None, (state.job.spec.job_id for state in concerned)))
+            log.log(level, "%s", f"[{device}] {text}" if device else text, extra={"job": ids})
         self._counts[kind] += count
         self.counters = MappingProxyType(dict(self._counts))
         incident = Incident(kind, text, device, index)
-        for state in jobs:
+        for state in concerned:
             if state.ending is None:
                 state.job.emit(incident)
-
-
-def name(entry: Entry) -> str:
-    """A segment, or the part of one that is tried alone, with its times."""
-    segment = entry.segment
-    times = f"{segment.start_s:.1f}-{segment.end_s:.1f}s"
-    if entry.split is None:
-        return f"Segment {entry.index} ({times})"
-    return f"Segment {entry.index}, window {entry.part + 1} ({times})"
 
 
 def list_of(entries: Sequence[Entry]) -> str:

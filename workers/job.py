@@ -50,6 +50,8 @@ class JobSpec:
     options: DecodeOptions
     max_workers: int | None = None
     """Workers that may serve the job; None: all."""
+    job_id: str = ""
+    """For the log."""
     on_event: Callable[[PoolEvent | JobEnded], None] | None = None
     """Called on the supervisor's thread instead of filling ``events()``: must return at once,
     a queue's ``put`` for example. The last call is with :class:`JobEnded`."""

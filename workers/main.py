@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection
 from typing import NoReturn, cast
 
 from core.errors import ModelError, SubtitleError
-from core.logs import setup_logging
+from core.logs import set_job, setup_logging
 from core.process_memory import return_to_system
 from core.types import ModelSpec
 from workers.engine import Engine, import_factory
@@ -66,7 +66,7 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     die_with_parent(spec.parent_pid)
     faulthandler.enable()
     os.nice(NICENESS)
-    setup_logging(spec.log_level)
+    setup_logging(spec.log_level, spec.slot.label)
     # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
     # OpenMP runtime know no other way to be told.
     os.environ.update(
@@ -154,7 +154,7 @@ class WorkerLoop:
             return engine
         while len(self._engines) >= self._spec.max_models:
             evicted = next(iter(self._engines))
-            log.info("[%s] Unloading Whisper model: %s", self._label, evicted.name)
+            log.info("Unloading Whisper model: %s", evicted.name)
             # CTranslate2 frees the device memory when the object goes.
             del self._engines[evicted]
             return_to_system()
@@ -165,7 +165,7 @@ class WorkerLoop:
             engine = import_factory(self._spec.engine)(model)
             engine.warm_up()
         except Exception as error:
-            log.exception("[%s] Model %s cannot be loaded", self._label, model.name)
+            log.exception("Model %s cannot be loaded", model.name)
             if not isinstance(error, SubtitleError):
                 error = ModelError(
                     f"Model {model.name} cannot be loaded on {self._label}:"
@@ -180,6 +180,7 @@ class WorkerLoop:
     def _run_task(self, task: Decode) -> None:
         begun = time.monotonic()
         peak: MemoryPeak | None = None
+        set_job(task.job_id)
         try:
             engine = self._engine(task.model)
             if engine is not None:
@@ -189,6 +190,7 @@ class WorkerLoop:
                 peak = self._meter.worked(task.model, batch_size, task.options.beam_size)
         finally:
             self._cancelled.discard(task.task_id)
+            set_job("")
         self.send(TaskDone(task.task_id, time.monotonic() - begun, peak))
 
     def _decode(self, engine: Engine, task: Decode) -> None:
@@ -208,13 +210,13 @@ class WorkerLoop:
             try:
                 language, probability = engine.detect_language(task.spool, task.language_windows)
             except Exception as error:
-                log.exception("[%s] ✗ ERROR in language detection", self._label)
+                log.exception("✗ Language detection failed")
                 self.send(LanguageFailed(task.task_id, portable(error), traceback_of(error)))
                 return
-            log.info("[%s] Language: %s (%.0f%%)", self._label, language, 100 * probability)
+            log.info("Language: %s (%.0f%%)", language, 100 * probability)
             self.send(LanguageDetected(task.task_id, language, probability))
             options = replace(options, language=language)
-        reporter = TaskReporter(task, self._label, self.send)
+        reporter = TaskReporter(task, self.send)
         try:
             if not should_stop():
                 engine.decode(

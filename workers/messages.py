@@ -46,6 +46,8 @@ class Decode:
     options: DecodeOptions
     language_windows: tuple[Window, ...] = ()
     """Not empty: decide the job's language on these first, then decode in it."""
+    job_id: str = ""
+    """For the log."""
 
 
 @dataclass(frozen=True, slots=True)

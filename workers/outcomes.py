@@ -74,7 +74,7 @@ class Outcomes:
         else:
             for entry in task.open.values():
                 entry.avoid.add(seat.label)
-            self._no_language(state, message.error)
+            self._no_language(seat, state, message.error)
 
     def worker_lost(
         self, seat: Seat, seats: Sequence[Seat], task: Task, died: str, now: float
@@ -87,7 +87,7 @@ class Outcomes:
         in_detection = bool(task.language_windows) and state.options.language is None
         if in_detection and state.ending is None:
             self._no_language(
-                state, WorkerCrashed(f"Language detection killed the worker ({died}).")
+                seat, state, WorkerCrashed(f"Language detection killed the worker ({died}).")
             )
         started = [entry for entry in task.open.values() if entry.index in task.started]
         suspects = list(task.open.values()) if len(task.open) == 1 else started
@@ -97,7 +97,7 @@ class Outcomes:
             if entry is culprit and state.ending is None:
                 self._faults.killed(seat, state, entry, died, seat.hung)
             else:
-                self._faults.again(seat, state, entry)
+                self._faults.again(seat, state, entry, f"its worker died ({died})")
         task.open.clear()
         self._release(task)
 
@@ -130,6 +130,7 @@ class Outcomes:
         # between two commands; then they wait for another worker.
         state = task.state
         for entry in task.open.values():
+            log.debug("[%s] %s comes back undone", seat.label, entry.name, extra=state.about)
             state.put(entry)
         if task.finished and not task.open and not task.failed:
             seat.measure(task, elapsed_s)
@@ -162,6 +163,7 @@ class Outcomes:
                 f"{seat.label} works again.",
                 self._scheduler.jobs,
                 device=seat.label,
+                level=logging.INFO,
             )
         self._faults.succeeded_elsewhere(seat, seats, entry, now)
         if result.reduced_batch and result.reduced_batch != task.reduced_batch:
@@ -178,12 +180,26 @@ class Outcomes:
                 index=result.index,
                 level=None,
             )
+        log.debug(
+            "[%s] %s is finished in task %d: %d words, %d texts, %d gaps in %.2fs; %d windows, %d"
+            " decoded again",
+            *(seat.label, entry.name, task.task_id),
+            *(sum(len(text.words) for text in result.segments), len(result.segments)),
+            *(len(result.gaps), result.elapsed_s, result.windows, result.redecoded_windows),
+            extra=task.state.about,
+        )
         result = replace(result, compute_type=seat.local(task.state.model).compute_type)
         answers.finished(task.state, entry, seat.label, result)
 
-    def _no_language(self, state: JobState, error: SubtitleError) -> None:
+    def _no_language(self, seat: Seat, state: JobState, error: SubtitleError) -> None:
         state.detections_failed += 1
-        if state.detections_failed >= self._limits.detections_to_fail:
+        if state.detections_failed < self._limits.detections_to_fail:
+            log.warning(
+                "[%s] The language is detected again: %s",
+                *(seat.label, error.message),
+                extra=state.about,
+            )
+        else:
             state.ending = WorkerError(
                 f"The language could not be detected: {error.message}", hint=CHOOSE_LANGUAGE
             )

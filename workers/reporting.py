@@ -20,9 +20,8 @@ log = logging.getLogger(__name__)
 class TaskReporter:
     """The callbacks an engine gets for one task."""
 
-    def __init__(self, task: Decode, label: str, send: Callable[[Message], None]) -> None:
+    def __init__(self, task: Decode, send: Callable[[Message], None]) -> None:
         self._task_id = task.task_id
-        self._label = label
         self._send = send
         self._open = {segment.index: segment for segment in task.segments}
         self._started: set[int] = set()
@@ -32,7 +31,7 @@ class TaskReporter:
         if segment is None or index in self._started:
             return
         self._started.add(index)
-        log.info("[%s] Processing segment %d (%.1fs)", self._label, index, segment.duration_s)
+        log.info("Processing segment %d (%.1fs)", index, segment.duration_s)
         self._send(Started(self._task_id, index))
 
     def result(self, result: SegmentResult) -> None:
@@ -43,7 +42,7 @@ class TaskReporter:
             # The pipe takes nothing of a message that cannot be pickled, so the error can follow.
             self._send_error(result.index, error)
             return
-        log.info("[%s] ✓ Segment %d: %d texts", self._label, result.index, len(result.segments))
+        log.info("✓ Segment %d: %d texts", result.index, len(result.segments))
 
     def error(self, index: int, error: Exception) -> None:
         self._close(index)
@@ -65,13 +64,7 @@ class TaskReporter:
 
     def _send_error(self, index: int, error: Exception) -> None:
         text = traceback_of(error)
-        log.error(
-            "[%s] ✗ ERROR in segment %d: %s",
-            self._label,
-            index,
-            error,
-            extra={"traceback_text": text},
-        )
+        log.error("✗ ERROR in segment %d: %s", index, error, extra={"traceback_text": text})
         self._send(SegmentError(self._task_id, index, portable(error), text))
 
 

@@ -138,6 +138,8 @@ class Supervisor:
         state = self._state(job)
         if state is not None and state.ending is None:
             self._scheduler.add(state, [Entry(segment) for segment in segments], monotonic())
+            for segment in segments:
+                log.debug("%s is queued for the workers", segment.name, extra=state.about)
 
     def finish_input(self, job: PoolJob) -> None:
         state = self._state(job)

@@ -91,6 +91,15 @@ class Entry:
     def windows(self) -> int:
         return max(1, len(self.segment.windows))
 
+    @property
+    def name(self) -> str:
+        """For people and the log: a segment with its times, or the part of one that is tried
+        alone."""
+        if self.split is None:
+            return self.segment.name
+        times = f"{self.segment.start_s:.1f}-{self.segment.end_s:.1f}s"
+        return f"segment {self.index}, window {self.part + 1} ({times})"
+
 
 @dataclass(slots=True, eq=False)
 class JobState:
@@ -122,6 +131,11 @@ class JobState:
     @property
     def model(self) -> ModelSpec:
         return self.job.spec.model
+
+    @property
+    def about(self) -> dict[str, str]:
+        """``extra`` of a log line about the job; one thread logs for all of them."""
+        return {"job": self.job.spec.job_id}
 
     @property
     def done(self) -> bool:

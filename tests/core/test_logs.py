@@ -7,11 +7,13 @@ import re
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 
-from core.logs import LineFormatter, one_line, without_secrets
+from core.logs import LineFormatter, one_line, set_job, without_secrets
 from tests.subtitles.samples import any_text
 
 
@@ -24,6 +26,35 @@ def record(message: str, **more: object) -> logging.LogRecord:
 def test_a_line_has_utc_time_level_and_message() -> None:
     line = LineFormatter().format(record("[GPU 0] ✓ Segment 0: 8 texts", created=0.25, msecs=250.0))
     assert line == "1970-01-01T00:00:00.250Z INFO [GPU 0] ✓ Segment 0: 8 texts"
+
+
+@pytest.mark.parametrize(
+    ("level", "word"),
+    [
+        (logging.DEBUG, "DEBUG"),
+        (logging.WARNING, "Warning:"),
+        (logging.ERROR, "ERROR"),
+        (logging.CRITICAL, "CRITICAL"),
+    ],
+)
+def test_levels_are_written_as_operators_search_for_them(level: int, word: str) -> None:
+    made = record("2 segments failed to transcribe")
+    made.levelno, made.levelname = level, logging.getLevelName(level)
+    assert LineFormatter().format(made).endswith(f"Z {word} 2 segments failed to transcribe")
+
+
+def test_a_worker_names_its_device_and_every_thread_its_job() -> None:
+    formatter = LineFormatter("GPU 1")
+    assert formatter.format(record("Loading")).endswith("Z INFO [GPU 1] Loading")
+    assert formatter.format(record("Going on", job="b\n")).endswith(r"] Going on (job b\n)")
+
+    def other_thread() -> str:
+        set_job("a")
+        return formatter.format(record("Loading"))
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(other_thread).result().endswith("Loading (job a)")
+    assert formatter.format(record("Loading")).endswith("Loading")
 
 
 def test_control_characters_of_a_message_become_escapes() -> None:
@@ -108,5 +139,5 @@ def test_set_up_twice_writes_one_line_an_event_to_standard_error(root: Path) -> 
     lines = done.stderr.splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO hello", lines[0])
     assert len(lines) == 2
-    assert "WARNING" in lines[1]
+    assert "Z Warning: " in lines[1]
     assert "odd" in lines[1]

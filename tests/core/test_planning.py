@@ -205,8 +205,8 @@ def test_short_spans_are_dropped_counted_and_logged(caplog: pytest.LogCaptureFix
     assert planner.dropped == 2
     assert [s.duration_s for s in planned_spans(plan)] == pytest.approx([1.0, 2.0, 0.128, 3.0])
     assert [(r.name, r.levelname, r.getMessage()) for r in caplog.records] == [
-        ("vad", "WARNING", "Warning: Segment 2 too short (0.10s), skipping"),
-        ("vad", "WARNING", "Warning: Segment 4 too short (0.05s), skipping"),
+        ("vad", "WARNING", "Segment 2 too short (0.10s), skipping"),
+        ("vad", "WARNING", "Segment 4 too short (0.05s), skipping"),
     ]
 
 

@@ -45,7 +45,9 @@ class Small(Wrapped):
 
 
 def test_batch_is_halved_until_it_fits(
-    tiny: SpeechModel, eight: tuple[PcmSpool, list[AudioSegment], str]
+    tiny: SpeechModel,
+    eight: tuple[PcmSpool, list[AudioSegment], str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     spool, segments, text = eight
     model = Small(tiny, lambda: 2)
@@ -55,6 +57,11 @@ def test_batch_is_halved_until_it_fits(
     assert sorted(outcome.results) == list(range(8))
     assert word_errors(text, outcome.segments).wer < 0.2
     assert {result.reduced_batch for result in outcome.results.values()} == {2}
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "Out of memory with a batch of 8 windows (segments 0, 1, 2, 3, 4, 5, 6, 7);"
+        " going on with 4",
+        "Out of memory with a batch of 4 windows (segments 0, 1, 2, 3); going on with 2",
+    ]
 
 
 def test_a_smaller_batch_gives_the_same_bytes(

@@ -147,7 +147,7 @@ def test_a_recording_that_is_cut_off_is_not_called_complete(
 
 
 def test_a_bad_recording_fails_its_job_alone(
-    service: JobService, short: JobRequest, tmp_path: Path
+    service: JobService, short: JobRequest, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = tmp_path / "bad.mp3"
     bad.write_text("This is no sound.")
@@ -156,6 +156,9 @@ def test_a_bad_recording_fails_its_job_alone(
     assert view.state is JobState.FAILED
     assert isinstance(view.error, UnreadableMedia)
     assert view.message == view.error.explain()
+    (line,) = (record for record in caplog.records if record.levelname == "ERROR")
+    assert line.getMessage() == f"bad.mp3 failed: {view.message}"
+    assert line.__dict__["job"] == job.id
     assert not service.folders.path(job.id).exists()
     assert ended(service.submit(short)).state is JobState.COMPLETE
 
@@ -206,6 +209,28 @@ def test_a_closing_command_cancels_everything_within_two_seconds(
         service.submit(short)
     names = [t.name for t in threading.enumerate() if t.name.startswith(("job ", "ingest"))]
     assert [name for name in names if name != "job upkeep"] == []
+
+
+def test_jobs_a_stopping_service_leaves_unfinished_are_warned_of(
+    settings: Settings,
+    long: JobRequest,
+    short: JobRequest,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    service = JobService(settings.model_copy(update={"data_dir": tmp_path}))
+    running, waiting = service.submit(long), service.submit(short)
+    seen(running, lambda view: bool(view.devices))
+    service.close(0.0)
+    warned = {
+        record.__dict__["job"]: record.getMessage()
+        for record in caplog.records
+        if record.levelname == "WARNING" and record.name == "jobs.queue"
+    }
+    assert warned == {
+        job.id: f"{job.request.title} is not finished: {Paused().explain()}"
+        for job in (running, waiting)
+    }
 
 
 def test_a_model_that_cannot_be_had_is_the_reason_for_not_being_ready(

@@ -110,7 +110,7 @@ def test_card_that_cannot_be_read_is_left_out_and_is_an_error_when_named(
 ) -> None:
     gpus = machine(card(0, UUIDS[0], problem="NVML says: GPU is lost."), card(1, UUIDS[1]))
     assert visible(gpus) == [("GPU 1", UUIDS[1])]
-    assert "GPU 0 is left out: NVML says: GPU is lost." in caplog.text
+    assert "[GPU 0] is left out: NVML says: GPU is lost." in caplog.text
     with pytest.raises(DeviceUnavailable, match=r"GPU '0' cannot be used\. .*GPU is lost"):
         find_slots(gpus=gpus, cuda_visible_devices="0,1")
 

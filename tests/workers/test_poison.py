@@ -117,10 +117,10 @@ def test_each_step_is_one_line_in_the_log_and_one_in_the_history(
     ]
     assert history[0].text == "The worker of CPU 0 died with segment 1 in work (SIGKILL)."
     assert history[2].text == (
-        "Segment 1 (60.0-90.0s) killed two workers (SIGKILL); its 3 windows are tried one by one."
+        "Trying the 3 windows of segment 1 (60.0-90.0s) one by one: it killed two workers (SIGKILL)"
     )
     assert history[-1].text == (
-        "Segment 1, window 2 (70.0-80.0s) is left out: killed two workers (SIGKILL)"
+        "Leaving out segment 1, window 2 (70.0-80.0s): it killed two workers (SIGKILL)"
     )
     lines = [record.message for record in caplog.records if record.levelname != "INFO"]
     assert lines == [f"[CPU 0] {event.text}" for event in history]

@@ -82,7 +82,9 @@ def test_damaged_model_is_not_tried_in_every_compute_type(bench: Bench) -> None:
     assert loaded(model) == ["float16"]
 
 
-def test_lower_precision_is_taken_where_the_best_does_not_fit(bench: Bench) -> None:
+def test_lower_precision_is_taken_where_the_best_does_not_fit(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
     asked: list[str] = []
 
     def fits(plan: LoadPlan) -> Verdict:
@@ -94,6 +96,9 @@ def test_lower_precision_is_taken_where_the_best_does_not_fit(bench: Bench) -> N
     assert len(texts(list(bench.submit(pool, model, 2).events()))) == 2
     assert loaded(model) == ["int8_float16"]
     assert asked[:2] == ["float16", "int8_float16"]
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    line = f"[GPU 0] takes {model.name} in int8_float16 instead of float16: too much"
+    assert warned == [line]
 
 
 def test_command_takes_a_lower_precision_too_before_it_tries_what_does_not_fit(
