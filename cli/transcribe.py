@@ -258,6 +258,6 @@ def _log_level(settings: Settings, quiet: bool, on_terminal: bool) -> str:
 def _set_up_log(settings: Settings) -> None:
     setup_logging(settings.log_level)
     # Told by the command itself; what comes with a traceback stays in the log.
-    logging.getLogger("jobs.service").addFilter(
+    logging.getLogger("jobs.queue").addFilter(
         lambda record: record.levelno < logging.WARNING or record.exc_info is not None
     )
