@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -160,7 +160,7 @@ class SegmentPlanner:
     def _commit(self) -> AudioSegment:
         """Cut the first segment of the best plan of what lies ahead."""
         horizon_s = self._atoms[0].start_s + LOOKAHEAD * self._max_s
-        ahead = [atom for atom in self._atoms if atom.end_s <= horizon_s] or self._atoms[:1]
+        ahead = list(takewhile(lambda one: one.end_s <= horizon_s, self._atoms)) or self._atoms[:1]
         size, windows = _best_first_segment(
             ahead, self._min_s, self._max_s, self._content_s, horizon_s, self._last_start_s
         )
