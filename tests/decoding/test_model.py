@@ -14,7 +14,7 @@ from core.pcm import PcmSpool
 from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, SegmentResult, Window
 from decoding.model import Part, SpeechModel, split_parts
 from tests.decoding.hearing import ENGLISH, Outcome, Wrapped, planned, transcribed
-from tests.spoken import OTHER_SPEECH, Recording, joined, to_int16, word_errors
+from tests.spoken import MAX_WER, OTHER_SPEECH, Recording, joined, to_int16, word_errors
 from transcriber import WhisperEngine
 
 STAMPS = 1000
@@ -83,7 +83,7 @@ def test_without_word_timestamps_the_text_is_the_same(
 
     plain = replace(ENGLISH, word_timestamps=False)
     outcome = transcribed(NoAlignment(tiny), recording, tmp_path, plain)
-    assert word_errors(recording.text, outcome.segments).wer <= 0.12
+    assert word_errors(recording.text, outcome.segments).wer <= MAX_WER
     assert outcome.words == []
     first, last = recording.utterances[0], recording.utterances[-1]
     assert outcome.segments[0].start_s == pytest.approx(first.start_s, abs=0.7)
@@ -108,9 +108,8 @@ def test_a_prompt_changes_how_a_word_is_written(tiny: SpeechModel, tmp_path: Pat
     plain = " ".join(s.text for s in transcribed(tiny, recording, tmp_path).segments)
     prompted = replace(ENGLISH, initial_prompt="GUTENBERG, FORTY-TWO LINE BIBLE, MOVABLE TYPES.")
     shouted = " ".join(s.text for s in transcribed(tiny, recording, tmp_path, prompted).segments)
-    assert "Gutenberg" in plain or "Gutenburg" in plain
+    assert word_errors(recording.text, plain).wer < 0.3
     assert shouted != plain
-    assert word_errors(recording.text, transcribed(tiny, recording, tmp_path).segments).wer < 0.3
 
 
 # --- other languages, with the multilingual model ------------------------------------------

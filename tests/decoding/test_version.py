@@ -1,43 +1,43 @@
 """Whoever changes what a segment becomes raises the version, so that kept segments are not mixed.
 
 ``python -m tests.decoding.test_version`` writes what is decoded now as the known answer. Kernels
-differ between kinds of CPU: on the kind that wrote the answer every letter and time must be the
-same, on another (measured with the kernels for Intel and for older processors: commas come and go,
-and times beside them move by 0.3 s) the words and roughly the times.
+differ between processors: where they are those that wrote the answer, every letter and time must be
+the same; elsewhere most words, and roughly their times.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import platform
 import re
 import tempfile
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.model_files import ensure_installed
-from core.types import DecodeOptions
+from core.types import SAMPLE_RATE, DecodeOptions
 from decoding.model import SpeechModel
 from decoding.version import DECODING_VERSION
 from tests.conftest import ROOT
 from tests.decoding.conftest import load
 from tests.decoding.hearing import transcribed
-from tests.spoken import joined
+from tests.spoken import MAX_WER, joined
 
 KNOWN = ROOT / "tests" / "data" / "decoded.json"
 
 SAME_S = 0.4
-"""Room for the time of a word on another kind of CPU, beside a comma that was not there."""
+"""Room for the time of a word with other kernels, beside a comma that was not there."""
 
 
-def cpu_kind() -> str:
-    """What decides the kernels: the maker, and whether there are dot products of bytes."""
-    facts = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    maker = re.search(r"^vendor_id\s*:\s*(\S+)", facts, re.MULTILINE)
-    has = [flag for flag in ("avx2", "avx_vnni", "avx512_vnni") if f" {flag} " in facts]
-    return " ".join([maker[1] if maker else platform.machine(), *has])
+def kernels(model: SpeechModel) -> str:
+    """The same where the kernels are: what the encoder makes of a noise, to the last bit."""
+    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
+    (row,) = model.encode([0.1 * noise])
+    return hashlib.sha256(row.tobytes()).hexdigest()
 
 
 def decoded(model: SpeechModel, folder: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def decoded(model: SpeechModel, folder: Path) -> dict[str, Any]:
     return {
         "version": DECODING_VERSION,
         "model": "tiny.en",
-        "cpu": cpu_kind(),
+        "kernels": kernels(model),
         "segments": [
             {
                 "text": segment.text,
@@ -67,12 +67,21 @@ def test_other_text_needs_another_version(tiny: SpeechModel, tmp_path: Path) -> 
     now = decoded(tiny, tmp_path)
     assert known["version"] == DECODING_VERSION, "write the known answer anew (see above)"
     changed = "raise DECODING_VERSION and write the known answer anew (see above)"
-    if known["cpu"] == now["cpu"]:
+    if known["kernels"] == now["kernels"]:
         assert now == known, changed
     words, known_words = words_of(now), words_of(known)
-    assert [text for _, _, text in words] == [text for _, _, text in known_words], changed
-    for (*times, text), (*known_times, _) in zip(words, known_words, strict=True):
-        assert times == pytest.approx(known_times, abs=SAME_S), f"{text}: {changed}"
+    texts, known_texts = ([text for *_, text in each] for each in (words, known_words))
+    same = SequenceMatcher(None, texts, known_texts, autojunk=False)
+    pairs = [
+        (words[block.a + i], known_words[block.b + i])
+        for block in same.get_matching_blocks()
+        for i in range(block.size)
+    ]
+    least = (1 - MAX_WER) * len(known_words)
+    assert len(words) == pytest.approx(len(known_words), rel=MAX_WER)
+    assert len(pairs) >= least, changed
+    near = [one for one, other in pairs if one[:2] == pytest.approx(other[:2], abs=SAME_S)]
+    assert len(near) >= least, changed
 
 
 def main() -> None:

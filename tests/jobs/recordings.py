@@ -17,7 +17,9 @@ from core.types import SAMPLE_RATE
 
 CLIPS = Path(__file__).resolve().parent.parent / "data" / "ljspeech"
 SHORT = CLIPS / "LJ001-0002.flac"
-"""1.9 s: "in being comparatively modern."."""
+"""1.9 s."""
+
+SHORT_TEXT = "in being comparatively modern."
 
 
 def joined(path: Path, times: int = 1) -> Path:
