@@ -20,10 +20,10 @@ import httpx
 from bench.processes import Process, children, working_in
 from core.settings import PROJECT
 
-START_S = 120.0
+START_S = 300.0
 """Longest wait for a started app to answer, and then for its model."""
 
-STOP_S = 60.0
+STOP_S = 120.0
 """Longest wait after SIGTERM; the service's own grace is shorter."""
 
 Job = dict[str, Any]
@@ -65,7 +65,7 @@ class Service:
             **settings,
         }
         # No proxy of the environment stands between a bench and its own service.
-        self.http = httpx.Client(base_url=self.url, timeout=30.0, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=120.0, trust_env=False)
 
     # The process.
 

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tests.jobs.recordings import SHORT
+from tests.waiting import PATIENCE_S
 
 DRIP_S = 0.05
-WAIT_S = 30.0
 
 Page = tuple[str, bytes]
 """Content type and body."""
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._head("audio/flac", 10**12)
             if self.command == "GET":
                 self.wfile.write(b"\0" * 65536)
-                self.server.closing.wait(WAIT_S)
+                self.server.closing.wait(PATIENCE_S)
         elif parts.path.startswith("/status/"):
             self.send_error(int(parts.path.removeprefix("/status/")))
         elif parts.path in self.server.pages:
@@ -109,4 +109,4 @@ def serving(address: str = "127.0.0.1") -> Iterator[LinkServer]:
         finally:
             server.closing.set()
             server.shutdown()
-            thread.join(WAIT_S)
+            thread.join(PATIENCE_S)

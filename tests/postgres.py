@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -23,8 +22,8 @@ import pytest
 
 from core.settings import Settings
 from jobs.database import Database
+from tests.waiting import PATIENCE_S, eventually
 
-DEADLINE_S = 30.0
 USER, PASSWORD, DATABASE = "subtitles", "s3cret/ p@ss", "postgres"
 
 
@@ -79,17 +78,14 @@ class PostgresServer:
                 group=self._user,
                 cwd=self.folder,
             )
-        deadline = time.monotonic() + DEADLINE_S
-        while not self._ready():
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, (self.folder / "log").read_text()
-            time.sleep(0.02)
+        eventually(lambda: not self.running or self._ready(), f"{self.folder / 'log'}: it answers")
+        assert self.running, (self.folder / "log").read_text()
 
     def stop(self) -> None:
         """Every connection is cut."""
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(DEADLINE_S)
+        self._process.wait(PATIENCE_S)
 
     @property
     def running(self) -> bool:

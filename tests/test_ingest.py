@@ -81,8 +81,8 @@ def test_summary_says_what_came_in(minute: Path, spool: PcmSpool, recording: Rec
     assert summary.speech_s == pytest.approx(sum(span.duration_s for span in in_plan))
     assert summary.spans == len(in_plan)
     assert summary.dropped_spans == 0
-    assert 0 < summary.vad_s < 10
-    assert 0 < summary.decode.cpu_s < 10
+    assert summary.vad_s > 0
+    assert summary.decode.cpu_s > 0
 
 
 def test_the_plan_is_the_one_of_the_whole_recording(

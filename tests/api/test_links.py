@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import House, MakeHouse
 from tests.api.test_jobs import ended
-from tests.jobs.conftest import eventually
 from tests.jobs.recordings import SHORT
 from tests.link_server import LinkServer, serving
+from tests.waiting import eventually
 
 SITES = {"download_sites": ("generic",), "download_networks": ("127.0.0.1",)}
 

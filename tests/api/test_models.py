@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.api.conftest import HERE, House, MakeHouse
-from tests.workers.conftest import eventually
+from tests.waiting import eventually
 
 ROUTE = "/api/models/unload"
 

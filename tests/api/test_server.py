@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +26,8 @@ from jobs.store import JobStore
 from tests.api.conftest import House, MakeHouse
 from tests.api.test_uploads import asked
 from tests.jobs.recordings import SHORT, joined
-from tests.ui.conftest import START_S, App, start_app, stop_app, until
+from tests.ui.conftest import App, start_app, stop_app
+from tests.waiting import PATIENCE_S, eventually
 
 
 async def nothing() -> AsyncIterator[dict[str, Any]]:
@@ -43,13 +42,13 @@ def test_health_answers_while_everything_else_is_held_up(
     held_up = threading.Barrier(READERS + SUBMITTERS + 1)
 
     def waits(*_: object, **__: object) -> Any:
-        held_up.wait(30)
-        free.wait(30)
+        held_up.wait(PATIENCE_S)
+        free.wait(PATIENCE_S)
 
     monkeypatch.setattr(house.service.store, "get", waits)
     monkeypatch.setattr(house.service, "admit", waits)
 
-    async def ask() -> list[float]:
+    async def ask() -> None:
         reads = [
             asyncio.create_task(asked(house.app, house.key, nothing(), "/api/jobs/x", "GET"))
             for _ in range(READERS)
@@ -57,18 +56,15 @@ def test_health_answers_while_everything_else_is_held_up(
         posts = [
             asyncio.create_task(asked(house.app, house.key, nothing())) for _ in range(SUBMITTERS)
         ]
-        await asyncio.to_thread(held_up.wait, 30)
-        times = []
+        await asyncio.to_thread(held_up.wait, PATIENCE_S)
         for path in ("/health", "/ready") * 5:
-            began = time.perf_counter()
             status, _, _ = await asked(house.app, "", nothing(), path, "GET")
-            times.append(time.perf_counter() - began)
             assert status in (200, 503)
+        assert not any(task.done() for task in (*reads, *posts)), "nothing was freed for them"
         free.set()
         await asyncio.gather(*reads, *posts)
-        return times
 
-    assert sorted(asyncio.run(ask()))[5] < 0.05
+    asyncio.run(ask())
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +77,10 @@ def key_and_app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iter
         WHISPER_MODEL="tiny.en",
         WHISPER_ACCESS="login",
         WHISPER_WORKERS="1",
-        WHISPER_SHUTDOWN_GRACE_S="30",
+        WHISPER_SHUTDOWN_GRACE_S=str(PATIENCE_S),
     )
     try:
-        until(lambda: app.get("/ready")[0] == 200, START_S, "the model is loaded")
+        eventually(lambda: app.get("/ready")[0] == 200, "the model is loaded")
         yield key, app
     finally:
         if app.process.poll() is None:
@@ -97,7 +93,7 @@ def ask(
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
     request = urllib.request.Request(app.url + path, data, headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return answer.status, answer.headers, json.loads(answer.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:
@@ -116,7 +112,12 @@ def test_gradios_client_comes_in_with_a_key_and_owns_its_jobs(key_and_app: Any) 
     key, app = key_and_app
     with pytest.raises(AuthenticationError, match="credentials were not provided"):
         Client(app.url, verbose=False)
-    client = Client(app.url, headers={"Authorization": f"Bearer {key}"}, verbose=False)
+    client = Client(
+        app.url,
+        headers={"Authorization": f"Bearer {key}"},
+        verbose=False,
+        httpx_kwargs={"timeout": PATIENCE_S},
+    )
     try:
         _, srt, path = client.predict(handle_file(SHORT), api_name="/process_audio")
     finally:
@@ -137,17 +138,17 @@ def test_it_stops_taking_jobs_finishes_what_runs_and_pauses_the_rest(
     def is_running() -> bool:
         return bool(ask(app, key, f"/api/jobs/{job}")[2]["done_s"] > 0)
 
-    until(is_running, START_S, "some of it is done")
-    began = time.monotonic()
-    app.process.send_signal(signal.SIGTERM)
-    refused: tuple[int, Message, Any] = (0, Message(), None)
-    while refused[0] != 503:
-        refused = ask(app, key, "/api/jobs", SHORT.read_bytes())
-    assert refused[2]["error"]["type"] == "Paused"
-    assert int(refused[1]["Retry-After"]) > 0
-    assert app.get("/ready")[0] == 503
-    assert app.process.wait(30) == 0
-    assert time.monotonic() - began < 20
+    eventually(is_running, "some of it is done")
+    # What a worker has in hand holds the end up until it goes on.
+    with app.standing_still():
+        app.process.send_signal(signal.SIGTERM)
+        refused: tuple[int, Message, Any] = (0, Message(), None)
+        while refused[0] != 503:
+            refused = ask(app, key, "/api/jobs", SHORT.read_bytes())
+        assert refused[2]["error"]["type"] == "Paused"
+        assert int(refused[1]["Retry-After"]) > 0
+        assert app.get("/ready")[0] == 503
+    assert app.process.wait(PATIENCE_S) == 0
     log = app.log.read_text()
     assert "Traceback" not in log
     database = Database.open(Settings(data_dir=app.data_dir))
@@ -161,35 +162,22 @@ def test_it_stops_taking_jobs_finishes_what_runs_and_pauses_the_rest(
 
 def test_a_second_signal_does_not_wait_for_the_work(tmp_path: Path, tiny_en: Path) -> None:
     app = start_app(
-        tmp_path, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1", WHISPER_SHUTDOWN_GRACE_S="100"
+        tmp_path, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1", WHISPER_SHUTDOWN_GRACE_S="3600"
     )
     try:
-        until(lambda: app.get("/ready")[0] == 200, START_S, "the model is loaded")
+        eventually(lambda: app.get("/ready")[0] == 200, "the model is loaded")
         ask(app, "", "/api/jobs?name=long.wav", joined(tmp_path / "long.wav", 4).read_bytes())
-        until(lambda: app.get("/health")[1]["workers"][0]["state"] == "busy", START_S, "it works")
-        workers = [pid for pid in children(app.process.pid) if "child_main" in command(pid)]
-        for pid in workers:
-            # What it does now will never be finished.
-            os.kill(pid, signal.SIGSTOP)
-        app.process.send_signal(signal.SIGTERM)
-        until(lambda: app.get("/ready")[0] == 503, START_S, "it is stopping")
-        assert app.process.poll() is None
-        app.process.send_signal(signal.SIGTERM)
-        assert app.process.wait(20) == 0
+        eventually(lambda: app.get("/health")[1]["workers"][0]["state"] == "busy", "it works")
+        # What the worker does now will never be finished.
+        with app.standing_still() as workers:
+            app.process.send_signal(signal.SIGTERM)
+            eventually(lambda: app.get("/ready")[0] == 503, "it is stopping")
+            assert app.process.poll() is None
+            app.process.send_signal(signal.SIGTERM)
+            assert app.process.wait(PATIENCE_S) == 0
     finally:
         if app.process.poll() is None:
             app.process.kill()
             app.process.wait()
-    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), 5, "all are gone")
-
-
-def children(pid: int) -> list[int]:
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, task.read_text().split()):
-            found += [child, *children(child)]
-    return found
-
-
-def command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "all are gone")
+    assert "no sign of life" not in app.log.read_text(), "it waited until they counted as hung"

@@ -3,25 +3,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.jobs.recordings import small_disk
-
-DEADLINE_S = 120.0
+from tests.waiting import PATIENCE_S
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Poll with a deadline: for what happens in other processes and cannot be waited on."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -60,7 +50,7 @@ def cli(environment: dict[str, str], here: Path) -> Cli:
             env=environment | settings,
             capture_output=True,
             text=True,
-            timeout=DEADLINE_S,
+            timeout=PATIENCE_S,
         )
         assert "Traceback" not in done.stderr, done.stderr
         return done

@@ -17,8 +17,9 @@ from cli.arguments import parser
 from cli.gpu import gpu, view
 from core.errors import InvalidOption
 from core.gpu.nvml import read_gpus
-from tests.cli.conftest import DEADLINE_S, Cli
+from tests.cli.conftest import Cli
 from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig, Process, absent
+from tests.waiting import PATIENCE_S
 
 
 def arguments(*given: str) -> argparse.Namespace:
@@ -169,7 +170,7 @@ def test_live_view_is_drawn_in_place_until_it_is_ended(
         while text.count("[0] NVIDIA") < 3:
             text += os.read(main, 4096).decode(errors="replace")
         process.send_signal(number)
-        _, complaint = process.communicate(timeout=DEADLINE_S)
+        _, complaint = process.communicate(timeout=PATIENCE_S)
     os.close(main)
     assert process.returncode == (0 if number == signal.SIGINT else -signal.SIGTERM)
     assert complaint == b""

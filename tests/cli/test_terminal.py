@@ -1,4 +1,4 @@
-"""The command on a terminal, interrupted, and how fast it answers."""
+"""The command on a terminal, interrupted, and what it loads before it answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import struct
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import DEADLINE_S, eventually
 from tests.jobs.recordings import SHORT, joined
+from tests.waiting import PATIENCE_S, eventually
 
 HEAVY = ("gradio", "torch", "fastapi", "pydantic", "numpy", "av")
 
@@ -44,7 +43,7 @@ def processes_of(session: int) -> list[int]:
     ],
 )
 @pytest.mark.usefixtures("tiny_en")
-def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
+def test_an_interrupted_command_ends_before_its_work_and_leaves_nothing(
     environment: dict[str, str], here: Path, tmp_path: Path, number: signal.Signals, moment: str
 ) -> None:
     joined(here / "a.wav", 8)
@@ -63,12 +62,9 @@ def test_an_interrupted_command_ends_at_once_and_leaves_nothing(
         assert len(processes_of(process.pid)) >= 3
         # As a terminal does it: to every process of the foreground.
         os.killpg(process.pid, number)
-        began = time.monotonic()
         rest = process.stderr.read()
-        process.wait(DEADLINE_S)
-        elapsed_s = time.monotonic() - began
+        process.wait(PATIENCE_S)
     assert process.returncode == 130
-    assert elapsed_s < 3.0
     assert rest.endswith("Interrupted.\n")
     assert "Traceback" not in rest
     eventually(lambda: not processes_of(process.pid), "no process is left")
@@ -92,7 +88,7 @@ def test_on_a_terminal_a_bar_moves_and_the_log_is_silent(
     ) as process:
         os.close(theirs)
         shown = _read_all(ours).decode()
-        assert process.wait(DEADLINE_S) == 0
+        assert process.wait(PATIENCE_S) == 0
     lines = [line.strip() for line in shown.replace("\n", "\r").split("\r") if line.strip()]
     assert lines[0] == "Loading the model …"
     moving = [line for line in lines if line.startswith("a.wav") and "/0:5" in line]
@@ -151,7 +147,7 @@ def test_a_reader_that_leaves_is_no_crash(environment: dict[str, str], here: Pat
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=DEADLINE_S,
+            timeout=PATIENCE_S,
         )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

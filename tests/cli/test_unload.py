@@ -13,7 +13,8 @@ import pytest
 from core.credentials import ApiKeys
 from core.settings import Settings, service_url
 from tests.cli.conftest import Cli
-from tests.ui.conftest import START_S, App, free_port, start_app, stop_app, until
+from tests.ui.conftest import App, free_port, start_app, stop_app
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def locked_app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Itera
         WHISPER_ACCESS="login",
         WHISPER_ROOT_PATH="/subs/",
     )
-    until(lambda: running.get("/ready")[0] == 200, START_S, "the model is loaded")
+    eventually(lambda: running.get("/ready")[0] == 200, "the model is loaded")
     yield running
     assert stop_app(running) == 0
 

@@ -6,7 +6,6 @@ import json
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from core import model_files, model_hub, model_store
 from core.errors import ModelError
 from core.model_store import ResolvedModel, Wanted, available_models, resolve_model
 from tests.core.fake_hub import COMMIT, fake_hub
+from tests.waiting import PATIENCE_S
 
 TURBO = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 
@@ -170,10 +170,9 @@ def test_a_silent_hub_costs_no_more_than_the_timeout(
         silent.listen()
         port = silent.getsockname()[1]
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
-        started = time.monotonic()
         found = resolve("auto", tmp_path, device="cuda", hub_timeout_s=0.3)
-        assert time.monotonic() - started < 5.0
     assert found.name == "base"
+    assert "no answer within 0.3 s" in found.reason
 
 
 def test_a_silent_name_server_costs_no_more_than_the_timeout(
@@ -182,16 +181,14 @@ def test_a_silent_name_server_costs_no_more_than_the_timeout(
     answered = threading.Event()
 
     def look_up(*_: object, **__: object) -> list[object]:
-        answered.wait(60)
+        answered.wait(PATIENCE_S)
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    started = time.monotonic()
     try:
         assert model_hub.reachable(0.2) == "no answer within 0.2 s"
     finally:
         answered.set()
-    assert time.monotonic() - started < 5.0
 
 
 def test_offline_never_asks_the_hub(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Job, Service, until
+from bench.service import Job, Service
 from tests.jobs.recordings import joined
-
-DEADLINE_S = 90.0
+from tests.waiting import eventually
 
 SETTINGS = {
     "WHISPER_MODEL": "tiny.en",
@@ -72,7 +71,7 @@ def ended(job: Job | None) -> bool:
 
 def wait_ended(service: Service, job_id: str, state: str = "complete") -> None:
     """Until the job has ended, in that state."""
-    until(lambda: ended(service.job(job_id)), DEADLINE_S, "the job ended")
+    eventually(lambda: ended(service.job(job_id)), "the job ended")
     job = service.job(job_id)
     assert job is not None
     assert job["state"] == state, (job, service.log.read_text()[-4000:])
@@ -87,7 +86,7 @@ def wait_text(service: Service, job_id: str) -> None:
         assert not ended(job), job
         return bool(job["fraction"] > 0.1)
 
-    until(some, DEADLINE_S, "the first segments are done")
+    eventually(some, "the first segments are done")
 
 
 def kinds(service: Service, job_id: str) -> list[str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Refused, until
-from tests.faults.conftest import DEADLINE_S, StartService, wait_ended
+from bench.service import Refused
+from tests.faults.conftest import StartService, wait_ended
 from tests.jobs.recordings import SHORT, small_disk
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -29,9 +30,7 @@ def test_a_full_disk_ends_a_job_with_its_reason_and_nothing_else(
     room = talk.stat().st_size + (4 << 20)
     ballast.write_bytes(bytes(shutil.disk_usage(disk).free - room))
     job_id = service.submit(talk, language="en")
-    until(
-        lambda: (service.job(job_id) or {})["state"] == "failed", DEADLINE_S, "the job has failed"
-    )
+    eventually(lambda: (service.job(job_id) or {})["state"] == "failed", "the job has failed")
     job = service.job(job_id)
     assert job is not None
     assert job["error"]["type"] == "DiskFull"

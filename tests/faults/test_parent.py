@@ -8,8 +8,9 @@ import sqlite3
 from pathlib import Path
 
 from bench.service import Service, until
-from tests.faults.conftest import DEADLINE_S, StartService, kinds, wait_ended, wait_text
+from tests.faults.conftest import StartService, kinds, wait_ended, wait_text
 from tests.link_server import serving
+from tests.waiting import PATIENCE_S
 
 
 def state_of(service: Service, job_id: str) -> str:
@@ -28,7 +29,7 @@ def test_a_killed_service_goes_on_with_the_missing_segments_to_the_same_bytes(
     waiting = service.submit(talk, language="en")
     wait_text(service, job_id)
     service.kill()
-    assert service.gone() == [], "workers and decoder end with the service"
+    assert service.gone(PATIENCE_S) == [], "workers and decoder end with the service"
     assert state_of(service, job_id) == "running"
     service.start()
     service.wait_ready()
@@ -49,7 +50,7 @@ def test_sigterm_pauses_within_the_grace_and_the_next_start_goes_on(
     job_id = service.submit(talk, language="en")
     wait_text(service, job_id)
     assert service.stop() == 0
-    assert service.gone(0.0) == []
+    assert service.gone(PATIENCE_S) == []
     assert service.leftovers() == []
     assert state_of(service, job_id) == "paused"
     service.start()
@@ -68,7 +69,7 @@ def test_a_second_signal_hurries_and_loses_nothing_either(
     service.parent.send_signal(signal.SIGTERM)
     service.parent.send_signal(signal.SIGINT)
     service.stop()
-    assert service.gone() == []
+    assert service.gone(PATIENCE_S) == []
     service.start()
     service.wait_ready()
     wait_ended(service, job_id)
@@ -106,7 +107,7 @@ def test_a_service_killed_during_a_download_fetches_again(start_service: StartSe
             job = service.job(job_id)
             return job is not None and job["fraction"] > 0.0
 
-        until(half, DEADLINE_S, "the download runs")
+        until(half, PATIENCE_S, "the download runs")
         service.kill()
         assert service.gone() == [], "the download ends with the service"
         assert state_of(service, job_id) == "downloading"

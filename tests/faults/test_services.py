@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import Refused, Service, until
-from tests.faults.conftest import DEADLINE_S, StartService, kinds, wait_ended, wait_text
+from bench.service import Refused, Service
+from tests.faults.conftest import StartService, kinds, wait_ended, wait_text
 from tests.postgres import PostgresServer
+from tests.waiting import eventually
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -33,7 +34,7 @@ def test_a_job_is_seen_cancelled_and_taken_over_by_the_other_service(
     assert seen is not None
     assert seen["state"] == "running"
     assert two.http.post(f"/api/jobs/{dropped}/cancel").status_code == 200
-    until(lambda: (one.job(dropped) or {})["state"] == "cancelled", 3.0, "the cancel is heard")
+    eventually(lambda: (one.job(dropped) or {})["state"] == "cancelled", "the cancel is heard")
     deleted = one.submit(talk, language="en")
     assert two.http.delete(f"/api/jobs/{deleted}").status_code == 204
     assert (one.job(deleted) or {"state": "cancelled"})["state"] == "cancelled"
@@ -61,9 +62,8 @@ def test_jobs_go_on_while_the_database_is_away(
             service.submit(talk, language="en")
         assert refused.value.status == 503
         assert refused.value.retry_after_s
-        until(
+        eventually(
             lambda: not service.http.get("/health").json()["database"],
-            DEADLINE_S,
             "health knows of the database",
         )
         assert service.http.get("/health").status_code == 200
@@ -71,10 +71,9 @@ def test_jobs_go_on_while_the_database_is_away(
         assert service.subtitles(job_id) == undisturbed
     finally:
         postgres.start()
-    until(lambda: service.http.get("/ready").status_code == 200, DEADLINE_S, "it is back")
-    until(
+    eventually(lambda: service.http.get("/ready").status_code == 200, "it is back")
+    eventually(
         lambda: service.history(job_id)[-1]["kind"] == "complete",
-        DEADLINE_S,
         "what happened meanwhile is written",
     )
     again = service.submit(talk, language="en")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.service import signal_to, until
-from tests.faults.conftest import DEADLINE_S, StartService, kinds, wait_ended, wait_text
+from bench.service import signal_to
+from tests.faults.conftest import StartService, kinds, wait_ended, wait_text
 from tests.jobs.recordings import joined
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
@@ -21,12 +22,12 @@ def test_a_worker_that_dies_costs_no_word(
     wait_text(service, job_id)
     (victim, *_) = service.workers()
     assert signal_to(victim, number)
-    until(lambda: "worker_lost" in kinds(service, job_id), DEADLINE_S, "the history says so")
+    eventually(lambda: "worker_lost" in kinds(service, job_id), "the history says so")
     wait_ended(service, job_id)
     assert service.subtitles(job_id) == undisturbed
     log = service.log.read_text()
     assert log.count(number.name) == 1, "one clear line"
-    until(lambda: len(service.workers()) == 2, DEADLINE_S, "it was replaced")
+    eventually(lambda: len(service.workers()) == 2, "it was replaced")
     health = service.http.get("/health").json()
     assert (health["alive"], health["incidents"]) == (True, {"worker_lost": 1})
 
@@ -53,10 +54,9 @@ def test_the_decoder_process_dies_and_only_its_job_fails(
         media = [each for each in service.processes() if each.kind == "media"]
         return any([signal_to(each.pid, signal.SIGKILL) for each in media])
 
-    until(killed, DEADLINE_S, "the decoder runs")
-    until(
+    eventually(killed, "the decoder runs")
+    eventually(
         lambda: bool({"failed", "reading_stopped"} & {*kinds(service, job_id)}),
-        DEADLINE_S,
         "the history says that the recording could not be read to its end",
     )
     service.http.post(f"/api/jobs/{job_id}/cancel").raise_for_status()

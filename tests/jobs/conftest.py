@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,21 +10,12 @@ from jobs.job import JobHandle, JobView
 from jobs.request import JobRequest
 from jobs.service import JobService
 from tests.jobs.recordings import SHORT, joined, small_disk
-
-DEADLINE_S = 60.0
+from tests.waiting import PATIENCE_S
 
 
 def ended(job: JobHandle) -> JobView:
-    assert job.wait(DEADLINE_S), job.view(text=False)
+    assert job.wait(PATIENCE_S), job.view(text=False)
     return job.view()
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Poll with a deadline: for what other threads and processes do and nobody announces."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.01)
 
 
 def seen(job: JobHandle, condition: Callable[[JobView], bool]) -> JobView:
@@ -33,8 +23,8 @@ def seen(job: JobHandle, condition: Callable[[JobView], bool]) -> JobView:
     view = job.view()
     while not condition(view):
         assert not view.state.ended, view
-        newer = job.watch(view.version, DEADLINE_S)
-        assert newer.version > view.version, f"nothing new within {DEADLINE_S} s: {view}"
+        newer = job.watch(view.version, PATIENCE_S)
+        assert newer.version > view.version, f"nothing new within {PATIENCE_S} s: {view}"
         view = newer
     return view
 
@@ -66,7 +56,7 @@ def no_job_left(service: JobService) -> Iterator[None]:
     yield
     for job in service.jobs():
         job.cancel()
-        assert job.wait(DEADLINE_S)
+        assert job.wait(PATIENCE_S)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -27,9 +26,9 @@ from jobs.store import JobStore
 from jobs.upgrade import downgrade, upgrade
 from tests.jobs.test_store import record
 from tests.postgres import PASSWORD, PostgresServer
+from tests.waiting import PATIENCE_S, eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE_S = 60.0
 
 OPEN = """
 import sys
@@ -89,7 +88,7 @@ def test_services_that_start_at_once_all_succeed(database_settings: Settings) ->
         service.stdin.write("\n")
         service.stdin.flush()
     for service in services:
-        service.communicate(timeout=DEADLINE_S)
+        service.communicate(timeout=PATIENCE_S)
     assert [service.returncode for service in services] == [0, 0]
     with closing(Database.open(database_settings)) as database, database.read() as connection:
         assert len(connection.execute(schema.runners.select()).all()) == len(services)
@@ -113,13 +112,10 @@ def test_a_service_waits_for_the_lock_of_one_that_upgrades(tmp_path: Path) -> No
         fcntl.flock(lock, fcntl.LOCK_EX)
         opened = thread.submit(Database.open, settings)
         waits = re.compile(rf"-> FLOCK .*:{os.fstat(lock.fileno()).st_ino} ")
-        deadline = time.monotonic() + DEADLINE_S
-        while not waits.search(Path("/proc/locks").read_text()):
-            assert not opened.done()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: bool(waits.search(Path("/proc/locks").read_text())), "it waits")
+        assert not opened.done()
         fcntl.flock(lock, fcntl.LOCK_UN)
-        opened.result(DEADLINE_S).close()
+        opened.result(PATIENCE_S).close()
 
 
 def test_databases_that_are_opened_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -138,13 +134,10 @@ def test_a_service_waits_while_another_upgrades_the_tables(
     with ThreadPoolExecutor(1) as thread, postgres.connect() as other:
         other.execute("SELECT pg_advisory_lock(%s)", [UPGRADE_LOCK])
         opened = thread.submit(Database.open, settings)
-        deadline = time.monotonic() + DEADLINE_S
-        while other.execute(waits).fetchone() == (0,):
-            assert not opened.done()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: other.execute(waits).fetchone() != (0,), "it waits")
+        assert not opened.done()
         other.execute("SELECT pg_advisory_unlock(%s)", [UPGRADE_LOCK])
-        opened.result(DEADLINE_S).close()
+        opened.result(PATIENCE_S).close()
 
 
 def test_a_database_of_a_newer_version_is_refused(database_settings: Settings) -> None:
@@ -191,7 +184,7 @@ def test_sqlite_waits_for_no_disk_and_lets_readers_read(tmp_path: Path) -> None:
     with database.write() as connection:
         connection.execute(schema.runners.insert(), {"id": "r", "place": "x", "beat_at": 1.0})
         with ThreadPoolExecutor(1) as thread:
-            assert thread.submit(store.get, "a").result(DEADLINE_S) is None
+            assert thread.submit(store.get, "a").result(PATIENCE_S) is None
     database.close()
 
 

@@ -30,6 +30,7 @@ from jobs.records import JobRecord
 from jobs.request import JobRequest
 from jobs.states import JobState
 from jobs.store import JobStore
+from tests.waiting import PATIENCE_S
 
 MODEL = ModelSpec("tiny.en", "/models/tiny.en", "int8", "cpu")
 
@@ -81,7 +82,7 @@ def journal(
     model: ModelSpec = MODEL,
     options: DecodeOptions | None = None,
 ) -> SegmentJournal:
-    assert outbox.flush(10.0)
+    assert outbox.flush(PATIENCE_S)
     return SegmentJournal(store, outbox, "a", model, options or DecodeOptions())
 
 
@@ -177,7 +178,7 @@ def test_a_damaged_line_is_decoded_anew(
     first = journal(store, outbox)
     first.recall(segment(0, 0.0, 10.0), spool)
     first.keep(0, finished(0))
-    assert outbox.flush(10.0)
+    assert outbox.flush(PATIENCE_S)
     ((key, _),) = store.segments("a").values()
     store.record_segment("a", 0, key, '{"finished": 7}')
     assert journal(store, outbox).recall(segment(0, 0.0, 10.0), spool) is None

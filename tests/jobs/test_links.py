@@ -13,9 +13,10 @@ from jobs.links import why_no_links
 from jobs.request import JobRequest
 from jobs.service import JobService
 from jobs.states import JobState
-from tests.jobs.conftest import DEADLINE_S, ended, seen
+from tests.jobs.conftest import ended, seen
 from tests.jobs.recordings import SHORT
 from tests.link_server import LinkServer, serving
+from tests.waiting import PATIENCE_S
 
 SITES = {"download_sites": ("generic",), "download_networks": ("127.0.0.1",)}
 
@@ -154,7 +155,7 @@ def test_a_restart_during_the_download_fetches_again(
     with JobService(linked) as service:
         found = service.get(job.id)
         assert found is not None
-        assert found.wait(DEADLINE_S)
+        assert found.wait(PATIENCE_S)
         view = found.view()
         assert (view.state, view.name) == (JobState.COMPLETE, "held.flac")
         kinds = [entry.kind for entry in service.history(job.id)]

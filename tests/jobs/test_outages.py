@@ -23,8 +23,7 @@ from jobs.store import JobStore
 from tests.jobs.recordings import small_disk
 from tests.jobs.test_store import record
 from tests.postgres import PostgresServer
-
-DEADLINE_S = 60.0
+from tests.waiting import PATIENCE_S
 
 
 def on_sqlite(tmp_path: Path) -> Settings:
@@ -73,15 +72,15 @@ def test_a_database_that_is_locked_too_long_is_unavailable(
     def hold() -> None:
         with database.write():
             held.set()
-            assert go.wait(DEADLINE_S)
+            assert go.wait(PATIENCE_S)
 
     with ThreadPoolExecutor(1) as thread:
         holding = thread.submit(hold)
-        assert held.wait(DEADLINE_S)
+        assert held.wait(PATIENCE_S)
         with pytest.raises(DatabaseUnavailable, match="busy"):
             store.insert(record("b"))
         go.set()
-        holding.result(DEADLINE_S)
+        holding.result(PATIENCE_S)
     database.close()
 
 
@@ -155,7 +154,7 @@ def test_a_database_that_goes_away_for_a_while_loses_nothing(
     assert not database.answers
     assert outbox.backlog() == 6
     running.start()
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
     assert store.segments("a") == {n: ("key", f"payload {n}") for n in range(3)}
     assert [entry.at for entry in store.history("a")] == [0.0, 1.0, 2.0]
     assert database.answers

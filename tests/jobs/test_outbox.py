@@ -9,8 +9,7 @@ import pytest
 
 from core.errors import DatabaseUnavailable, DiskFull, NoSuchJob, SubtitleError
 from jobs.outbox import Outbox
-
-DEADLINE_S = 30.0
+from tests.waiting import PATIENCE_S
 
 
 class Away:
@@ -40,7 +39,7 @@ def test_calls_are_made_in_order(outbox: Outbox) -> None:
     taken: list[int] = []
     for number in range(100):
         outbox.put(lambda number=number: taken.append(number))  # type: ignore[misc]
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
     assert taken == list(range(100))
     assert outbox.backlog() == 0
 
@@ -51,11 +50,11 @@ def test_nothing_is_lost_while_the_database_is_away(outbox: Outbox, error: Subti
     for number in range(3):
         outbox.put(lambda number=number: away.take(number))  # type: ignore[misc]
     for _ in range(3):  # asked again and again
-        assert away.asked.acquire(timeout=DEADLINE_S)
+        assert away.asked.acquire(timeout=PATIENCE_S)
     assert not outbox.flush(0.0)
     assert outbox.backlog() == 3
     away.back.set()
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
     assert away.taken == [0, 1, 2]
 
 
@@ -64,14 +63,14 @@ def test_putting_does_not_wait(outbox: Outbox) -> None:
 
     def slow() -> None:
         held.set()
-        assert go.wait(DEADLINE_S)
+        assert go.wait(PATIENCE_S)
 
     outbox.put(slow)
-    assert held.wait(DEADLINE_S)
+    assert held.wait(PATIENCE_S)
     outbox.put(lambda: None)
     assert outbox.backlog() == 2
     go.set()
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
 
 
 def test_a_call_that_can_never_work_is_logged_and_holds_no_other_up(
@@ -87,7 +86,7 @@ def test_a_call_that_can_never_work_is_logged_and_holds_no_other_up(
 
     for call in (wrong, late, lambda: taken.append(1)):
         outbox.put(call)
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
     assert taken == [1]
     unexpected, expected = caplog.records
     assert unexpected.exc_info is not None
@@ -97,11 +96,11 @@ def test_a_call_that_can_never_work_is_logged_and_holds_no_other_up(
 def test_flush_waits_only_for_what_was_put_before(outbox: Outbox) -> None:
     away = Away(DatabaseUnavailable("Away."))
     outbox.put(lambda: None)
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
     outbox.put(lambda: away.take(1))
     assert not outbox.flush(0.01)
     away.back.set()
-    assert outbox.flush(DEADLINE_S)
+    assert outbox.flush(PATIENCE_S)
 
 
 def test_closing_finishes_what_is_left() -> None:
@@ -109,7 +108,7 @@ def test_closing_finishes_what_is_left() -> None:
     taken: list[int] = []
     for number in range(100):
         outbox.put(lambda number=number: taken.append(number))  # type: ignore[misc]
-    assert outbox.close(DEADLINE_S)
+    assert outbox.close(PATIENCE_S)
     assert len(taken) == 100
     assert outbox.close(0.0)
     with pytest.raises(RuntimeError, match="closed"):
@@ -121,10 +120,10 @@ def test_closing_without_a_database_says_what_was_lost(caplog: pytest.LogCapture
     away = Away(DatabaseUnavailable("Away."))
     outbox.put(lambda: away.take(1))
     outbox.put(lambda: away.take(2))
-    assert away.asked.acquire(timeout=DEADLINE_S)
+    assert away.asked.acquire(timeout=PATIENCE_S)
     assert not outbox.close(0.01)
     assert "2 entries were not written" in caplog.text
     for thread in [thread for thread in threading.enumerate() if thread.name == "giving up"]:
-        thread.join(DEADLINE_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     assert away.taken == []

@@ -35,7 +35,7 @@ settings = Settings(data_dir=sys.argv[1], database_url=sys.argv[2] or None)
 runner = Runner(settings.data_dir, JobStore(Database.open(settings)))
 runner.start()
 # A child that outlives it, as a worker process might.
-child = subprocess.Popen(["sleep", "60"], close_fds=False)
+child = subprocess.Popen(["sleep", "600"], close_fds=False)
 print(runner.id, child.pid, flush=True)
 sys.stdin.read()
 runner.close()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +23,10 @@ from jobs.request import JobRequest
 from jobs.service import CLI, JobService
 from jobs.states import JobState
 from tests.core.gpu.fake_nvml import Card, FakeNvml
-from tests.jobs.conftest import DEADLINE_S, ended, seen
-from tests.jobs.recordings import SHORT, cut_off, joined, silence
+from tests.jobs.conftest import ended, seen
+from tests.jobs.recordings import SHORT, SHORT_TEXT, cut_off, joined, silence
+from tests.spoken import word_errors
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.usefixtures("no_job_left")
 
@@ -36,11 +37,12 @@ def test_a_job_ends_with_its_text_its_files_and_a_report(
     job = service.submit(replace(short, name="Böse: talk.mp3", formats=("srt", "txt", "srt")))
     view = ended(job)
     assert (view.state, view.error, view.message) == (JobState.COMPLETE, None, "")
-    assert view.segments[0].text.strip() == "in being comparatively modern."
-    assert [cue.text for cue in view.cues] == ["in being comparatively modern."]
+    assert word_errors(SHORT_TEXT, view.segments).wer <= 0.5
+    text = " ".join(segment.text.strip() for segment in view.segments)
+    assert " ".join(cue.text for cue in view.cues) == text
     folder = service.folders.path(job.id)
     assert view.outputs == {"srt": folder / "Böse_ talk.srt", "txt": folder / "Böse_ talk.txt"}
-    assert view.outputs["txt"].read_text() == "in being comparatively modern.\n"
+    assert view.outputs["txt"].read_text() == f"{text}\n"
     assert sorted(os.listdir(folder)) == ["Böse_ talk.srt", "Böse_ talk.txt", "transcript.json.gz"]
     assert (view.fraction, view.remaining_s, view.model) == (1.0, 0.0, "tiny.en")
     assert view.report is not None
@@ -80,12 +82,11 @@ def test_watching_waits_for_news_and_never_for_a_job_that_has_ended(
 ) -> None:
     job = service.submit(short)
     versions = [job.watch(0, 0.0).version]
-    while not (view := job.watch(versions[-1], DEADLINE_S)).state.ended:
+    while not (view := job.watch(versions[-1], PATIENCE_S)).state.ended:
         versions.append(view.version)
     assert versions == sorted(set(versions))
-    began = time.monotonic()
-    assert job.watch(view.version, DEADLINE_S) == view
-    assert time.monotonic() - began < DEADLINE_S / 2
+    # For ever, if it waited.
+    assert job.watch(view.version, threading.TIMEOUT_MAX) == view
 
 
 def test_the_queue_is_bounded_and_first_come_first_served(
@@ -114,16 +115,15 @@ def test_a_waiting_job_is_cancelled_at_once_and_makes_room(
     assert service.submit(short).state is JobState.QUEUED
 
 
-def test_a_running_job_is_cancelled_within_two_seconds_and_leaves_nothing(
+def test_a_running_job_is_cancelled_before_its_end_and_leaves_nothing(
     service: JobService, long: JobRequest
 ) -> None:
     job = service.submit(long)
     seen(job, lambda view: bool(view.devices))
     job.cancel()
-    began = time.monotonic()
-    assert job.wait(DEADLINE_S)
-    assert time.monotonic() - began < 2.5
-    assert job.view().error is not None
+    view = ended(job)
+    assert (view.state, view.report) == (JobState.CANCELLED, None)
+    assert isinstance(view.error, Cancelled)
     assert not service.folders.path(job.id).exists()
     job.cancel()
     assert job.state is JobState.CANCELLED
@@ -194,15 +194,13 @@ def test_two_jobs_share_the_loaded_models(
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_closing_command_cancels_everything_within_two_seconds(
+def test_a_closing_command_cancels_everything(
     settings: Settings, long: JobRequest, short: JobRequest
 ) -> None:
     service = JobService(settings, origin=CLI)
     running, waiting = service.submit(long), service.submit(short)
     seen(running, lambda view: bool(view.devices))
-    began = time.monotonic()
     service.close()
-    assert time.monotonic() - began < 2.5
     assert {running.state, waiting.state} == {JobState.CANCELLED}
     assert (service.health().alive, service.health().ready) == (False, False)
     with pytest.raises(Paused):
@@ -296,7 +294,7 @@ def test_gaps_of_a_job_that_had_a_gpu_are_tried_again_without_one(
 ) -> None:
     job = service.submit(short)
     ended(job)
-    service._outbox.flush(DEADLINE_S)
+    service._outbox.flush(PATIENCE_S)
     record = service.store.get(job.id)
     assert record is not None
     had = replace(record.request, compute_type="float16")

@@ -20,6 +20,7 @@ from jobs.records import HistoryEntry, JobRecord
 from jobs.request import JobRequest
 from jobs.states import JobState
 from jobs.store import JobStore
+from tests.waiting import PATIENCE_S
 
 NASTY = "a\x00b\ud800c\U0001f600\u202ed\r\n'; DROP TABLE jobs; --"
 REPORT = JobReport(
@@ -305,7 +306,7 @@ def test_only_one_of_several_services_takes_a_job_over(
     together = threading.Barrier(len(stores))
 
     def claim(number: int) -> bool:
-        together.wait(30)
+        together.wait(PATIENCE_S)
         return stores[number].claim("a", seen, f"r{number}")
 
     with ThreadPoolExecutor(len(stores)) as threads:

@@ -15,11 +15,12 @@ from media.addresses import parse_networks
 from media.download import Downloaded, DownloadLimits, download
 from media.download_child import MIB
 from tests.link_server import LinkServer, serving
+from tests.waiting import PATIENCE_S
 
 LIMITS = DownloadLimits(
     max_bytes=8 * MIB,
     max_length_s=3600.0,
-    timeout_s=60.0,
+    timeout_s=PATIENCE_S,
     sites=("generic", "html5"),
     networks=parse_networks(["127.0.0.1"]),
 )

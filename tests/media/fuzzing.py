@@ -26,6 +26,7 @@ from media.decoder import MediaDecoder
 from media.process import IsolatedProcess, ProcessLimits
 from tests.media.containers import RECIPES, Recipe, Track, read_speech, write_media
 from tests.media.mutations import mutated
+from tests.waiting import PATIENCE_S
 
 INTACT = Path(__file__).parent / "seeds" / "intact"
 """Codecs that the FFmpeg of the tests reads and cannot write."""
@@ -64,7 +65,11 @@ MORE_RECIPES: dict[str, Recipe] = {
 LIMITS = DecodeLimits(max_audio_s=120.0, max_spool_bytes=8 * 1024**2)
 
 PROCESS_LIMITS = ProcessLimits(
-    memory_bytes=512 * 1024**2, cpu_s=1800, file_bytes=16 * 1024**2, wall_clock_s=7200, stall_s=20
+    memory_bytes=512 * 1024**2,
+    cpu_s=1800,
+    file_bytes=16 * 1024**2,
+    wall_clock_s=7200,
+    stall_s=PATIENCE_S,
 )
 
 SLOW_S = 5.0

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 from core.errors import MediaLimitExceeded, SubtitleError
@@ -31,15 +30,14 @@ def decode(send: Send, path: Path, spool: PcmSpool, limits: DecodeLimits) -> Dec
 
 
 def decode_and_measure(send: Send, path: Path, spool: PcmSpool, limits: DecodeLimits) -> str:
-    """Sends the process's peak of resident memory in bytes and its processor seconds, however the
-    decoding ends."""
+    """Sends the process's peak of resident memory in bytes, however the decoding ends."""
     try:
         return decode(lambda _: None, path, spool, limits).probe.container
     finally:
         # Not getrusage: its peak counts the parent's memory at the time of the fork.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
         peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        send((int(peak.split()[1]) * 1024, time.process_time()))
+        send(int(peak.split()[1]) * 1024)
 
 
 def error_of(path: Path, spool: PcmSpool, limits: DecodeLimits) -> SubtitleError | None:

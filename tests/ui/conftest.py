@@ -9,23 +9,28 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pysubs2
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from bench.processes import working_in
+from bench.service import signal_to
+from tests.waiting import PATIENCE_S, eventually
+
+NewProfile = Callable[..., BrowserContext]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CLIPS = ROOT / "tests" / "data" / "ljspeech"
-
-START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,24 @@ class App:
     def get(self, path: str) -> tuple[int, Any]:
         """Status and JSON of an answer."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=PATIENCE_S) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.loads(error.read())
+
+    @contextmanager
+    def standing_still(self) -> Iterator[list[int]]:
+        """Stop the workers meanwhile, so that no job comes to its end; their pids."""
+        workers = [each.pid for each in working_in(self.data_dir.parent) if each.kind == "worker"]
+        assert workers
+        for pid in workers:
+            signal_to(pid, signal.SIGSTOP)
+        try:
+            yield workers
+        finally:
+            for pid in workers:
+                signal_to(pid, signal.SIGCONT)
 
 
 def free_port() -> int:
@@ -71,7 +89,7 @@ def start_app(folder: Path, *, port: int = 0, **settings: str) -> App:
             [sys.executable, str(ROOT / "app.py")], cwd=folder, env=environment, stderr=file
         )
     app = App(f"http://127.0.0.1:{port}", process, log, folder / "data")
-    until(lambda: process.poll() is not None or answers(port), START_S, "the app answers")
+    eventually(lambda: process.poll() is not None or answers(port), "the app answers")
     assert process.poll() is None, log.read_text()
     return app
 
@@ -81,18 +99,10 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(condition: Any, timeout_s: float, what: str) -> None:
-    """Ask again and again, but not for ever."""
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {timeout_s:g} s in vain until {what}"
-        time.sleep(0.05)
-
-
 def stop_app(app: App) -> int:
     app.process.send_signal(signal.SIGTERM)
     try:
-        return app.process.wait(15)
+        return app.process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         app.process.kill()
         app.process.wait()
@@ -103,7 +113,7 @@ def stop_app(app: App) -> int:
 def app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App]:
     """One app for all tests of the page, with the small English model."""
     running = start_app(tmp_path_factory.mktemp("app"), WHISPER_MODEL="tiny.en")
-    until(lambda: running.get("/ready")[0] == 200, START_S, "the model is loaded")
+    eventually(lambda: running.get("/ready")[0] == 200, "the model is loaded")
     yield running
     assert stop_app(running) == 0
     assert "Traceback" not in running.log.read_text()
@@ -113,6 +123,10 @@ def app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App
 def transcripts() -> list[str]:
     with (CLIPS / "transcripts.tsv").open(encoding="utf-8") as file:
         return [row["transcript"] for row in csv.DictReader(file, delimiter="\t")]
+
+
+def plain_text(srt: str) -> str:
+    return " ".join(event.plaintext for event in pysubs2.SSAFile.from_string(srt))
 
 
 def join(path: Path, times: int) -> Path:
@@ -145,6 +159,7 @@ def not_a_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Browser]:
+    expect.set_options(timeout=1000 * PATIENCE_S)
     with sync_playwright() as playwright:
         # A container's root may not use the sandbox; what is shown is our own page.
         running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -153,9 +168,24 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, app: App) -> Iterator[Page]:
+def profile(browser: Browser) -> Iterator[NewProfile]:
+    """Make a fresh browser profile, which has never seen the app."""
+    made: list[BrowserContext] = []
+
+    def make(width: int = 1280, height: int = 900, **options: Any) -> BrowserContext:
+        made.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        made[-1].set_default_timeout(1000 * PATIENCE_S)
+        return made[-1]
+
+    yield make
+    for context in made:
+        context.close()
+
+
+@pytest.fixture
+def page(profile: NewProfile, app: App) -> Iterator[Page]:
     """The app's page in a fresh browser profile; a script error on it fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context = profile()
     opened = context.new_page()
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))

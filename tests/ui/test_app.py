@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.conftest import ROOT, START_S, App, start_app, stop_app, until
+from tests.ui.conftest import ROOT, App, start_app, stop_app
+from tests.waiting import PATIENCE_S, eventually
 
 
 def children(pid: int) -> set[int]:
@@ -28,7 +29,7 @@ def alive(pid: int) -> bool:
 def status_of(url: str, data: bytes | None = None, **headers: str) -> int:
     request = urllib.request.Request(url, data, headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -46,7 +47,7 @@ def test_it_gets_ready_and_ends_with_all_its_processes(tmp_path: Path, tiny_en: 
     app = start_app(tmp_path, WHISPER_MODEL="tiny.en", WHISPER_MAX_UPLOAD_MIB="1")
     try:
         assert app.get("/health")[0] == 200, "it is healthy while the model loads"
-        until(lambda: app.get("/ready")[0] == 200, START_S, "a worker has loaded the model")
+        eventually(lambda: app.get("/ready")[0] == 200, "a worker has loaded the model")
         workers = app.get("/health")[1]["workers"]
         assert [w["model"] for w in workers] == ["tiny.en"] * len(workers)
         body, kind = multipart(2 * 1024 * 1024)
@@ -58,13 +59,15 @@ def test_it_gets_ready_and_ends_with_all_its_processes(tmp_path: Path, tiny_en: 
         running = children(app.process.pid)
         assert len(running) >= len(workers)
         # An open page holds such a stream for ever.
-        open_page = urllib.request.urlopen(f"{app.url}/gradio_api/heartbeat/page", timeout=20)
+        open_page = urllib.request.urlopen(
+            f"{app.url}/gradio_api/heartbeat/page", timeout=PATIENCE_S
+        )
     finally:
         code = stop_app(app)
     with open_page:
         assert open_page.read() is not None, "the stream ends properly"
     assert code == 0
-    assert not any(map(alive, running))
+    eventually(lambda: not any(map(alive, running)), "all its processes are gone")
     assert "Traceback" not in app.log.read_text()
 
 

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from core.credentials import Users
 from core.settings import Settings
-from tests.ui.conftest import ROOT, START_S, App, answers, free_port, start_app, stop_app, until
+from tests.ui.conftest import ROOT, App, NewProfile, answers, free_port, start_app, stop_app
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 
 USER, PASSWORD = "alice", "correct horse battery"
-JOB_MS, QUICK_MS = 60_000, 10_000
 
 NGINX = """
 daemon off;
@@ -59,7 +59,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[
         folder, WHISPER_MODEL="tiny.en", WHISPER_ACCESS="login", WHISPER_ROOT_PATH="/subs"
     )
     try:
-        until(lambda: running.get("/ready")[0] == 200, START_S, "the model is loaded")
+        eventually(lambda: running.get("/ready")[0] == 200, "the model is loaded")
         yield running
     finally:
         code = stop_app(running)
@@ -88,7 +88,7 @@ def site(behind: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
             stderr=errors,
         )
     try:
-        until(lambda: process.poll() is not None or answers(port), START_S, "nginx answers")
+        eventually(lambda: process.poll() is not None or answers(port), "nginx answers")
         assert process.poll() is None, (folder / "error.log").read_text()
         yield f"http://127.0.0.1:{port}/subs"
     finally:
@@ -97,9 +97,9 @@ def site(behind: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
 
 
 @pytest.fixture
-def page(browser: Browser, site: str) -> Iterator[Page]:
+def page(profile: NewProfile, site: str) -> Iterator[Page]:
     """A fresh browser; anything it asks outside of the sub-path, and any error, fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context = profile()
     opened = context.new_page()
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
@@ -130,7 +130,7 @@ def log_in(page: Page, site: str, path: str = "/") -> None:
     page.get_by_label("User").fill(USER)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_selector("#start", timeout=QUICK_MS)
+    page.wait_for_selector("#start")
 
 
 def test_a_job_runs_from_the_login_to_the_player_and_the_files(page: Page, site: str) -> None:
@@ -138,9 +138,9 @@ def test_a_job_runs_from_the_login_to_the_player_and_the_files(page: Page, site:
     log_in(page, site)
     expect(page).to_have_url(f"{site}/")
     page.click("#example")
-    expect(page.locator("#jobs .verdict")).to_contain_text("Complete", timeout=JOB_MS)
+    expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
     player = page.locator("#player video")
-    expect(player).to_be_visible(timeout=QUICK_MS)
+    expect(player).to_be_visible()
     assert str(player.get_attribute("src")).startswith("jobs/")
     page.wait_for_function("document.querySelector('#player video').readyState >= 1")
     with page.expect_download() as started:
@@ -151,13 +151,13 @@ def test_a_job_runs_from_the_login_to_the_player_and_the_files(page: Page, site:
 def test_a_shared_link_survives_the_login(page: Page, site: str) -> None:
     log_in(page, site)
     page.click("#example")
-    expect(page.locator("#jobs .job")).to_have_count(1, timeout=QUICK_MS)
+    expect(page.locator("#jobs .job")).to_have_count(1)
     newest = page.request.get(f"{site}/api/jobs").json()["jobs"][0]
     assert newest["url"] == f"/subs/?job={newest['id']}"
     page.context.clear_cookies()
     log_in(page, site, f"/?job={newest['id']}")
     expect(page).to_have_url(f"{site}/?job={newest['id']}")
-    expect(page.locator("#jobs .verdict")).to_contain_text("Complete", timeout=JOB_MS)
+    expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
 
 
 def test_a_logout_leaves_nothing_open(page: Page, site: str) -> None:

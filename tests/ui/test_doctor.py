@@ -10,16 +10,15 @@ from typing import Any, cast
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from core.identity import LOCAL, Identity
 from core.settings import Settings
 from doctor.diagnosis import Diagnosis, Finding, diagnosis
-from tests.ui.conftest import App
+from tests.ui.conftest import App, NewProfile
+from tests.waiting import PATIENCE_S
 from ui import doctor_tab
 from ui.doctor_tab import DoctorTab, Examinations, report
-
-EXAMINED_MS = 60_000
 
 HOSTILE = "<img src=x onerror=alert(1)> & \x1b[31m\u202egnp"
 
@@ -30,13 +29,13 @@ def test_whoever_asks_while_one_runs_watches_that_one(monkeypatch: pytest.Monkey
     def examine(settings: Settings, *, progress: Any) -> Diagnosis:
         progress("Opening the native libraries")
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE_S)
         return diagnosis([], "head")
 
     monkeypatch.setattr(doctor_tab, "examine", examine)
     examinations = Examinations(Settings())
     first = examinations.begin()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE_S)
     assert examinations.begin() is first
     assert first.news("", 10) == "Opening the native libraries"
     go_on.set()
@@ -97,14 +96,12 @@ def test_strangers_who_come_through_a_proxy_are_refused(monkeypatch: pytest.Monk
 def examine_in(page: Page) -> None:
     page.get_by_role("tab", name="Doctor").click()
     page.click("#examine")
-    expect(page.locator(".doctor-verdict")).to_be_visible(timeout=EXAMINED_MS)
+    expect(page.locator(".doctor-verdict")).to_be_visible()
 
 
 @pytest.mark.browser
-def test_the_machine_is_examined_and_the_report_copied(browser: Browser, app: App) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = context.new_page()
+def test_the_machine_is_examined_and_the_report_copied(profile: NewProfile, app: App) -> None:
+    page = profile(permissions=["clipboard-read", "clipboard-write"]).new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(app.url)
@@ -126,9 +123,8 @@ def test_the_machine_is_examined_and_the_report_copied(browser: Browser, app: Ap
         " document.addEventListener('copy', () => { const field = document.activeElement;"
         " window.copied = field.value.slice(field.selectionStart, field.selectionEnd); }); }"
     )
-    page.get_by_role("button", name="Copy report").click(timeout=5000)
+    page.get_by_role("button", name="Copy report").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("window.copied") == text
     expect(page.locator(".doctor textarea")).to_be_visible()
-    context.close()
     assert errors == []

@@ -6,16 +6,15 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from core.settings import Settings
 from tests.core.gpu import fake_nvml
-from tests.ui.conftest import App
+from tests.ui.conftest import App, NewProfile
 from ui.finetune_tab import CHOSEN, FIELDS, plan_of
 
 SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
 
-QUICK_MS = 10_000
 
 USUAL: dict[str, Any] = {
     "base_model": "large-v3", "card": "12", "gpus": 1, "method": CHOSEN,
@@ -103,7 +102,7 @@ def test_a_card_of_this_machine_is_shown_with_what_others_hold(
 def open_tab(page: Page) -> None:
     tab = page.get_by_role("tab", name="Fine-tuning")
     tab.click()
-    expect(page.locator("#finetune .memory-bar")).to_be_visible(timeout=QUICK_MS)
+    expect(page.locator("#finetune .memory-bar")).to_be_visible()
 
 
 def choose(page: Page, field: str, label: str) -> None:
@@ -118,17 +117,17 @@ def test_the_bar_follows_the_form(page: Page) -> None:
     expect(verdict).to_contain_text("Fits: 10,447 MiB of 12,288 MiB")
     before = bar.get_attribute("aria-label")
     choose(page, "#finetune-model", "small")
-    expect(verdict).not_to_contain_text("10,447", timeout=QUICK_MS)
+    expect(verdict).not_to_contain_text("10,447")
     assert bar.get_attribute("aria-label") != before
     choose(page, "#finetune-model", "large-v3")
     choose(page, "#finetune-method", "All weights")
-    expect(page.locator("#finetune .memory-over")).to_be_visible(timeout=QUICK_MS)
+    expect(page.locator("#finetune .memory-over")).to_be_visible()
     expect(verdict).to_contain_text("Does not fit")
     expect(page.locator("#finetune .card-end")).to_be_visible()
     card = page.locator("#finetune-card input")
     card.fill("96")
     card.press("Enter")
-    expect(verdict).to_contain_text("of 98,304 MiB", timeout=QUICK_MS)
+    expect(verdict).to_contain_text("of 98,304 MiB")
     expect(page.locator("#finetune .memory-over")).to_have_count(0)
     pieces = page.locator("#finetune .memory-bar .piece")
     wide: list[float] = pieces.evaluate_all("all => all.map(one => one.offsetWidth)")
@@ -136,9 +135,8 @@ def test_the_bar_follows_the_form(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_a_line_of_options_is_copied(browser: Browser, app: App) -> None:
-    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
-    page = context.new_page()
+def test_a_line_of_options_is_copied(profile: NewProfile, app: App) -> None:
+    page = profile(permissions=["clipboard-read", "clipboard-write"]).new_page()
     page.goto(app.url)
     open_tab(page)
     button = page.locator("#finetune .levels .command button").first
@@ -147,23 +145,20 @@ def test_a_line_of_options_is_copied(browser: Browser, app: App) -> None:
     copied: str = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("--base_model=openai/whisper-large-v3 --method=lora")
     assert "--per_device_train_batch_size=4" in copied
-    context.close()
 
 
 @pytest.mark.browser
-def test_it_fits_a_phone(browser: Browser, app: App) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
+def test_it_fits_a_phone(profile: NewProfile, app: App) -> None:
+    page = profile(390, 844).new_page()
     page.goto(app.url)
     page.wait_for_selector("#start")
     tab = page.get_by_role("tab", name="Fine-tuning")
     if not tab.is_visible():
         page.locator("#tabs .overflow-menu button").first.click()
     page.get_by_text("Fine-tuning").last.click()
-    expect(page.locator("#finetune .memory-bar")).to_be_visible(timeout=QUICK_MS)
+    expect(page.locator("#finetune .memory-bar")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     right: float = page.locator("#finetune :not(.table *)").evaluate_all(
         "all => Math.max(...all.map(one => one.getBoundingClientRect().right))"
     )
     assert right <= 390, "nothing is cut off"
-    context.close()

@@ -6,19 +6,19 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from core.types import Gap
 from jobs.records import HistoryEntry
 from jobs.states import JobState
 from tests.ui import stored
-from tests.ui.conftest import App, start_app, stop_app, until
-from tests.ui.test_page import JOB_MS, QUICK_MS, upload
+from tests.ui.conftest import App, NewProfile, start_app, stop_app
+from tests.ui.test_page import upload
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -30,58 +30,48 @@ NASTY = (
 )
 
 
-@pytest.fixture
-def fresh(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser that has never seen the app."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    yield context
-    context.close()
-
-
 def job_id(page: Page) -> str:
     """The job of the address bar."""
-    page.wait_for_url(re.compile(r"[?&]job="), timeout=QUICK_MS)
+    page.wait_for_url(re.compile(r"[?&]job="))
     return page.url.rpartition("job=")[2]
 
 
 def rows(page: Page) -> None:
     page.get_by_role("tab", name="Jobs").click()
-    expect(page.locator("#job-list .count")).to_be_visible(timeout=QUICK_MS)
+    expect(page.locator("#job-list .count")).to_be_visible()
 
 
 def test_a_link_shows_the_running_job_in_another_browser_after_the_tab_was_closed(
-    page: Page, app: App, fresh: BrowserContext, long_recording: Path
+    page: Page, app: App, profile: NewProfile, long_recording: Path
 ) -> None:
     upload(page, long_recording)
     page.click("#start")
     link = f"{app.url}/?job={job_id(page)}"
     assert page.url == link
-    page.wait_for_selector("#jobs progress", timeout=QUICK_MS)
+    page.wait_for_selector("#jobs progress")
     page.goto("about:blank")
-    other = fresh.new_page()
+    other = profile().new_page()
     other.goto(link)
-    expect(other.locator("#jobs .job")).to_contain_text("long talk.flac", timeout=QUICK_MS)
-    expect(other.locator("#jobs .verdict")).to_contain_text("Complete", timeout=JOB_MS)
-    expect(other.locator("#player video track")).to_have_count(1, timeout=QUICK_MS)
+    expect(other.locator("#jobs .job")).to_contain_text("long talk.flac")
+    expect(other.locator("#jobs .verdict")).to_contain_text("Complete")
+    expect(other.locator("#player video track")).to_have_count(1)
     expect(other.locator("#timeline svg .speech")).to_have_count(1)
-    expect(other.locator("#cues li").first).to_contain_text("Printing")
+    expect(other.locator("#cues li").first).to_contain_text(re.compile(r"\w{3}"))
     other.get_by_role("tab", name="What happened").click()
     lines = other.locator("#history li")
     expect(lines.first).to_contain_text("Submitted: long talk.flac")
-    expect(lines.last).to_contain_text("Complete.", timeout=QUICK_MS)
+    expect(lines.last).to_contain_text("Complete.")
     # A click on the timeline plays from there.
     box = other.locator("#timeline svg").bounding_box()
     assert box is not None
     other.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    other.wait_for_function(
-        "Math.abs(document.querySelector('video').currentTime - 104) < 10", timeout=QUICK_MS
-    )
+    other.wait_for_function("Math.abs(document.querySelector('video').currentTime - 104) < 10")
 
 
 def test_a_link_to_no_job_says_so_and_what_to_do(page: Page, app: App) -> None:
     page.goto(f"{app.url}/?job=%3Cb%3Enowhere%22%27")
     problem = page.locator("#jobs .problem")
-    expect(problem).to_contain_text("There is no job with this link", timeout=QUICK_MS)
+    expect(problem).to_contain_text("There is no job with this link")
     expect(problem).to_contain_text("removed 24 hours after they have ended")
     expect(page.locator("#start")).to_be_enabled()
 
@@ -99,20 +89,20 @@ def test_the_list_searches_filters_and_turns_its_pages(page: Page, app: App) -> 
     stored.insert(app.data_dir, *made)
     rows(page)
     page.get_by_label("Search").fill("vorlesung 100%_")
-    expect(page.locator("#job-list .count")).to_have_text("25 jobs, page 1 of 2", timeout=QUICK_MS)
+    expect(page.locator("#job-list .count")).to_have_text("25 jobs, page 1 of 2")
     names = page.locator("#job-list .row-name")
     expect(names).to_have_count(20)
     expect(names.first).to_have_text("Vorlesung 100%_24.mp3")
     page.get_by_role("button", name="Older").click()
-    expect(names).to_have_count(5, timeout=QUICK_MS)
+    expect(names).to_have_count(5)
     expect(names.last).to_have_text("Vorlesung 100%_00.mp3")
     page.get_by_label("State").click()
     page.get_by_role("option", name="Failed").click()
-    expect(names).to_have_text(["Vorlesung 100%_07.mp3"], timeout=QUICK_MS)
+    expect(names).to_have_text(["Vorlesung 100%_07.mp3"])
     page.get_by_label("Search").fill(made[7].id[:10])
-    expect(names).to_have_text(["Vorlesung 100%_07.mp3"], timeout=QUICK_MS)
+    expect(names).to_have_text(["Vorlesung 100%_07.mp3"])
     page.get_by_label("Search").fill("vorlesung 100x")
-    expect(page.locator("#job-list")).to_contain_text("No job fits.", timeout=QUICK_MS)
+    expect(page.locator("#job-list")).to_contain_text("No job fits.")
 
 
 def test_a_job_runs_again_with_other_files_and_is_deleted(
@@ -123,12 +113,12 @@ def test_a_job_runs_again_with_other_files_and_is_deleted(
     rows(page)
     entry = page.locator("#job-list li", has_text="first run.flac")
     entry.get_by_role("button", name="Run again").click()
-    expect(page.locator("#again")).to_contain_text("first run.flac", timeout=QUICK_MS)
+    expect(page.locator("#again")).to_contain_text("first run.flac")
     expect(page.get_by_label("SRT")).to_be_checked()
     expect(page.get_by_label("JSON")).not_to_be_checked()
     page.get_by_label("JSON").check()
     page.click("#start")
-    expect(page.locator("#jobs .verdict")).to_contain_text("Complete", timeout=JOB_MS)
+    expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
     again = job_id(page)
     assert again != first.id
     expect(page.get_by_role("navigation", name="Downloads").get_by_text("JSON")).to_be_visible()
@@ -137,12 +127,10 @@ def test_a_job_runs_again_with_other_files_and_is_deleted(
     expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
     page.once("dialog", lambda dialog: dialog.accept())
     page.locator("#jobs").get_by_role("button", name="Delete").click()
-    expect(page.locator("#jobs .empty")).to_be_visible(timeout=QUICK_MS)
-    until(lambda: not (app.data_dir / "jobs" / again).exists(), 5, "its files are gone")
+    expect(page.locator("#jobs .empty")).to_be_visible()
+    eventually(lambda: not (app.data_dir / "jobs" / again).exists(), "its files are gone")
     page.goto(f"{app.url}/?job={again}")
-    expect(page.locator("#jobs .problem")).to_contain_text(
-        "no job with this link", timeout=QUICK_MS
-    )
+    expect(page.locator("#jobs .problem")).to_contain_text("no job with this link")
     # The recording of the first one is its own.
     assert (app.data_dir / "jobs" / first.id / "recording.flac").is_file()
 
@@ -155,7 +143,7 @@ def test_gaps_are_shown_and_tried_again(page: Page, app: App, recording: Path) -
     entry = page.locator("#job-list li", has_text="holes.flac")
     expect(entry).to_contain_text("Finished with gaps")
     entry.get_by_role("button", name="Try the gaps again").click()
-    expect(page.locator("#jobs .verdict")).to_contain_text("Finished with 1 gap", timeout=QUICK_MS)
+    expect(page.locator("#jobs .verdict")).to_contain_text("Finished with 1 gap")
     assert job_id(page) == job.id
     expect(page.get_by_role("tab", name="Subtitles")).to_be_visible()
     shown = page.locator("#timeline .gaps")
@@ -163,32 +151,33 @@ def test_gaps_are_shown_and_tried_again(page: Page, app: App, recording: Path) -
     expect(shown).to_contain_text("the worker died")
     expect(page.locator("#timeline svg .gap")).to_have_count(1)
     shown.get_by_role("button").click()
-    page.wait_for_function("document.querySelector('video').currentTime >= 4", timeout=QUICK_MS)
+    page.wait_for_function("document.querySelector('video').currentTime >= 4")
     expect(page.get_by_label("Model for the gaps")).to_have_value(re.compile(r"^tiny\.en"))
     page.click("#retry-go")
-    expect(page.locator("#jobs .verdict")).to_contain_text("Complete: ", timeout=JOB_MS)
-    expect(page.locator("#timeline .gaps")).to_have_count(0, timeout=QUICK_MS)
+    expect(page.locator("#jobs .verdict")).to_contain_text("Complete: ")
+    expect(page.locator("#timeline .gaps")).to_have_count(0)
     expect(page.locator("#retry")).to_have_count(0)
     expect(page.locator("#cues li").nth(4)).to_be_visible()
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_the_others_go_on(
-    page: Page, long_recording: Path, tmp_path: Path
+    page: Page, app: App, long_recording: Path, tmp_path: Path
 ) -> None:
     files = []
     for name in ("one.flac", "two.flac", "three.flac"):
         (tmp_path / name).write_bytes(long_recording.read_bytes())
         files.append(tmp_path / name)
     upload(page, *files)
-    page.click("#start")
-    third = page.locator("#jobs .job", has_text="three.flac")
-    expect(third).to_contain_text("Waiting for a free place", timeout=QUICK_MS)
-    third.get_by_role("button", name="Cancel").click()
-    expect(third).to_contain_text("Cancelled. Nothing was written.", timeout=2000)
-    first = page.locator("#jobs .job", has_text="one.flac")
-    expect(first.locator("progress")).to_be_visible()
-    page.click("#cancel")
-    expect(page.locator("#jobs .job-cancelled")).to_have_count(3, timeout=2000)
+    with app.standing_still():
+        page.click("#start")
+        third = page.locator("#jobs .job", has_text="three.flac")
+        expect(third).to_contain_text("Waiting for a free place")
+        third.get_by_role("button", name="Cancel").click()
+        expect(third).to_contain_text("Cancelled. Nothing was written.")
+        first = page.locator("#jobs .job", has_text="one.flac")
+        expect(first.locator("progress")).to_be_visible()
+        page.click("#cancel")
+        expect(page.locator("#jobs .job-cancelled")).to_have_count(3)
 
 
 def test_no_name_text_or_reason_becomes_part_of_the_page(
@@ -199,7 +188,7 @@ def test_no_name_text_or_reason_becomes_part_of_the_page(
     job = replace(job, request=replace(job.request, name=NASTY))
     stored.insert(app.data_dir, job, history=[HistoryEntry(time.time(), NASTY, NASTY)])
     page.goto(f"{app.url}/?job={job.id}")
-    expect(page.locator("#jobs .verdict")).to_be_visible(timeout=QUICK_MS)
+    expect(page.locator("#jobs .verdict")).to_be_visible()
     expect(page.locator("#jobs h3")).to_contain_text("<script>document.title='broken'</script>")
     expect(page.locator("#timeline .gaps")).to_contain_text("onerror")
     page.get_by_role("tab", name="What happened").click()
@@ -207,7 +196,7 @@ def test_no_name_text_or_reason_becomes_part_of_the_page(
     page.locator("#timeline svg .gap").hover()
     expect(page.locator(".timeline-tip")).to_contain_text("0:04 to 0:09")
     page.locator("#jobs").get_by_role("button", name="Run again").click()
-    expect(page.locator("#again")).to_contain_text("<script>", timeout=QUICK_MS)
+    expect(page.locator("#again")).to_contain_text("<script>")
     rows(page)
     entry = page.locator("#job-list li", has_text="<script>").first
     said: list[str] = []
@@ -228,11 +217,11 @@ def test_no_name_text_or_reason_becomes_part_of_the_page(
 
 
 def test_an_open_page_recovers_by_itself_when_the_service_was_killed_and_started_again(
-    browser: Browser, tmp_path: Path, tiny_en: Path, recording: Path
+    profile: NewProfile, tmp_path: Path, tiny_en: Path, recording: Path
 ) -> None:
     app = start_app(tmp_path, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1")
     port = int(app.url.rpartition(":")[2])
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = profile()
     try:
         # One that looks at nothing too: its script remembers until it is loaded again.
         idle = context.new_page()
@@ -244,19 +233,18 @@ def test_an_open_page_recovers_by_itself_when_the_service_was_killed_and_started
         upload(page, recording)
         page.click("#start")
         started = job_id(page)
-        page.wait_for_selector("#jobs progress", timeout=JOB_MS)
+        page.wait_for_selector("#jobs progress")
         app.process.send_signal(signal.SIGKILL)
-        app.process.wait(10)
+        app.process.wait(PATIENCE_S)
         notice = page.get_by_text("The service cannot be reached")
-        expect(notice).to_be_visible(timeout=QUICK_MS)
+        expect(notice).to_be_visible()
         app = start_app(tmp_path, port=port, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1")
-        expect(page.locator("#jobs .verdict")).to_contain_text("Complete", timeout=JOB_MS)
+        expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
         assert job_id(page) == started
         page.get_by_role("tab", name="What happened").click()
-        expect(page.locator("#history")).to_contain_text("Taken over", timeout=QUICK_MS)
-        expect(page.locator("#notice .notice")).to_be_hidden(timeout=QUICK_MS)
-        idle.wait_for_function("window.before === undefined", timeout=QUICK_MS)
+        expect(page.locator("#history")).to_contain_text("Taken over")
+        expect(page.locator("#notice .notice")).to_be_hidden()
+        idle.wait_for_function("window.before === undefined")
     finally:
-        context.close()
         code = stop_app(app)
     assert code == 0

@@ -14,7 +14,8 @@ from core.gpu.plan import Question, card_of_size, plan_memory
 from core.gpu_manager import Released
 from core.settings import Settings
 from tests.core.gpu.fake_nvml import Card, FakeNvml, Process
-from tests.ui.conftest import START_S, App, until
+from tests.ui.conftest import App
+from tests.waiting import eventually
 from ui.memory_tab import MemoryTab
 from ui.memory_view import plan_view, unloaded_view
 from ui.options import model_choices
@@ -116,7 +117,7 @@ def test_button_gives_memory_back(page: Page, app: App) -> None:
     def states() -> set[str]:
         return {worker["state"] for worker in app.get("/health")[1]["workers"]}
 
-    until(lambda: states() == {"idle"}, START_S, "earlier jobs have ended")
+    eventually(lambda: states() == {"idle"}, "earlier jobs have ended")
     page.goto(app.url)
     page.get_by_role("tab", name="Memory").click()
     page.get_by_role("button", name="Unload idle models").click()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +11,12 @@ import pytest
 from core.events import Incident, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, SpeechSpan, Window
+from tests.waiting import eventually
 from tests.workers.scripted_engine import FACTORY, Script
 from workers.devices import Slot
 from workers.job import JobSpec, PoolEvent, PoolJob
 from workers.limits import PoolLimits
 from workers.pool import WorkerPool
-
-DEADLINE_S = 30.0
 
 QUICK = PoolLimits(
     outside_kills_to_fail=2,
@@ -26,6 +24,13 @@ QUICK = PoolLimits(
     backoff_max_s=0.2,
     heartbeat_s=0.2,
     memory_retry_s=0.1,
+)
+
+HANG_S = 3.0
+"""Where a hang is the subject: as short as a test can wait, and longer than a busy machine lets a
+healthy worker be silent."""
+HASTY = replace(
+    QUICK, hang_floor_s=HANG_S, hang_factor=0.0, hang_pace_floor_s=HANG_S, hang_pace=0.0
 )
 
 
@@ -43,14 +48,6 @@ def segment(index: int, duration_s: float = 10.0, windows: int = 1) -> AudioSegm
 
 def segments(count: int) -> list[AudioSegment]:
     return [segment(index) for index in range(count)]
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Poll with a deadline: for what happens in other processes and cannot be waited on."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {DEADLINE_S} s: {what}"
-        time.sleep(0.005)
 
 
 def gone(pid: int) -> bool:

@@ -29,9 +29,9 @@ from core.types import (
     Window,
 )
 from decoding.failures import explain_failure, explain_load_failure
+from tests.waiting import PATIENCE_S
 
 FACTORY = "tests.workers.scripted_engine:load_engine"
-GATE_S = 30.0
 POLL_S = 0.005
 
 
@@ -197,7 +197,7 @@ class ScriptedEngine:
 
     def wait_for(self, name: str, should_stop: Callable[[], bool]) -> None:
         self.log("waiting", gate=name)
-        deadline = time.monotonic() + GATE_S
+        deadline = time.monotonic() + PATIENCE_S
         while not (self.directory / name).exists():
             if should_stop():
                 raise Cancelled

@@ -9,16 +9,8 @@ import pytest
 
 from core.errors import DeviceUnavailable, ModelError, WorkerCrashed
 from core.events import Incident
-from tests.workers.conftest import (
-    QUICK,
-    Bench,
-    eventually,
-    gaps,
-    incidents,
-    reported,
-    segment,
-    texts,
-)
+from tests.waiting import PATIENCE_S, eventually
+from tests.workers.conftest import QUICK, Bench, gaps, incidents, reported, segment, texts
 from tests.workers.scripted_engine import read_log
 from workers.breaker import Breaker, blames_device
 from workers.devices import Slot
@@ -82,7 +74,7 @@ def test_device_is_blamed_by_what_ctranslate2_says() -> None:
 
 def test_gpu_that_keeps_failing_is_taken_out_and_the_other_goes_on(bench: Bench) -> None:
     model, pool = bench.gpu_model(devices={"0": BROKEN}), bench.pool(gpus=2)
-    pool.preload(model).result(30)
+    pool.preload(model).result(PATIENCE_S)
     job = bench.submit(pool, model, batch_size=1)
     for index in range(0, 8, 2):
         eventually(
@@ -107,7 +99,7 @@ def test_gpu_that_keeps_failing_is_taken_out_and_the_other_goes_on(bench: Bench)
 def test_slot_whose_workers_die_is_taken_out_and_the_other_goes_on(bench: Bench) -> None:
     model = bench.gpu_model(devices={"0": "kill"})
     pool = bench.pool(gpus=2, limits=replace(QUICK, deaths_to_retire=2))
-    pool.preload(model).result(30)
+    pool.preload(model).result(PATIENCE_S)
     job = bench.submit(pool, model, batch_size=1)
     for index in range(0, 4, 2):
         eventually(

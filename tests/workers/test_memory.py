@@ -17,7 +17,8 @@ from core.gpu.nvml import GpuDevice, GpuList, GpuProcess
 from core.gpu.peaks import Peak, Peaks
 from core.gpu.physical import setup_of
 from core.types import ModelSpec
-from tests.workers.conftest import Bench, eventually, incidents, texts
+from tests.waiting import PATIENCE_S, eventually
+from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import read_log
 from workers.devices import Slot
 from workers.job import PoolEvent
@@ -178,7 +179,9 @@ class Room:
 
 def test_job_whose_model_does_not_fit_waits_and_is_done_later(bench: Bench) -> None:
     room = Room()
-    pool = bench.pool(1, fits=room, wait_for_devices=True)
+    # The answer is remembered for as long: it must not be forgotten while the machine is busy.
+    limits = replace(QUICK, memory_retry_s=2.0)
+    pool = bench.pool(1, limits, fits=room, wait_for_devices=True)
     job = bench.submit(pool, bench.model("big"), 2)
     other = bench.submit(pool, bench.model("small"), 2)
     assert len(texts(list(other.events()))) == 2
@@ -210,7 +213,7 @@ def test_idle_worker_gives_back_memory_a_job_waits_for(bench: Bench) -> None:
     """The model of the last job is kept, until another job needs its room."""
     room = Room()
     pool = bench.pool(2, fits=room, wait_for_devices=True)
-    pool.preload(bench.model("small")).result(30)
+    pool.preload(bench.model("small")).result(PATIENCE_S)
     pids = bench.note_pids(pool)
     job = bench.submit(pool, bench.model("big"), 1)
     eventually(lambda: not set(pids) & set(bench.note_pids(pool)), "both are replaced")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.events import Incident
-from tests.workers.conftest import Bench, eventually, gaps, incidents, reported, segment, texts
+from tests.waiting import PATIENCE_S, eventually
+from tests.workers.conftest import Bench, gaps, incidents, reported, segment, texts
 from tests.workers.scripted_engine import read_log
 
 FULL = "say:CUDA failed with error out of memory"
@@ -17,7 +18,7 @@ def test_fresh_process_of_the_same_device_tries_first(bench: Bench, wording: str
     """The other device is free all the time and must not be asked."""
     model = bench.gpu_model(actions={"1": f"{wording}_once"})
     pool = bench.pool(gpus=2)
-    pool.preload(model).result(30)
+    pool.preload(model).result(PATIENCE_S)
     job = bench.submit(pool, model, 6, batch_size=1)
     events = list(job.events())
     assert len(texts(events)) == 6
@@ -34,7 +35,7 @@ def test_fresh_process_of_the_same_device_tries_first(bench: Bench, wording: str
 def test_then_another_device_tries_and_nothing_is_lost(bench: Bench, wording: str) -> None:
     model = bench.gpu_model(devices={"0": wording})
     pool = bench.pool(gpus=2)
-    pool.preload(model).result(30)
+    pool.preload(model).result(PATIENCE_S)
     job = bench.submit(pool, model, 2, batch_size=1)
     events = list(job.events())
     assert len(texts(events)) == 2

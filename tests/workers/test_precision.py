@@ -10,6 +10,7 @@ import pytest
 from core.errors import ComputeTypeUnsupported, ModelError
 from core.models import AUTO
 from core.types import ModelSpec
+from tests.waiting import PATIENCE_S
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import FACTORY, read_log
 from workers.devices import Slot
@@ -46,7 +47,7 @@ def loaded(model: ModelSpec) -> list[str]:
 def test_each_card_takes_the_best_compute_type_it_can(bench: Bench) -> None:
     model = open_model(bench)
     pool = pool_of(bench, AMPERE, PASCAL, MAXWELL)
-    pool.preload(model).result(30)
+    pool.preload(model).result(PATIENCE_S)
     assert sorted(loaded(model)) == ["float16", "float32", "int8_float32"]
     statuses = {status.label: status.compute_type for status in pool.status()}
     assert statuses == {"GPU 0": "float16", "GPU 1": "int8_float32", "GPU 2": "float32"}
@@ -126,7 +127,7 @@ def test_mixed_cards_take_batches_of_their_own(bench: Bench) -> None:
 
     model = bench.gpu_model(together=True)
     pool = pool_of(bench, AMPERE, AMPERE, plan_batch=plan_batch)
-    pool.preload(model).result(30)
+    pool.preload(model).result(PATIENCE_S)
     assert len(texts(list(bench.submit(pool, model, 40).events()))) == 40
     decodes = read_log(model, "decode")
     assert {entry["batch_size"] for entry in decodes} == {4, 1}

@@ -15,7 +15,8 @@ import pytest
 from core.gpu_manager import GpuManager, Released, gpu_manager
 from core.process_memory import resident_mib
 from core.types import DecodeOptions, ModelSpec
-from tests.workers.conftest import DEADLINE_S, QUICK, Bench, eventually, reported, segments, texts
+from tests.waiting import PATIENCE_S, eventually
+from tests.workers.conftest import QUICK, Bench, reported, segments, texts
 from tests.workers.scripted_engine import read_log
 from workers.devices import Slot
 from workers.fleet import Fleet
@@ -47,7 +48,7 @@ def test_idle_workers_end_and_come_back_without_a_model(
     caplog.set_level(logging.INFO)
     model, pool = bench.model("base"), bench.pool(2)
     assert pool.release() == ()
-    pool.preload(model).result(DEADLINE_S)
+    pool.preload(model).result(PATIENCE_S)
     pids = bench.note_pids(pool)
     found = pool.release()
     assert [(each.device, each.outcome, each.model) for each in found] == [
@@ -64,7 +65,7 @@ def test_idle_workers_end_and_come_back_without_a_model(
     assert not set(bench.note_pids(pool)) & set(pids)
     assert outcomes(pool.release()) == ["empty", "empty"]
     assert len(texts(list(bench.submit(pool, model, 4).events()))) == 4
-    pool.preload(model).result(DEADLINE_S)
+    pool.preload(model).result(PATIENCE_S)
     assert not any(status.unloaded for status in pool.status())
     assert pool.counters() == {}
 
@@ -86,7 +87,7 @@ def test_a_running_job_keeps_what_it_needs(bench: Bench) -> None:
 
 def test_a_worker_that_a_job_may_not_use_gives_its_memory_back(bench: Bench) -> None:
     model, pool = bench.model(actions={"0": "gate"}), bench.pool(2)
-    pool.preload(model).result(DEADLINE_S)
+    pool.preload(model).result(PATIENCE_S)
     job = alone(bench, pool, model)
     eventually(lambda: "busy" in {s.state for s in pool.status()}, "a worker has the segment")
     assert sorted(outcomes(pool.release())) == ["busy", "unloaded"]
@@ -99,7 +100,7 @@ def test_who_waits_for_a_preload_gets_it(bench: Bench) -> None:
     pool.start()
     answers: list[Future[float]] = [pool.preload(model)]
     found = pool.release()
-    assert answers[0].result(DEADLINE_S) >= 0
+    assert answers[0].result(PATIENCE_S) >= 0
     assert "unloaded" not in outcomes(found)
     assert [status.model for status in pool.status()] == ["scripted", "scripted"]
 
@@ -153,7 +154,7 @@ def test_idle_time_begins_again_after_work(after_s: float, unloaded: list[str]) 
 def test_everything_that_holds_memory_is_asked(bench: Bench) -> None:
     gpu_manager.release_all_memory()  # pools of other tests may live
     model, pool = bench.model(), bench.pool(2)
-    pool.preload(model).result(DEADLINE_S)
+    pool.preload(model).result(PATIENCE_S)
     answer = gpu_manager.release_all_memory()
     assert answer["released_workers"] == 2
     mine = [each for each in answer["devices"] if each["model"] == "scripted"]
@@ -179,7 +180,7 @@ def test_a_real_worker_gives_its_memory_back(tiny_en: Path) -> None:
         pool.start()
         eventually(lambda: pool.status()[0].state == "idle", "the worker is there")
         empty_mib = resident_mib(pool.status()[0].pid or 0)
-        pool.preload(ModelSpec("tiny.en", str(tiny_en), "int8", "cpu")).result(4 * DEADLINE_S)
+        pool.preload(ModelSpec("tiny.en", str(tiny_en), "int8", "cpu")).result(PATIENCE_S)
         loaded_mib = resident_mib(pool.status()[0].pid or 0)
         (found,) = pool.release()
         after_mib = resident_mib(pool.status()[0].pid or 0)

@@ -15,6 +15,7 @@ import pytest
 from core.gpu import nvml
 from core.gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice, find_device, read_gpus
 from tests.core.gpu.fake_nvml import ROOT, Card, FakeNvml, Mig, Process, absent
+from tests.waiting import PATIENCE_S
 
 Machine = Callable[..., FakeNvml]
 
@@ -258,7 +259,7 @@ def test_spawned_processes_see_a_fake_on_their_path(
     FakeNvml([Card(total_mib=8192, processes=[Process(7, 100, "a")], mig=[Mig()])]).write(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as child:
-        card = only(child.submit(read_gpus).result(60))
+        card = only(child.submit(read_gpus).result(PATIENCE_S))
     assert (card.total_mib, card.processes[0].name, len(card.mig)) == (8192, "a", 1)
 
 
