@@ -22,8 +22,7 @@ from jupyter_client.connect import write_connection_file
 
 from bench.processes import children
 from tests.jobs.recordings import SHORT, joined
-
-DEADLINE_S = 120.0
+from tests.waiting import PATIENCE_S
 
 SNIPPET = """
 from parallel_transcriber import ParallelWhisperTranscriber
@@ -65,7 +64,7 @@ def watched(pids: list[int]) -> Iterator[None]:
     ends = {os.pidfd_open(pid): pid for pid in pids}
     try:
         yield
-        until = time.monotonic() + DEADLINE_S
+        until = time.monotonic() + PATIENCE_S
         waiting = set(ends)
         while waiting:
             ready = select.select(waiting, (), (), until - time.monotonic())[0]
@@ -141,7 +140,7 @@ def test_lines_at_the_prompt(tmp_path: Path, environment: dict[str, str]) -> Non
             with watched(children(python.pid)):
                 os.write(ours, b"\x04")
                 said = python.stderr.read().decode()
-                assert python.wait(DEADLINE_S) == 0, said
+                assert python.wait(PATIENCE_S) == 0, said
         finally:
             python.kill()
             os.close(ours)
@@ -151,7 +150,7 @@ def test_lines_at_the_prompt(tmp_path: Path, environment: dict[str, str]) -> Non
 
 def _read_until(terminal: int, words: bytes) -> str:
     shown = b""
-    until = time.monotonic() + DEADLINE_S
+    until = time.monotonic() + PATIENCE_S
     while not re.search(words, shown):
         assert select.select([terminal], (), (), until - time.monotonic())[0], shown
         shown += os.read(terminal, 4096)
@@ -171,11 +170,11 @@ def test_a_cell_of_a_notebook(tmp_path: Path, environment: dict[str, str]) -> No
     ) as kernel:
         try:
             client.start_channels(hb=False)  # a busy machine misses beats
-            client.wait_for_ready(timeout=DEADLINE_S)
+            client.wait_for_ready(timeout=PATIENCE_S)
             shown: list[str] = []
             answer = client.execute_interactive(
                 SNIPPET,
-                timeout=DEADLINE_S,
+                timeout=PATIENCE_S,
                 output_hook=lambda message: shown.append(message["content"].get("text", "")),
             )
             assert answer["content"]["status"] == "ok", answer
