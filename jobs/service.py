@@ -21,7 +21,6 @@ from typing import Any
 
 from core.errors import FileMissing, InvalidOption, NoSuchJob, Paused
 from core.gpu.support import runs_on_cpus
-from core.gpu_manager import Released
 from core.models import AUTO
 from core.settings import Settings
 from jobs.admission import Admission
@@ -299,11 +298,6 @@ class JobService:
         return health_of(
             self.engines, database=self._database.answers, closing=self._closed.is_set()
         )
-
-    def unload(self) -> tuple[Released, ...]:
-        """Give back the memory of models that no running job needs; one answer per worker, none
-        before the first job. The next job loads its model again."""
-        return self.engines.unload()
 
     def stop_admission(self) -> None:
         """No new job from now on; those that run go on until :meth:`close`."""

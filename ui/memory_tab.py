@@ -93,7 +93,7 @@ class MemoryTab:
         if identity_of(request).unknown:
             # Somebody nobody knows, through a proxy in front of an open service.
             raise toast(InvalidOption("Only people who log in may unload models."))
-        return view.unloaded_view(self._service.unload())
+        return view.unloaded_view(self._service.engines.unload())
 
     def wire(self, tab: gr.Tab) -> None:
         """Shows the plan when the tab is opened and whenever the form changes."""
