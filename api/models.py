@@ -32,7 +32,7 @@ def models_router(service: JobService) -> APIRouter:
                 "Only people who log in and programs with an API key may unload models.",
                 "Send a key as: Authorization: Bearer KEY.",
             )
-        found = await anyio.to_thread.run_sync(service.unload)
+        found = await anyio.to_thread.run_sync(service.engines.unload)
         body = {
             "devices": [asdict(each) for each in found],
             "freed_mib": sum(each.freed_mib or 0.0 for each in found),
