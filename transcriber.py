@@ -21,13 +21,7 @@ import numpy as np
 from core.defaults import decode_options, for_model
 from core.errors import DeviceUnavailable, InvalidOption
 from core.events import Decoded, Event, Planned, SegmentFinished
-from core.gpu.choice import CPU_BATCH, Card, best_batch
-from core.gpu.nvml import find_device, read_gpus
-from core.gpu.physical import setup_of
-from core.gpu.support import check_compute_type, preferred
-from core.gpu_manager import Released, card_of, gpu_manager
 from core.merge import TranscriptBuilder
-from core.model_store import model_spec, resolve_for
 from core.models import AUTO
 from core.pcm import PcmSpool
 from core.process_memory import resident_mib, return_to_system
@@ -49,8 +43,14 @@ from decoding.failures import explain_failure, explain_load_failure
 from decoding.model import Row, SpeechModel
 from decoding.rounds import Decoder
 from decoding.segments import SegmentDecoder
+from gpu.choice import CPU_BATCH, Card, best_batch
+from gpu.manager import Released, card_of, gpu_manager
+from gpu.nvml import find_device, read_gpus
+from gpu.physical import setup_of
+from gpu.support import check_compute_type, preferred
 from ingest import start_ingest
 from media.container import DecodeLimits
+from model_store.store import model_spec, resolve_for
 
 log = logging.getLogger("transcriber")
 

@@ -23,12 +23,12 @@ from urllib.parse import quote, urlsplit
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
-from api.answers import Refused
+from access.credentials import ApiKeys, Users
+from access.identity import LOCAL, STATE_KEY, Identity, is_loopback
 from api.asgi import Application, Message, Receive, Scope, Send, answer_early, watched
+from api.errors import Refused
 from api.proxies import FORWARDED_KEY
 from api.sessions import Cookies
-from core.credentials import ApiKeys, Users
-from core.identity import LOCAL, STATE_KEY, Identity, is_loopback
 from core.settings import Settings
 
 FREE_PATHS = ("/health", "/ready", "/login")
@@ -48,7 +48,7 @@ def policy_of(settings: Settings) -> Policy:
 
 
 class Access:
-    """ASGI middleware; puts a ``core.identity.Identity`` into the state of every request."""
+    """ASGI middleware; puts a ``access.identity.Identity`` into the state of every request."""
 
     def __init__(
         self, app: Application, settings: Settings, users: Users, keys: ApiKeys, cookies: Cookies

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 
+from access.identity import Identity
 from core.defaults import decode_options
 from core.errors import InvalidOption
-from core.identity import Identity
-from core.model_store import available_models
 from core.models import AUTO, find_model, unknown_model
 from core.settings import Settings
 from core.types import PlanOptions
 from jobs.request import JobRequest, format_names
+from model_store.store import available_models
 
 
 def _names(value: object) -> object:

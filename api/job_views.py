@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from api.answers import error_body
+from api.errors import error_body
 from core.errors import SubtitleError
 from core.types import Cue, Gap, JobReport
 from jobs.job import JobView

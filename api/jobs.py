@@ -7,7 +7,7 @@
     curl -H "Authorization: Bearer $KEY"  …/api/jobs/ID        state, progress, then the files
 
 Whoever passes the access check and has a job's id sees the job; a list holds one's own jobs, and
-cancelling, deleting and mending are for the owner (``core.identity``).
+cancelling, deleting and mending are for the owner (``access.identity``).
 
 No handler waits in the event loop, and each kind of waiting has threads of its own: uploads,
 submissions and questions do not hold each other up, and ``/health`` needs none.
@@ -27,14 +27,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from api.answers import Refused, answer
+from access.identity import Identity, identity_of
 from api.asgi import EarlyAnswer
+from api.errors import Refused, answer
 from api.job_options import GapOptions, JobOptions, Submission, is_offered, read_options
 from api.job_views import history_json, job_json, record_json
 from api.upload_body import Upload
 from api.uploads import Uploads
 from core.errors import NoSuchJob, SubtitleError
-from core.identity import Identity, identity_of
 from core.models import unknown_model
 from jobs.job import JobHandle, JobView
 from jobs.service import JobService

@@ -15,12 +15,12 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from access.credentials import ApiKeys, Users
 from api.access import address_of, is_secure, policy_of
-from api.answers import Refused
+from api.errors import Refused
 from api.login_page import login_page, logout_page
 from api.sessions import Cookies
 from api.throttle import Throttle
-from core.credentials import ApiKeys, Users
 from core.logs import one_line
 from core.settings import Settings
 

@@ -14,8 +14,8 @@ import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.answers import Refused
-from core.identity import identity_of
+from access.identity import identity_of
+from api.errors import Refused
 from jobs.service import JobService
 
 

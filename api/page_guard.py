@@ -17,8 +17,8 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
 
-from api.answers import Refused, status_of
 from api.asgi import Application, Message, Receive, Scope, Send, answer_early
+from api.errors import Refused, status_of
 from api.uploads import LOOK_AT_DISK_BYTES, declared_bytes
 from core.errors import SubtitleError
 from jobs.admission import Admission

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
-from core.credentials import NamedLines, Users
+from access.credentials import NamedLines, Users
 from core.errors import InvalidOption
 from core.settings import Settings, root_path_of
 

@@ -23,7 +23,7 @@ import anyio.to_thread
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
-from api.answers import Refused
+from api.errors import Refused
 from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, JsonBody, PlainBody, Upload
 from core.errors import DiskFull, InvalidOption, MediaLimitExceeded
 from core.settings import Settings

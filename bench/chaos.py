@@ -18,16 +18,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.chaos_report import checks, data, plot
-from bench.crowd import Crowd, Followed
+from bench.chaos_report import Course, checks, data, plot
+from bench.crowd import Crowd
 from bench.figures import publish
-from bench.kills import Killed, Killer, plan_kills
+from bench.kills import Killer, plan_kills
 from bench.machine import machine
 from bench.processes import holdings, zombies
 from bench.recording import build
@@ -38,39 +37,6 @@ from jobs.stored import kept_of
 
 END_S = 900.0
 """Longest wait for the last jobs after the last kill."""
-
-
-@dataclass(slots=True)
-class Course:
-    """What a service did with the recordings, and what it left behind."""
-
-    jobs: list[Followed] = field(default_factory=list)
-    srt: dict[str, bytes] = field(default_factory=dict)
-    """By job."""
-    killed: list[Killed] = field(default_factory=list)
-    incidents: Counter[str] = field(default_factory=Counter)
-    """Kinds of entries in the jobs' histories."""
-    statuses: Counter[int] = field(default_factory=Counter)
-    unanswered: int = 0
-    strays: int = 0
-    """Jobs of submissions that got no answer."""
-    strays_open: int = 0
-    """Of those, jobs that did not end."""
-    elapsed_s: float = 0.0
-    load_s: float = 0.0
-    """From the first worker's start of loading to the first inference."""
-    descriptors: int = 0
-    """Of the parent when all jobs had ended, connections to the database apart."""
-    zombies: int = 0
-    decoded: int = 0
-    """Segments the workers have finished."""
-    segments: dict[str, int] = field(default_factory=dict)
-    """How many each job has."""
-    replayed: int = 0
-    """Segments that were in the journal when a job went on, over all resumptions."""
-    exit_code: int = 0
-    processes_left: list[int] = field(default_factory=list)
-    files_left: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

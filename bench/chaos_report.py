@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench.crowd import Followed
 from bench.figures import Check, none_of, spread
-
-if TYPE_CHECKING:
-    from bench.chaos import Course
+from bench.kills import Killed
 
 RECOVERY_S = 5.0
 """Promised, besides the load of the model, for a killed worker."""
 
 DESCRIPTORS_MORE = 3
 """A connection kept alive here or there is no leak."""
+
+
+@dataclass(slots=True)
+class Course:
+    """What a service did with the recordings, and what it left behind."""
+
+    jobs: list[Followed] = field(default_factory=list)
+    srt: dict[str, bytes] = field(default_factory=dict)
+    """By job."""
+    killed: list[Killed] = field(default_factory=list)
+    incidents: Counter[str] = field(default_factory=Counter)
+    """Kinds of entries in the jobs' histories."""
+    statuses: Counter[int] = field(default_factory=Counter)
+    unanswered: int = 0
+    strays: int = 0
+    """Jobs of submissions that got no answer."""
+    strays_open: int = 0
+    """Of those, jobs that did not end."""
+    elapsed_s: float = 0.0
+    load_s: float = 0.0
+    """From the first worker's start of loading to the first inference."""
+    descriptors: int = 0
+    """Of the parent when all jobs had ended, connections to the database apart."""
+    zombies: int = 0
+    decoded: int = 0
+    """Segments the workers have finished."""
+    segments: dict[str, int] = field(default_factory=dict)
+    """How many each job has."""
+    replayed: int = 0
+    """Segments that were in the journal when a job went on, over all resumptions."""
+    exit_code: int = 0
+    processes_left: list[int] = field(default_factory=list)
+    files_left: list[str] = field(default_factory=list)
 
 
 def differing(calm: Course, wild: Course) -> list[str]:

@@ -25,8 +25,8 @@ from bench import ways
 from bench.machine import machine
 from bench.recording import build
 from bench.scoring import WordErrors, true_text, word_errors
-from core.model_store import resolve_model
 from core.settings import Settings
+from model_store.store import resolve_model
 from workers.resources import usable_cores
 
 

@@ -20,18 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.machine import machine
+from bench.published_peaks import PUBLISHED, Published
 from bench.recording import build
-from core.gpu import support
-from core.gpu.choice import on_card
-from core.gpu.estimate import CONTEXT, Estimate, estimate
-from core.gpu.guide import CARDS, MEMORY_GB, decide, longest_segment_s, our_answer
-from core.gpu.peaks import Peak
-from core.gpu.physical import Setup
-from core.gpu.published import PUBLISHED, Published
-from core.gpu.report import MIB_PER_GB
-from core.gpu_manager import gpu_manager
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
+from gpu import support
+from gpu.choice import on_card
+from gpu.estimate import CONTEXT, Estimate, estimate
+from gpu.guide import CARDS, MEMORY_GB, decide, longest_segment_s, our_answer
+from gpu.manager import gpu_manager
+from gpu.peaks import Peak
+from gpu.physical import Setup
+from gpu.report import MIB_PER_GB
 from jobs.cards import devices_here
 from parallel_transcriber import ParallelWhisperTranscriber
 

@@ -22,11 +22,11 @@ from typing import Any
 
 import httpx
 
+from access.credentials import ApiKeys
 from bench.figures import Check, none_of, percentile, publish, spread
 from bench.machine import machine
 from bench.prober import Latencies, Prober
 from bench.service import Service, add_options, settings_of
-from core.credentials import ApiKeys
 from core.logs import setup_logging
 from core.settings import Settings
 

@@ -6,8 +6,8 @@ import argparse
 import getpass
 import sys
 
+from access.credentials import ApiKeys, Users
 from cli.options import build_settings
-from core.credentials import ApiKeys, Users
 from core.errors import InvalidOption
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from cli.options import build_settings
 from core.errors import InvalidOption
-from core.gpu.choice import SeenCard
-from core.gpu.nvml import read_gpus
-from core.gpu.plan import card_of_size
 from core.logs import one_line
+from gpu.choice import SeenCard
+from gpu.nvml import read_gpus
+from gpu.plan import card_of_size
 from jobs.cards import gpus_here
 
 

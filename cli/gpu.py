@@ -13,9 +13,9 @@ import textwrap
 import time
 
 from core.errors import InvalidOption
-from core.gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice, read_gpus
-from core.gpu.report import memory_info
 from core.logs import one_line
+from gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice, read_gpus
+from gpu.report import memory_info
 
 DEFAULT_INTERVAL_S = 2.0
 SHORTEST_S, LONGEST_S = 0.1, 86400.0

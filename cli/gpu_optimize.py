@@ -23,9 +23,9 @@ from cli.options import build_settings
 from cli.profiles import PROFILES, Proposal, propose
 from cli.table import table
 from core.errors import DiskFull, OutOfMemory, SubtitleError
-from core.gpu.choice import Choice
 from core.models import AUTO
 from core.settings import PROJECT
+from gpu.choice import Choice
 from jobs.cards import devices_here, gpus_here
 from jobs.peaks import load_learned
 

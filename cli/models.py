@@ -6,9 +6,9 @@ import argparse
 
 from cli.options import build_settings
 from cli.table import table
-from core.model_store import available_models
 from core.models import ALIASES, MODELS, ModelInfo
 from jobs.cards import model_marks
+from model_store.store import available_models
 
 HEADS = ("MODEL", "LANGUAGES", "TRANSLATES", "PARAMETERS", "DOWNLOAD", "SPEED", "QUALITY", "FITS",
          "WHERE", "GOOD FOR")  # fmt: skip

@@ -9,10 +9,10 @@ from typing import Any
 from cli.bars import part_bars
 from cli.cards import asked_cards
 from cli.options import build_settings
-from core.gpu.physical import SEGMENT_NOTE, Setup
-from core.gpu.plan import MemoryPlan, Question, plan_memory
-from core.gpu_manager import gpu_manager
 from core.types import WINDOW_S
+from gpu.manager import gpu_manager
+from gpu.physical import SEGMENT_NOTE, Setup
+from gpu.plan import MemoryPlan, Question, plan_memory
 from jobs.peaks import load_learned
 
 

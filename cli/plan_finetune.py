@@ -12,9 +12,9 @@ import textwrap
 
 from cli.bars import part_bars
 from cli.cards import asked_cards
-from core.gpu.choice import Card
-from core.gpu.finetune_plan import FinetunePlan, Way, Wishes, plan_finetune
-from core.gpu.finetune_report import (
+from core.logs import one_line
+from finetuning.plan import FinetunePlan, Way, Wishes, plan_finetune
+from finetuning.report import (
     ORDER,
     advice,
     checkpointing,
@@ -23,8 +23,8 @@ from core.gpu.finetune_report import (
     plan_data,
     verdict,
 )
-from core.gpu.finetune_warnings import DATA_HINT
-from core.logs import one_line
+from finetuning.warnings import DATA_HINT
+from gpu.choice import Card
 
 WIDTH = 100
 """Columns of a paragraph."""

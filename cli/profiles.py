@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.gpu.choice import CPU_BATCH, Card, Choice, candidates, choose
-from core.gpu_manager import gpu_manager
 from core.models import AUTO
+from gpu.choice import CPU_BATCH, Card, Choice, candidates, choose
+from gpu.manager import gpu_manager
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 from cli.options import build_settings
 from core.errors import InvalidOption, SubtitleError
-from core.gpu_manager import Released
 from core.settings import Settings, service_url
+from gpu.manager import Released
 
 TIMEOUT_S = 60.0
 """The answer comes when the workers are back: seconds, and longer from a cold disk."""

@@ -19,7 +19,7 @@ from core.errors import (
     OutOfMemory,
     SubtitleError,
 )
-from core.gpu.shortage import shortage_of
+from core.shortage import shortage_of
 
 LIBRARIES = (
     "Install it with `python -m pip install -r requirements-gpu.txt`; the app finds it there."

@@ -2,7 +2,7 @@
 
 A table and pure checks: no engine is imported and no file is opened here, so every front can
 list models and refuse a wrong request before anything is loaded. Where a model's files come
-from is decided in ``core.model_store``.
+from is decided in ``model_store.store``.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def unknown_model(name: str) -> ModelError:
 def check_request(model: ModelInfo | str, language: str | None, task: str) -> str | None:
     """Refuse what the model cannot do; return the Whisper code of the language (None: find out).
 
-    ``model`` may still be a name that only ``core.model_store.resolve_model`` can place
+    ``model`` may still be a name that only ``model_store.store.resolve_model`` can place
     (``auto``, a directory, a hub id): then only the language and the task are checked, and the
     caller checks again with the resolved model's info.
 

@@ -18,10 +18,10 @@ from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
 
-from core.gpu.cublas import load_cublas
 from core.pcm import Float32
 from core.types import SAMPLE_RATE, WINDOW_S, DecodeOptions, ModelSpec
 from decoding.quality import Scores, compression_ratio
+from gpu.cublas import load_cublas
 
 TIME_PRECISION_S = 0.02
 """Seconds per timestamp token (whisper/tokenizer.py)."""

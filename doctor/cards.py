@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from core.gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice, find_device
-from core.gpu.support import compute_types, supports, why_not
 from core.known_errors import DRIVER, recognise
 from core.settings import Settings
 from doctor.diagnosis import Finding
 from doctor.files import why_not_writable
 from doctor.machine import Machine
+from gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice, find_device
+from gpu.support import compute_types, supports, why_not
 from workers.devices import visible_entries
 
 AREA = "GPUs"

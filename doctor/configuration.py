@@ -6,11 +6,11 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from core.gpu.support import ALL_TYPES, runs_on_cpus
-from core.identity import open_to_strangers
+from access.identity import open_to_strangers
 from core.settings import Settings, setting_names, unknown_names
 from doctor.diagnosis import Finding
 from doctor.machine import Machine
+from gpu.support import ALL_TYPES, runs_on_cpus
 
 AREA = "Settings"
 

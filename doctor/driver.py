@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from core.gpu.nvml import GpuList
 from core.known_errors import DRIVER, TOOLKIT, recognise
 from core.settings import Device
 from doctor.diagnosis import Finding, Severity
 from doctor.machine import Machine
+from gpu.nvml import GpuList
 
 AREA = "NVIDIA driver"
 

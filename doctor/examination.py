@@ -12,9 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from core.errors import SubtitleError
-from core.gpu.nvml import GpuList, read_gpus
 from core.known_errors import recognise
-from core.model_store import ResolvedModel, available_models, resolve_model
 from core.settings import Settings
 from core.version import version
 from doctor import (
@@ -30,6 +28,8 @@ from doctor import (
 )
 from doctor.diagnosis import Diagnosis, Finding, diagnosis
 from doctor.machine import Machine
+from gpu.nvml import GpuList, read_gpus
+from model_store.store import ResolvedModel, available_models, resolve_model
 from workers.memory import see_cards
 
 log = logging.getLogger(__name__)

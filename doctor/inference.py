@@ -12,14 +12,14 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from core.errors import DeviceUnavailable, SubtitleError
-from core.gpu.nvml import GpuList, find_device
-from core.gpu.support import preferred, runs_on_cpus
 from core.known_errors import recognise
-from core.model_store import ResolvedModel, model_spec
 from core.settings import Settings
 from core.types import ModelSpec
 from doctor.cards import code_for
 from doctor.diagnosis import Finding
+from gpu.nvml import GpuList, find_device
+from gpu.support import preferred, runs_on_cpus
+from model_store.store import ResolvedModel, model_spec
 from workers.devices import Slot, find_slots, visible_entries
 from workers.engine import DEFAULT_ENGINE
 from workers.limits import PoolLimits

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import WorkerCrashed
-from core.gpu.cublas import CUBLAS, packaged_cublas
-from core.gpu.nvml import GpuList
-from core.gpu.support import compute_types
 from core.known_errors import LIBRARIES, recognise
 from core.settings import PROJECT
 from doctor.diagnosis import Finding, Severity
 from doctor.machine import Machine
+from gpu.cublas import CUBLAS, packaged_cublas
+from gpu.nvml import GpuList
+from gpu.support import compute_types
 
 AREA = "Libraries"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from core import model_hub
 from core.errors import ModelError
-from core.gpu.choice import Card, Choice, candidates, choose
-from core.model_store import available_models, resolve_model
 from core.models import AUTO, MODELS, find_model
 from core.settings import Settings
 from doctor.diagnosis import Finding, Severity
+from gpu.choice import Card, Choice, candidates, choose
+from model_store import hub as model_hub
+from model_store.store import available_models, resolve_model
 
 AREA = "Models"
 

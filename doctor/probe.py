@@ -2,7 +2,7 @@
 
 Run as a program of its own (``doctor.libraries`` does): a library that is broken may end the
 process that opens it, and CUDA must not be started in the service. Of the app only
-``core.gpu.cublas`` is imported, which makes cuBLAS known as a worker does.
+``gpu.cublas`` is imported, which makes cuBLAS known as a worker does.
 
     python -P doctor/probe.py [CUDA_VISIBLE_DEVICES]
 """
@@ -72,7 +72,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = sys.argv[1]
     sys.path.append(str(Path(__file__).resolve().parent.parent))
-    from core.gpu.cublas import load_cublas
+    from gpu.cublas import load_cublas
 
     load_cublas()
     facts = {

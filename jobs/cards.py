@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from core.errors import DeviceUnavailable
-from core.gpu.choice import SeenCard
-from core.gpu.plan import fitting_models
-from core.gpu_manager import gpu_manager
 from core.settings import Settings
+from gpu.choice import SeenCard
+from gpu.manager import gpu_manager
+from gpu.plan import fitting_models
 from workers.devices import find_slots
 from workers.memory import see_cards, see_cpu
 

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from core.errors import DeviceUnavailable, Paused, SubtitleError
-from core.gpu.support import check_compute_type, runs_on_cpus
-from core.gpu_manager import Released
 from core.models import AUTO
 from core.settings import Settings
+from gpu.manager import Released
+from gpu.support import check_compute_type, runs_on_cpus
 from parallel_transcriber import ParallelWhisperTranscriber, make_pool
 from workers.devices import find_slots
 from workers.fleet import WorkerStatus

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from access.identity import open_to_strangers
 from core.errors import DownloadRefused
-from core.identity import open_to_strangers
 from core.settings import Settings
 from media.download import Downloaded, DownloadLimits, Progress, check_site, download, no_sites
 

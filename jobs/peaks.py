@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from core.errors import SubtitleError
-from core.gpu.peaks import Peak
-from core.gpu_manager import gpu_manager
 from core.settings import Settings
+from gpu.manager import gpu_manager
+from gpu.peaks import Peak
 from jobs import schema
 from jobs.database import Database
 from jobs.outbox import Outbox

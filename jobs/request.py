@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
-from core.gpu.support import check_compute_type, runs_on_cpus
 from core.logs import one_line, without_secrets
 from core.models import AUTO, check_request, find_model, unknown_model
 from core.planning import SegmentPlanner
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
+from gpu.support import check_compute_type, runs_on_cpus
 from jobs.links import check_link
 from subtitles.formats import FORMATS, get_format
 from subtitles.sanitize import safe_stem
@@ -44,7 +44,7 @@ class JobRequest:
     model: str = AUTO
     """``auto``: what the settings say."""
     compute_type: str = AUTO
-    """``auto``: what the settings say; see ``core.gpu.support``."""
+    """``auto``: what the settings say; see ``gpu.support``."""
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     plan: PlanOptions = field(default_factory=PlanOptions)
     audio_track: int | None = None

@@ -151,4 +151,4 @@ memory_peaks = Table(
     Column("peak_mib", Double, nullable=False),
     Column("runs", Integer, nullable=False),
 )
-"""What ``core.gpu.peaks`` learns from."""
+"""What ``gpu.peaks`` learns from."""

@@ -20,19 +20,20 @@ from functools import partial
 from typing import Any
 
 from core.errors import FileMissing, InvalidOption, NoSuchJob, Paused
-from core.gpu.support import runs_on_cpus
 from core.models import AUTO
 from core.settings import Settings
+from gpu.support import runs_on_cpus
 from jobs.admission import Admission
 from jobs.database import Database
 from jobs.engines import Engines
 from jobs.execution import Executor
 from jobs.folders import JobFolders
 from jobs.health import Health, health_of
-from jobs.housekeeping import Housekeeping
 from jobs.job import Job, JobHandle
+from jobs.maintenance import Housekeeping
 from jobs.outbox import Outbox
 from jobs.peaks import learn
+from jobs.periodic import Upkeep
 from jobs.queue import JobQueue
 from jobs.recorder import Recorder
 from jobs.records import HistoryEntry, JobRecord
@@ -41,7 +42,6 @@ from jobs.runners import Runner
 from jobs.states import JobState
 from jobs.store import JobStore
 from jobs.stored import StoredJob
-from jobs.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 

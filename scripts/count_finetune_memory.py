@@ -4,7 +4,7 @@ The model, the loss and the backward pass run for real, on tensors that have siz
 every storage that comes and goes is counted in the allocator's steps of 512 bytes. The two things
 that only exist on CUDA are put in: mixed precision (its lists of operations and its cache of
 weights) and the fused attention (what it keeps). ``tests/data/finetune_counted.json`` is the
-result, to which ``core.gpu.finetune_memory`` is held.
+result, to which ``finetuning.memory`` is held.
 
     pip install -r requirements-finetune.txt
     python -m scripts.count_finetune_memory > tests/data/finetune_counted.json
@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from core.gpu.whisper_shapes import shape_of
+from gpu.whisper_shapes import shape_of
 
 MIB = 1024 * 1024
 STEP = 512

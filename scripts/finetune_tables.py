@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.gpu.finetune_guide import (
+from finetuning.guide import (
     GUIDE_CARDS_GB,
     GUIDE_GB,
     GUIDE_MODELS,
@@ -21,12 +21,12 @@ from core.gpu.finetune_guide import (
     guide_columns,
     guide_recommendation,
 )
-from core.gpu.finetune_memory import CONTEXT, RESERVE, FinetuneEstimate, estimate_finetune
-from core.gpu.finetune_options import FinetuneOptions
-from core.gpu.finetune_plan import FinetunePlan, Wishes
-from core.gpu.finetune_report import cards_table
-from core.gpu.finetune_warnings import method_name
-from core.gpu.report import MIB_PER_GB
+from finetuning.memory import CONTEXT, RESERVE, FinetuneEstimate, estimate_finetune
+from finetuning.options import FinetuneOptions
+from finetuning.plan import FinetunePlan, Wishes
+from finetuning.report import cards_table
+from finetuning.warnings import method_name
+from gpu.report import MIB_PER_GB
 
 COUNTED = Path(__file__).resolve().parent.parent / "tests" / "data" / "finetune_counted.json"
 

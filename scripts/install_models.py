@@ -18,7 +18,7 @@ from pathlib import Path
 
 from core.errors import SubtitleError
 from core.logs import setup_logging
-from core.model_files import PACKAGED, ensure_installed, installed_models, join_in_packages
+from model_store.packaged import PACKAGED, ensure_installed, installed_models, join_in_packages
 
 logger = logging.getLogger("scripts.install_models")
 

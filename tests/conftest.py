@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.model_files import ensure_installed, installed_models
+from model_store.packaged import ensure_installed, installed_models
 from tests.postgres import database as database
 from tests.postgres import database_settings as database_settings
 from tests.postgres import postgres as postgres

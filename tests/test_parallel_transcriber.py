@@ -27,9 +27,9 @@ from core.errors import (
     UnreadableMedia,
 )
 from core.events import Event, Finished, Planned, SegmentFinished, SegmentStarted
-from core.gpu.choice import Card
 from core.settings import Settings
 from core.types import DecodeOptions, ModelSpec, PlanOptions, TranscriptSegment
+from gpu.choice import Card
 from parallel_transcriber import ParallelWhisperTranscriber
 from tests.media.containers import Recipe, write_media
 from tests.spoken import MAX_WER, Recording, joined, quiet, word_errors

@@ -18,8 +18,8 @@ import pytest
 import yaml
 
 from core.errors import ModelError
-from core.model_files import PACKAGED
 from core.settings import PROJECT, Settings
+from model_store.packaged import PACKAGED
 from scripts import healthcheck, install_models
 from scripts.install_models import requirement_lines
 

@@ -21,12 +21,12 @@ from core.errors import (
     OutOfMemory,
     UnreadableMedia,
 )
-from core.gpu_manager import Released, gpu_manager
 from core.pcm import PcmSpool
 from core.process_memory import resident_mib
 from core.settings import Settings
 from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, SpeechSpan, Window
 from decoding.model import SpeechModel
+from gpu.manager import Released, gpu_manager
 from tests.spoken import MAX_WER, Recording, joined, quiet, word_errors
 from transcriber import WhisperEngine, WhisperTranscriber, load_engine
 

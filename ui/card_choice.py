@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from core.errors import DeviceUnavailable, InvalidOption
-from core.gpu.choice import SeenCard
-from core.gpu.plan import card_of_size
 from core.settings import Settings
+from gpu.choice import SeenCard
+from gpu.plan import card_of_size
 from jobs.cards import gpus_here
 
 SIZES_GB = (4, 6, 8, 10, 11, 12, 16, 24, 32, 40, 48, 80)

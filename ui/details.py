@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
+from access.identity import Identity, identity_of
 from core.errors import SubtitleError
-from core.identity import Identity, identity_of
 from core.models import AUTO
 from jobs.gaps import worth_trying
 from jobs.job import JobView
@@ -18,7 +18,7 @@ from jobs.service import JobService
 from jobs.states import JobState
 from ui import entries as page_entries
 from ui import render, timeline
-from ui.following import HEARTBEAT_S, Turns, Watchers
+from ui.live_view import HEARTBEAT_S, Turns, Watchers
 from ui.options import model_choices
 
 HISTORY_EVERY_S = 2.0

@@ -17,16 +17,16 @@ import anyio
 import anyio.to_thread
 import gradio as gr
 
+from access.identity import identity_of
 from core.errors import InvalidOption
-from core.identity import identity_of
 from core.logs import one_line
 from core.settings import Settings
 from doctor.diagnosis import MARKS, Diagnosis, Finding, Severity
 from doctor.examination import examine
 from ui import scripts
 from ui.entries import toast
-from ui.following import HEARTBEAT_S, MAX_WATCHERS
 from ui.jobs_tab import QUIET
+from ui.live_view import HEARTBEAT_S, MAX_WATCHERS
 from ui.markup import text
 
 log = logging.getLogger(__name__)

@@ -15,14 +15,14 @@ from typing import Any
 
 import gradio as gr
 
+from access.identity import identity_of
 from core.errors import InvalidOption, SubtitleError
-from core.identity import identity_of
 from core.models import AUTO, find_model
 from core.types import PlanOptions
 from jobs.job import JobView
 from jobs.service import JobService
 from ui import wording
-from ui.following import Watchers
+from ui.live_view import Watchers
 from ui.options import Choices, model_choices
 
 

@@ -12,8 +12,8 @@ from typing import Any, TypedDict
 
 import gradio as gr
 
+from access.identity import Identity
 from core.errors import DatabaseUnavailable, NoSuchJob, SubtitleError
-from core.identity import Identity
 from jobs.job import JobHandle
 from jobs.service import JobService
 from ui import wording

@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 
 from core.errors import InvalidOption, SubtitleError
-from core.gpu.choice import Card
-from core.gpu.finetune_options import METHODS
-from core.gpu.finetune_plan import Wishes, plan_finetune
-from core.gpu.finetune_warnings import METHOD_NAMES
-from core.gpu.whisper_shapes import SHAPES
 from core.settings import Settings
+from finetuning.options import METHODS
+from finetuning.plan import Wishes, plan_finetune
+from finetuning.warnings import METHOD_NAMES
+from gpu.choice import Card
+from gpu.whisper_shapes import SHAPES
 from ui import finetune_view as view
 from ui import scripts
 from ui.card_choice import card_dropdown, card_of_choice

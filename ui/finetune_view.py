@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from core.gpu.choice import Card
-from core.gpu.finetune_plan import FinetunePlan, Way, Wishes
-from core.gpu.finetune_report import (
+from finetuning.plan import FinetunePlan, Way, Wishes
+from finetuning.report import (
     ORDER,
     advice,
     cards_table,
@@ -15,7 +14,8 @@ from core.gpu.finetune_report import (
     level_note,
     verdict,
 )
-from core.gpu.finetune_warnings import DATA_HINT, method_name
+from finetuning.warnings import DATA_HINT, method_name
+from gpu.choice import Card
 from ui.markup import bullets, text
 from ui.memory_bar import memory_bar, mib
 

@@ -1,7 +1,7 @@
 """What happens on the first tab when somebody presses a button: requests to the job service, and
 frames back.
 
-Every handler is small and none waits for a job; following is asynchronous (``ui.following``).
+Every handler is small and none waits for a job; following is asynchronous (``ui.live_view``).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 import gradio as gr
 
+from access.identity import identity_of
 from core.errors import SubtitleError
-from core.identity import identity_of
 from jobs.job import JobHandle, JobView
 from jobs.service import JobService
 from ui import entries as page_entries
 from ui import render, wording
 from ui.entries import Entry
-from ui.following import Turns, Watchers
+from ui.live_view import Turns, Watchers
 from ui.options import OptionsForm
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import gradio as gr
 
+from access.identity import Identity, identity_of
 from core.errors import DatabaseUnavailable, SubtitleError
-from core.identity import Identity, identity_of
 from jobs.job import JobView
 from jobs.records import JobRecord
 from jobs.service import JobService

@@ -9,14 +9,14 @@ from typing import Any
 
 import gradio as gr
 
+from access.identity import identity_of, open_to_strangers
 from core.errors import InvalidOption, SubtitleError
-from core.gpu import pytorch
-from core.gpu.plan import MemoryPlan, Question, plan_memory
-from core.gpu.support import COMPUTE_TYPES
-from core.gpu_manager import gpu_manager
-from core.identity import identity_of, open_to_strangers
 from core.models import AUTO, MODELS
 from core.settings import Settings
+from gpu import pytorch
+from gpu.manager import gpu_manager
+from gpu.plan import MemoryPlan, Question, plan_memory
+from gpu.support import COMPUTE_TYPES
 from jobs.request import MAX_BATCH, MAX_BEAM
 from jobs.service import JobService
 from ui import memory_view as view

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.gpu.choice import Card, judge, on_card
-from core.gpu.estimate import Estimate
-from core.gpu.peaks import Peaks
-from core.gpu.physical import SEGMENT_NOTE, Setup
-from core.gpu.plan import MemoryPlan
-from core.gpu.support import supports
-from core.gpu_manager import Released
+from gpu.choice import Card, judge, on_card
+from gpu.estimate import Estimate
+from gpu.manager import Released
+from gpu.peaks import Peaks
+from gpu.physical import SEGMENT_NOTE, Setup
+from gpu.plan import MemoryPlan
+from gpu.support import supports
 from ui.markup import bullets, text
 from ui.memory_bar import memory_bar, mib
 

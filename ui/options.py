@@ -9,16 +9,16 @@ from typing import Any
 
 import gradio as gr
 
+from access.identity import LOCAL, Identity
 from core.defaults import decode_options
-from core.gpu.support import ALL_TYPES, runs_on_cpus
-from core.identity import LOCAL, Identity
 from core.languages import LANGUAGES
-from core.model_store import available_models
 from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
 from core.settings import Settings
 from core.types import PlanOptions
+from gpu.support import ALL_TYPES, runs_on_cpus
 from jobs.cards import model_marks
 from jobs.request import MAX_BATCH, MAX_BEAM, JobRequest
+from model_store.store import available_models
 from subtitles.formats import FORMATS
 
 MAX_TRACK = 16

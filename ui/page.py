@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from access.identity import open_to_strangers
 from core.errors import NoSuchJob, SubtitleError
-from core.identity import open_to_strangers
 from core.settings import Settings
 from jobs.service import JobService
 from ui import entries as page_entries

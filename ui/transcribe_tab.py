@@ -12,9 +12,9 @@ from jobs.request import JobRequest
 from jobs.service import JobService
 from ui import render, scripts
 from ui.details import Details
-from ui.following import MAX_WATCHERS
 from ui.handlers import Handlers
 from ui.jobs_tab import QUIET
+from ui.live_view import MAX_WATCHERS
 from ui.markup import name
 from ui.options import OptionsForm
 

@@ -13,9 +13,9 @@ from core.errors import OutOfMemory
 from core.types import ModelSpec
 from workers.limits import PoolLimits
 from workers.memory import Fits, LoadPlan, Neighbour, PlanBatch, Verdict
+from workers.pending import JobState
 from workers.scheduler import batch_as_asked
-from workers.seat import Seat
-from workers.tasks import JobState
+from workers.worker_slot import Seat
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.errors import DeviceUnavailable
-from core.gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
+from gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
 from workers.resources import available_mib, usable_cores
 
 log = logging.getLogger(__name__)

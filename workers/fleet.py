@@ -1,7 +1,7 @@
 """All workers of a pool: start them, hear them, bury them, give them work.
 
 The supervisor's hands; used on its thread only. Nothing here waits for a worker.
-When another model or slot is to come in, ``workers.reserve`` decides who leaves.
+When another model or slot is to come in, ``workers.cpu_fallback`` decides who leaves.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from multiprocessing.connection import Connection
 from time import monotonic
 
 from core.errors import DeviceUnavailable, OutOfMemory
-from core.gpu.peaks import CPU, Peak
 from core.models import find_model
 from core.types import ModelSpec
+from gpu.peaks import CPU, Peak
 from workers.devices import Slot
-from workers.faults import Faults
 from workers.incidents import Incidents
 from workers.limits import PoolLimits
 from workers.messages import (
@@ -34,11 +33,12 @@ from workers.messages import (
     WorkerSpec,
 )
 from workers.meter import MemoryPeak
-from workers.outcomes import Outcomes
+from workers.pending import Task
+from workers.result_handler import Outcomes
+from workers.retry_policy import Faults
 from workers.scheduler import Scheduler
-from workers.seat import Seat, State
-from workers.tasks import Task
 from workers.worker import Worker
+from workers.worker_slot import Seat, State
 
 log = logging.getLogger(__name__)
 

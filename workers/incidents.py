@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from core.events import Incident
-from workers.tasks import Entry, JobState
+from workers.pending import Entry, JobState
 
 log = logging.getLogger(__name__)
 

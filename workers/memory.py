@@ -1,6 +1,6 @@
 """Whether a model fits into the memory of a device, and with how many windows at a time.
 
-Asked before a model is loaded, by estimate (``core.gpu.estimate``: calculated, and corrected by
+Asked before a model is loaded, by estimate (``gpu.estimate``: calculated, and corrected by
 what workers measured on such a card). What does not fit after all halves its batch, or is an
 OutOfMemory error.
 """
@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from core.gpu.advice import advise, name_all
-from core.gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
-from core.gpu.estimate import CONTEXT, Estimate
-from core.gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
-from core.gpu.peaks import CPU, Peaks
-from core.gpu.physical import setup_of
 from core.process_memory import resident_mib
 from core.types import ModelSpec
+from gpu.advice import advise, name_all
+from gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
+from gpu.estimate import CONTEXT, Estimate
+from gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
+from gpu.peaks import CPU, Peaks
+from gpu.physical import setup_of
 from workers.devices import Slot
 from workers.resources import available_mib, total_mib
 

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
 from core.types import ModelSpec
+from gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
 from workers.devices import Slot
 
 STATUS = Path("/proc/self/status")

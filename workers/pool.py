@@ -23,10 +23,10 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
-from core.gpu.choice import Card
-from core.gpu.peaks import Peak
-from core.gpu_manager import Released, gpu_manager
 from core.types import ModelSpec
+from gpu.choice import Card
+from gpu.manager import Released, gpu_manager
+from gpu.peaks import Peak
 from workers.devices import Slot
 from workers.engine import DEFAULT_ENGINE
 from workers.fleet import WorkerStatus
@@ -34,8 +34,8 @@ from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
-from workers.seat import Seat
 from workers.supervisor import Supervisor
+from workers.worker_slot import Seat
 
 CLOSE_GRACE_S = 2.0
 """Time for workers to leave by themselves; an encoder pass in work is not worth waiting for."""

@@ -15,11 +15,11 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
-from core.gpu.choice import CPU_BATCH
 from core.types import ModelSpec, Window
+from gpu.choice import CPU_BATCH
 from workers.limits import PoolLimits
-from workers.seat import Seat
-from workers.tasks import Entry, JobState, Task
+from workers.pending import Entry, JobState, Task
+from workers.worker_slot import Seat
 
 LANGUAGE_SEGMENTS = 3
 """One window of each of the first three segments votes on the language: one alone may be a jingle

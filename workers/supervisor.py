@@ -19,24 +19,24 @@ from multiprocessing.connection import wait
 from time import monotonic
 
 from core.errors import Cancelled, SubtitleError, WorkerCrashed
-from core.gpu.peaks import Peak
 from core.types import AudioSegment, ModelSpec
+from gpu.peaks import Peak
 from workers.admission import Admission, Batches
+from workers.cpu_fallback import Reserve
 from workers.devices import Slot
-from workers.faults import Faults
+from workers.feasibility import Outlook
 from workers.fleet import Fleet, WorkerStatus
 from workers.incidents import Incidents
 from workers.job import JobEnded, PoolJob
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
-from workers.outcomes import Outcomes
-from workers.outlook import Outlook
-from workers.reserve import Reserve
+from workers.pending import Entry, JobState
+from workers.result_handler import Outcomes
+from workers.retry_policy import Faults
 from workers.scheduler import Scheduler
-from workers.seat import Seat
-from workers.tasks import Entry, JobState
 from workers.unloading import Answer, Unloader
+from workers.worker_slot import Seat
 
 log = logging.getLogger(__name__)
 

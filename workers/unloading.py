@@ -12,11 +12,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from core.gpu_manager import Released
+from gpu.manager import Released
 from workers.fleet import Fleet
 from workers.memory import held_mib
 from workers.scheduler import Scheduler
-from workers.seat import Seat
+from workers.worker_slot import Seat
 
 log = logging.getLogger(__name__)
 

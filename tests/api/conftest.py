@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from access.credentials import ApiKeys, Users
 from app import create_app
-from core.credentials import ApiKeys, Users
 from core.settings import Settings
 from jobs.service import JobService
 

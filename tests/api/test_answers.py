@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.answers import STATUS, add_handlers, answer, retry_after_s
+from api.errors import STATUS, add_handlers, answer, retry_after_s
 from core import errors
 from core.errors import SubtitleError
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from api.answers import add_handlers
+from api.errors import add_handlers
 from api.files import files_router
 from core.settings import Settings
 from jobs.records import JobRecord

@@ -10,7 +10,7 @@ import pysubs2
 import pytest
 from fastapi.testclient import TestClient
 
-from core.credentials import ApiKeys
+from access.credentials import ApiKeys
 from core.types import Gap
 from jobs.records import HistoryEntry, JobRecord
 from jobs.request import JobRequest

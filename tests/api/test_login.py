@@ -11,10 +11,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from access.credentials import ApiKeys, Users
 from api.login import FIRST_USER, ensure_somebody, login_router, safe_next
 from api.sessions import Cookies
 from api.throttle import FREE_TRIES
-from core.credentials import ApiKeys, Users
 from core.errors import InvalidOption
 from core.settings import Settings
 from tests.api.conftest import ELSEWHERE, PASSWORD, USER, House

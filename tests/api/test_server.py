@@ -17,8 +17,8 @@ import pytest
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 from gradio_client.exceptions import AuthenticationError  # type: ignore[import-untyped]
 
+from access.credentials import ApiKeys
 from api.jobs import READERS, SUBMITTERS
-from core.credentials import ApiKeys
 from core.settings import Settings
 from jobs.database import Database
 from jobs.states import JobState

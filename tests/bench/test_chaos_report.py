@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.chaos import Course
-from bench.chaos_report import checks, data, differing, plot
+from bench.chaos_report import Course, checks, data, differing, plot
 from bench.crowd import Followed
 from bench.figures import publish
 from bench.kills import Killed

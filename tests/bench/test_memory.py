@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.memory import PLOT, guide_tables, plot, published_rows, table
-from core.gpu.published import PUBLISHED
+from bench.published_peaks import PUBLISHED
 from tests.conftest import ROOT
 
 

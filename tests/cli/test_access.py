@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from access.credentials import ApiKeys, Users
 from cli.main import main
-from core.credentials import ApiKeys, Users
 from core.settings import Settings
 
 

@@ -16,9 +16,9 @@ import pytest
 from cli.arguments import parser
 from cli.gpu import gpu, view
 from core.errors import InvalidOption
-from core.gpu.nvml import read_gpus
+from gpu.nvml import read_gpus
 from tests.cli.conftest import Cli
-from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig, Process, absent
+from tests.gpu.fake_nvml import Card, FakeNvml, Mig, Process, absent
 from tests.waiting import PATIENCE_S
 
 

@@ -13,11 +13,11 @@ import pytest
 from cli import gpu_optimize
 from cli.main import main
 from cli.profiles import PROFILES
-from core.gpu.choice import Card as CardInMemory
 from core.settings import Settings
+from gpu.choice import Card as CardInMemory
 from jobs import cards
 from tests.conftest import ROOT
-from tests.core.gpu.fake_nvml import Card, FakeNvml, Process, absent
+from tests.gpu.fake_nvml import Card, FakeNvml, Process, absent
 
 PLAN = ["plan", "--model", "large-v3", "--precision", "int8", "--batch-size", "8"]
 

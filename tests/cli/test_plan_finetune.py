@@ -9,9 +9,9 @@ import pytest
 from cli.arguments import parser
 from cli.main import main
 from cli.plan_finetune import show_plan
-from core.gpu.finetune_plan import LADDER, Wishes, plan_finetune
+from finetuning.plan import LADDER, Wishes, plan_finetune
 from tests.cli.conftest import Cli
-from tests.core.gpu import fake_nvml
+from tests.gpu import fake_nvml
 
 
 def data_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.credentials import ApiKeys
+from access.credentials import ApiKeys
 from core.settings import Settings, service_url
 from tests.cli.conftest import Cli
 from tests.ui.conftest import App, free_port, start_app, stop_app

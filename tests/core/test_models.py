@@ -135,7 +135,7 @@ def test_an_unknown_task_is_refused_for_any_model() -> None:
 
 def test_the_table_imports_no_engine(root: Path) -> None:
     code = (
-        "import sys, core.models, core.model_store;"
+        "import sys, core.models, model_store.store;"
         "heavy = {'faster_whisper', 'ctranslate2', 'torch', 'huggingface_hub', 'gradio'};"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )

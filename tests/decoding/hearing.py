@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from core.gpu.choice import CPU_BATCH
 from core.merge import merge_transcript
 from core.pcm import Float32, PcmSpool
 from core.types import (
@@ -25,6 +24,7 @@ from core.types import (
 from decoding.model import Decoding, Row, SpeechModel
 from decoding.rounds import Decoder
 from decoding.segments import SegmentDecoder
+from gpu.choice import CPU_BATCH
 from tests.spoken import Recording, to_int16
 from vad import SileroVAD, plan_segments
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.model_files import ensure_installed
 from core.types import SAMPLE_RATE, DecodeOptions
 from decoding.model import SpeechModel
 from decoding.version import DECODING_VERSION
+from model_store.packaged import ensure_installed
 from tests.conftest import ROOT
 from tests.decoding.conftest import load
 from tests.decoding.hearing import transcribed

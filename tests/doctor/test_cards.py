@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.nvml import GpuList, read_gpus
 from core.settings import Settings
 from doctor.cards import architecture, cards, code_for, jit_cache, types, visible_devices
-from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig, Process
+from gpu.nvml import GpuList, read_gpus
 from tests.doctor.conftest import Built, only, severities
+from tests.gpu.fake_nvml import Card, FakeNvml, Mig, Process
 
 MOUNTS = """\
 1 0 0:1 / / rw - overlay overlay rw

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.identity import open_to_strangers
+from access.identity import open_to_strangers
 from core.settings import Settings, library_variables
 from doctor.configuration import changed, contradictions, unknown, without_effect
 from tests.doctor.conftest import Built, only, severities

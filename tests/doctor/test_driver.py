@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from core.gpu.nvml import GpuList, read_gpus
 from doctor.driver import driver, gpu_expected
-from tests.core.gpu.fake_nvml import Card, FakeNvml
+from gpu.nvml import GpuList, read_gpus
 from tests.doctor.conftest import Built, only
+from tests.gpu.fake_nvml import Card, FakeNvml
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, *cards: Card, **described: object) -> GpuList:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import DeviceUnavailable
-from core.gpu.nvml import read_gpus
 from core.settings import Settings
 from doctor import inference, resources
 from doctor.diagnosis import Finding
 from doctor.examination import examine, guarded
-from tests.core.gpu.fake_nvml import Card, FakeNvml
+from gpu.nvml import read_gpus
 from tests.doctor.conftest import Built
+from tests.gpu.fake_nvml import Card, FakeNvml
 
 Chosen = Callable[..., Settings]
 

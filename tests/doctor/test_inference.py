@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.nvml import read_gpus
-from core.model_store import ResolvedModel
 from core.models import MODELS
 from core.settings import Settings
 from doctor.diagnosis import Finding
 from doctor.inference import devices, inference
-from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig
+from gpu.nvml import read_gpus
+from model_store.store import ResolvedModel
 from tests.doctor.conftest import only
 from tests.doctor.failing_engine import FACTORY
+from tests.gpu.fake_nvml import Card, FakeNvml, Mig
 from workers.devices import Slot
 
 Chosen = Callable[..., Settings]

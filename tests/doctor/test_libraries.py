@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from core.errors import WorkerCrashed
-from core.gpu.nvml import GpuList, read_gpus
 from doctor import libraries
 from doctor.libraries import cublas, decoder, engine, pins, probe, versions
-from tests.core.gpu.fake_nvml import Card, FakeNvml
+from gpu.nvml import GpuList, read_gpus
 from tests.doctor.conftest import Built, only, severities
+from tests.gpu.fake_nvml import Card, FakeNvml
 
 GONE = {"error": "cannot open shared object file"}
 PATH = "/usr/lib/libcublas.so.12"

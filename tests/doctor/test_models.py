@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.choice import Card
 from core.settings import Settings
 from doctor import models
 from doctor.models import NEVER_ASKED, NOT_ASKED, choice, hub, hub_finding, installed, smallest
+from gpu.choice import Card
 from tests.doctor.conftest import only, severities
 
 Chosen = Callable[..., Settings]

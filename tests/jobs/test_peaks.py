@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.peaks import Peak
-from core.gpu_manager import gpu_manager
 from core.settings import Settings
+from gpu.manager import gpu_manager
+from gpu.peaks import Peak
 from jobs.database import Database
 from jobs.outbox import Outbox
 from jobs.peaks import PeakStore, learn, load_learned

@@ -22,7 +22,7 @@ from core.settings import Settings
 from jobs.request import JobRequest
 from jobs.service import CLI, JobService
 from jobs.states import JobState
-from tests.core.gpu.fake_nvml import Card, FakeNvml
+from tests.gpu.fake_nvml import Card, FakeNvml
 from tests.jobs.conftest import ended, seen
 from tests.jobs.recordings import SHORT, SHORT_TEXT, cut_off, joined, silence
 from tests.spoken import word_errors

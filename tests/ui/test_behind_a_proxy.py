@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.credentials import Users
+from access.credentials import Users
 from core.settings import Settings
 from tests.ui.conftest import ROOT, App, NewProfile, answers, free_port, start_app, stop_app
 from tests.waiting import eventually

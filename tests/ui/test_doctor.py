@@ -12,7 +12,7 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.identity import LOCAL, Identity
+from access.identity import LOCAL, Identity
 from core.settings import Settings
 from doctor.diagnosis import Diagnosis, Finding, diagnosis
 from tests.ui.conftest import App, NewProfile

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.settings import Settings
-from tests.core.gpu import fake_nvml
+from tests.gpu import fake_nvml
 from tests.ui.conftest import App, NewProfile
 from ui.finetune_tab import CHOSEN, FIELDS, plan_of
 

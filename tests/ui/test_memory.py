@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from core.gpu.nvml import GpuProcess
-from core.gpu.plan import Question, card_of_size, plan_memory
-from core.gpu_manager import Released
 from core.settings import Settings
-from tests.core.gpu.fake_nvml import Card, FakeNvml, Process
+from gpu.manager import Released
+from gpu.nvml import GpuProcess
+from gpu.plan import Question, card_of_size, plan_memory
+from tests.gpu.fake_nvml import Card, FakeNvml, Process
 from tests.ui.conftest import App
 from tests.waiting import eventually
 from ui.memory_tab import MemoryTab

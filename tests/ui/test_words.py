@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from access.identity import LOCAL, STATE_KEY, Identity
 from core.errors import (
     ClientLimit,
     DatabaseUnavailable,
@@ -17,7 +18,6 @@ from core.errors import (
     QueueFull,
     SubtitleError,
 )
-from core.identity import LOCAL, STATE_KEY, Identity
 from core.settings import Settings
 from jobs.request import JobRequest
 from jobs.service import JobService

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from core.errors import DeviceUnavailable
-from core.gpu.nvml import GpuDevice, GpuList, MigDevice
-from tests.core.gpu.fake_nvml import Card, FakeNvml, Mig, absent
+from gpu.nvml import GpuDevice, GpuList, MigDevice
+from tests.gpu.fake_nvml import Card, FakeNvml, Mig, absent
 from workers import devices, resources
 from workers.devices import Slot, find_slots, visible_entries
 

@@ -17,9 +17,9 @@ from tests.workers.test_scheduler import NOBODY
 from workers.devices import Slot
 from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
+from workers.pending import Entry, JobState, Task
 from workers.pool import WorkerPool
-from workers.seat import Seat
-from workers.tasks import Entry, JobState, Task
+from workers.worker_slot import Seat
 
 TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
 LIMITS = PoolLimits()

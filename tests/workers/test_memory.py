@@ -13,10 +13,10 @@ import pytest
 
 from core.errors import OutOfMemory
 from core.events import Incident, WorkersLoading
-from core.gpu.nvml import GpuDevice, GpuList, GpuProcess
-from core.gpu.peaks import Peak, Peaks
-from core.gpu.physical import setup_of
 from core.types import ModelSpec
+from gpu.nvml import GpuDevice, GpuList, GpuProcess
+from gpu.peaks import Peak, Peaks
+from gpu.physical import setup_of
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import read_log

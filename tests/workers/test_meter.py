@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.gpu.nvml import GpuDevice, GpuList, GpuProcess
-from core.gpu.peaks import CPU, Peak
 from core.types import ModelSpec
-from tests.core.gpu.fake_nvml import Card, FakeNvml
+from gpu.nvml import GpuDevice, GpuList, GpuProcess
+from gpu.peaks import CPU, Peak
+from tests.gpu.fake_nvml import Card, FakeNvml
 from tests.workers.conftest import QUICK, Bench, texts
 from tests.workers.scripted_engine import FACTORY
 from workers.devices import Slot

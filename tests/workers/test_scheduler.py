@@ -10,10 +10,10 @@ from tests.workers.conftest import segment
 from workers.devices import Slot
 from workers.job import JobSink, JobSpec, PoolJob
 from workers.limits import PoolLimits
+from workers.pending import Entry, JobState, Task
 from workers.scheduler import Scheduler
-from workers.seat import Seat
-from workers.tasks import Entry, JobState, Task
 from workers.worker import Worker
+from workers.worker_slot import Seat
 
 TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
 BASE = ModelSpec("base", "/base", "int8", "cpu")

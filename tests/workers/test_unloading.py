@@ -12,9 +12,9 @@ from typing import cast
 
 import pytest
 
-from core.gpu_manager import GpuManager, Released, gpu_manager
 from core.process_memory import resident_mib
 from core.types import DecodeOptions, ModelSpec
+from gpu.manager import GpuManager, Released, gpu_manager
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, reported, segments, texts
 from tests.workers.scripted_engine import read_log
@@ -23,8 +23,8 @@ from workers.fleet import Fleet
 from workers.job import JobSpec, PoolJob
 from workers.pool import WorkerPool
 from workers.scheduler import Scheduler
-from workers.seat import Seat
 from workers.unloading import Unloader
+from workers.worker_slot import Seat
 
 AT_ONCE = replace(QUICK, unload_after_s=0.05)
 

@@ -1,0 +1,114 @@
+"""A fine-tuning plan as plain data and as sentences, which every front shows alike."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from finetuning.guide import CARDS_GB
+from finetuning.plan import FinetunePlan, Way, Wishes, least_mib, recommend
+from finetuning.warnings import method_name
+from gpu.report import MIB_PER_GB
+
+ORDER = (
+    "Smaller batches come first: with more accumulation steps they train the same thing. Weights in"
+    " 8 bits, which some guides take first, are less exact, and only adapters can be trained beside"
+    " them. Shorter clips come last: padded to 30 s, they save next to nothing."
+)
+"""Why the levels stand as they do."""
+
+
+def verdict(plan: FinetunePlan) -> str:
+    """Whether it fits, with the numbers."""
+    estimate, free = plan.estimate, plan.wishes.free_mib
+    needs = f"{estimate.total_mib:,.0f} MiB"
+    peak = f"{needs} of {free:,.0f} MiB at the peak ({estimate.moment})"
+    bar = f"{estimate.high_mib:,.0f} MiB if the estimate is {estimate.error:.0%} too low"
+    if plan.chosen.fit == "fits":
+        return f"Fits: {peak}; {bar}."
+    if plan.chosen.fit == "tight":
+        return f"Tight: {peak}, but {bar}. Try it; take the next level when memory runs out."
+    return f"Does not fit: {needs}, {estimate.total_mib - free:,.0f} MiB more than there are."
+
+
+def advice(plan: FinetunePlan) -> list[str]:
+    """What would fit where the plan does not."""
+    if plan.fits:
+        return []
+    lines = [
+        f"With {way.name}: {describe(way)}, {way.estimate.total_mib:,.0f} MiB"
+        for way in plan.instead
+    ]
+    least = f"With these settings a GPU needs at least {least_mib(plan.wishes):,.0f} MiB."
+    return [least, *lines, "More GPUs would not help: each holds a whole copy."]
+
+
+def describe(way: Way) -> str:
+    """``large-v3, LoRA adapters, batch 8 x 2, checkpointing``."""
+    options = way.options
+    batch = f"batch {options.per_device_train_batch_size} x {options.gradient_accumulation_steps}"
+    gpus = f" x {options.gpus} GPUs" if options.gpus > 1 else ""
+    checkpointing = ", checkpointing" if options.gradient_checkpointing else ""
+    return f"{options.base_model}, {method_name(options)}, {batch}{gpus}{checkpointing}"
+
+
+def level_note(plan: FinetunePlan, level: Way) -> str:
+    """Why a level does not help, where it does not."""
+    if level.options == plan.options:
+        return "as planned already"
+    if level.estimate.total_mib < plan.estimate.total_mib:
+        return ""
+    return "not less than planned: accumulation keeps all gradients between its steps"
+
+
+def checkpointing(plan: FinetunePlan) -> str:
+    """What checkpointing changes here."""
+    here, other = plan.estimate.total_mib, plan.other_checkpointing.estimate.total_mib
+    on, off = (here, other) if plan.options.gradient_checkpointing else (other, here)
+    return f"With gradient checkpointing {on:,.0f} MiB, without {off:,.0f} MiB."
+
+
+def cards_table(wishes: Wishes) -> list[tuple[int, FinetunePlan, FinetunePlan]]:
+    """For each common card: the largest model by adapters, and the largest with all weights."""
+    rows = []
+    for gb in CARDS_GB:
+        card = Wishes(gpu_memory_mib=gb * MIB_PER_GB, gpus=wishes.gpus, fp16=wishes.fp16)
+        rows.append((gb, recommend(card, ("lora",)), recommend(card, ("full", "8bit"))))
+    return rows
+
+
+def plan_data(plan: FinetunePlan) -> dict[str, Any]:
+    """JSON-serialisable, for programs."""
+    wishes = plan.wishes
+    return {
+        "gpu_memory_mib": wishes.gpu_memory_mib,
+        "used_by_others_mib": wishes.used_mib,
+        "verdict": plan.chosen.fit,
+        "message": verdict(plan),
+        **way_data(plan.chosen),
+        "moments_mib": _rounded(dict(plan.estimate.moments)),
+        "trainable_parameters": plan.estimate.trainable,
+        "with_other_checkpointing_mib": round(plan.other_checkpointing.estimate.total_mib, 1),
+        "levels": [way_data(way) for way in plan.levels],
+        "order_of_levels": ORDER,
+        "instead": [way_data(way) for way in plan.instead],
+        "advice": advice(plan),
+        "warnings": list(plan.warnings),
+    }
+
+
+def way_data(way: Way) -> dict[str, Any]:
+    return {
+        "name": way.name,
+        "fit": way.fit,
+        "options": asdict(way.options),
+        "effective_batch_size": way.options.effective_batch_size,
+        "arguments": list(way.options.arguments()),
+        "breakdown_mib": _rounded(dict(way.estimate.parts)),
+        "total_mib": round(way.estimate.total_mib, 1),
+        "error": way.estimate.error,
+    }
+
+
+def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: round(number, 1) for name, number in numbers.items()}

@@ -1,0 +1,240 @@
+"""What happens to a segment that failed, and to the slot it failed on.
+
+    raised ───────► again on another slot ─► its windows one by one ─► gap
+    killed, hung ─► again on another slot ─► its windows one by one ─► gap
+    out of memory ► fresh process, alone ──► another slot ─► its windows one by one ─► gap
+    device failed ► fresh process, and the slot's breaker counts
+
+Each step is one log line and one incident. A window is given up only after it failed alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Sequence
+
+from core.errors import OutOfMemory, SubtitleError
+from workers import segment_results as answers
+from workers.breaker import blames_device
+from workers.incidents import Incidents, list_of
+from workers.limits import PoolLimits
+from workers.pending import Entry, JobState, Split, Task
+from workers.scheduler import Scheduler, others
+from workers.worker_slot import Seat
+
+log = logging.getLogger(__name__)
+
+FROM_OUTSIDE = signal.SIGKILL.name
+"""As ``workers.worker.exit_reason`` says it."""
+
+Failed = list[tuple[Entry, SubtitleError]]
+
+
+class Faults:
+    """Judges failures; the supervisor's thread calls it."""
+
+    def __init__(self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents) -> None:
+        self._scheduler = scheduler
+        self._limits = limits
+        self._incidents = incidents
+
+    def raised(self, seat: Seat, seats: Sequence[Seat], task: Task, now: float) -> None:
+        """Judge the segments of a task that came back with an error."""
+        failed, task.failed = task.failed, []
+        memory = [each for each in failed if isinstance(each[1], OutOfMemory)]
+        device = [each for each in failed if each not in memory and blames_device(each[1])]
+        plain = [each for each in failed if each not in memory and each not in device]
+        if memory or device:
+            # A context that ran out of memory or failed may stay broken (TranscriptionSuite#268).
+            seat.recycle = True
+        if task.state.ending is not None:
+            return
+        if memory:
+            self._out_of_memory(seat, seats, task.state, memory)
+        if device:
+            self._device_failed(seat, task.state, device, now)
+        if plain:
+            self._failed(seat, task.state, plain)
+
+    def killed(self, seat: Seat, state: JobState, entry: Entry, reason: str, hung: bool) -> None:
+        """The only suspect of a worker's death."""
+        entry.kills += 1
+        limit = self._limits.kills_to_fail
+        if reason == FROM_OUTSIDE:
+            limit = self._limits.outside_kills_to_fail
+        if entry.kills >= limit:
+            # This death is the segment's doing, so it does not count against the slot.
+            seat.forgiven = True
+            self._exhausted(seat, state, entry, f"killed {_count(entry.kills)} ({reason})")
+        elif hung and _divisible(entry):
+            self._exhausted(seat, state, entry, f"hung ({reason})")
+        else:
+            self.again(seat, state, entry, f"its worker died ({reason})")
+
+    def again(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+        """Back into the queue: alone, and elsewhere if there is an elsewhere."""
+        entry.avoid.add(seat.label)
+        self._put_back(seat, state, entry, reason)
+
+    def _put_back(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+        log.debug(
+            "[%s] %s goes back to the queue, to be tried alone: %s",
+            *(seat.label, entry.name, reason),
+            extra=state.about,
+        )
+        entry.alone = True
+        state.put(entry)
+
+    def succeeded_elsewhere(
+        self, seat: Seat, seats: Sequence[Seat], entry: Entry, now: float
+    ) -> None:
+        """A segment that raised on other slots was done here: those were at fault."""
+        for other in seats:
+            error = entry.failed_on.get(other.label)
+            if error is not None and other is not seat:
+                self._charge(other, error, now)
+
+    def taken_out(self, seat: Seat) -> None:
+        """Tell all jobs that they go on without this slot; once, however often it is tried."""
+        breaker, limits = seat.breaker, self._limits
+        minutes = breaker.wait_s(limits) / 60
+        if breaker.outs > 1:
+            log.warning(
+                "[%s] still fails: %s. Next try in %.3g min.", seat.label, breaker.reason, minutes
+            )
+            return
+        self._incidents.tell(
+            "device_out",
+            f"{seat.label} is taken out: {breaker.reason}. It is tried again in {minutes:.3g} min.",
+            self._scheduler.jobs,
+            device=seat.label,
+            level=logging.ERROR,
+        )
+
+    def _charge(self, seat: Seat, error: SubtitleError, now: float) -> None:
+        if seat.breaker.failed(error, now, self._limits):
+            self.taken_out(seat)
+
+    def _out_of_memory(
+        self, seat: Seat, seats: Sequence[Seat], state: JobState, failed: Failed
+    ) -> None:
+        fresh: list[Entry] = []
+        moved: list[Entry] = []
+        elsewhere = others(state, seat, seats)
+        for entry, error in failed:
+            entry.out_of_memory += 1
+            step = entry.out_of_memory
+            if step == 1:
+                entry.bound = seat.label
+                self._put_back(seat, state, entry, error.message)
+                fresh.append(entry)
+            elif step <= self._limits.memory_steps and elsewhere:
+                entry.failed_on[seat.label] = error
+                # Not only preferred: this device would run out of memory once more.
+                entry.bound = max(elsewhere, key=lambda other: other.has(state.model)).label
+                self.again(seat, state, entry, error.message)
+                moved.append(entry)
+            else:
+                times = "again" if entry.split else f"{step} times"
+                self._exhausted(seat, state, entry, f"ran out of memory {times}: {error.message}")
+        if fresh:
+            self._incidents.tell(
+                "worker_recycled",
+                f"Out of memory in {list_of(fresh)}; the process of {seat.label} is replaced, then"
+                " each is tried alone.",
+                [state],
+                device=seat.label,
+                index=fresh[0].index,
+            )
+        if moved:
+            self._incidents.tell(
+                "other_device",
+                f"{seat.label} has too little memory for {list_of(moved)}; another device tries.",
+                [state],
+                device=seat.label,
+                index=moved[0].index,
+            )
+
+    def _device_failed(self, seat: Seat, state: JobState, failed: Failed, now: float) -> None:
+        # After another fault without a success between, it is hardly the segment.
+        suspicious = seat.breaker.errors > 0 or seat.breaker.trial
+        retried: list[Entry] = []
+        for entry, error in failed:
+            if suspicious:
+                entry.device_errors += 1
+            else:
+                entry.errors += 1
+            in_all = entry.errors + entry.device_errors
+            exhausted = entry.errors >= self._limits.errors_to_fail
+            if exhausted or in_all >= self._limits.errors_in_all:
+                self._exhausted(seat, state, entry, f"failed {in_all} times: {error.message}")
+            else:
+                self.again(seat, state, entry, error.message)
+                retried.append(entry)
+        if retried:
+            self._incidents.tell(
+                "worker_recycled",
+                f"{seat.label} failed in {list_of(retried)} ({failed[0][1].message}); its process"
+                " is replaced.",
+                [state],
+                device=seat.label,
+                index=retried[0].index,
+            )
+        self._charge(seat, failed[0][1], now)
+
+    def _failed(self, seat: Seat, state: JobState, failed: Failed) -> None:
+        retried: dict[str, list[Entry]] = {}
+        for entry, error in failed:
+            entry.errors += 1
+            entry.failed_on[seat.label] = error
+            if entry.errors >= self._limits.errors_to_fail:
+                reason = f"failed {entry.errors} times: {error.message}"
+                self._exhausted(seat, state, entry, reason)
+            else:
+                self.again(seat, state, entry, error.message)
+                retried.setdefault(error.message, []).append(entry)
+        for message, entries in retried.items():
+            self._incidents.tell(
+                "segment_retried",
+                f"Trying {list_of(entries)} again after an error on {seat.label}: {message}",
+                [state],
+                device=seat.label,
+                index=entries[0].index,
+            )
+
+    def _exhausted(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+        """Nothing else helps: divide the segment, or leave it out."""
+        if state.ending is not None:
+            return
+        if not _divisible(entry):
+            self._incidents.tell(
+                "segment_given_up",
+                f"Leaving out {entry.name}: it {reason}",
+                [state],
+                device=seat.label,
+                index=entry.index,
+                level=logging.ERROR,
+            )
+            answers.failed(state, entry, seat.label, reason)
+            return
+        parts = Split(entry.segment, entry.attempts).parts()
+        for part in parts:
+            if entry.out_of_memory:
+                part.out_of_memory = self._limits.memory_steps
+            state.put(part)
+        self._incidents.tell(
+            "segment_split",
+            f"Trying the {len(parts)} windows of {entry.name} one by one: it {reason}",
+            [state],
+            device=seat.label,
+            index=entry.index,
+        )
+
+
+def _divisible(entry: Entry) -> bool:
+    return entry.split is None and len(entry.segment.windows) > 1
+
+
+def _count(kills: int) -> str:
+    return "two workers" if kills == 2 else f"{kills} workers"

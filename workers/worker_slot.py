@@ -1,0 +1,240 @@
+"""One slot through the life of the pool: its present worker, and what earlier ones died of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from core.errors import ComputeTypeUnsupported, OutOfMemory, SubtitleError, WorkerCrashed
+from core.models import AUTO
+from core.types import WINDOW_S, ModelSpec
+from gpu.support import preferred
+from workers.breaker import Breaker
+from workers.devices import Slot
+from workers.limits import PoolLimits
+from workers.pending import Task
+from workers.worker import STUCK_S, Worker
+
+PIPE_GRACE_S = 1.0
+"""A dying process closes its pipe a moment before it is gone; longer than this it is not dying."""
+
+State = Literal["starting", "loading", "idle", "busy", "dead", "retired"]
+
+
+class Deadline(NamedTuple):
+    """When a worker is to be killed unless something happens."""
+
+    at_s: float
+    reason: str
+    hung: bool = False
+    """It is the work that hangs, not its end or its start."""
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    slot: Slot
+    threads: int = 1
+    """CPU threads of a model that was meant for a GPU."""
+    reserve: bool = False
+    """A CPU slot that works only while no GPU can."""
+    dormant: bool = False
+    """A reserve that is not wanted."""
+    worker: Worker | None = None
+    ready: bool = False
+    models: tuple[ModelSpec, ...] = ()
+    """Loaded and warmed up, as the worker names them."""
+    loading: ModelSpec | None = None
+    loading_since_s: float = 0.0
+    task: Task | None = None
+    idle_since_s: float | None = None
+    """Since when no job has needed the models it has."""
+    unloaded: bool = False
+    """Its models were given back, and it has not tried to load one since."""
+    respawn_s: float = 0.0
+    """Not before this time; the back-off after deaths."""
+    breaker: Breaker = field(default_factory=Breaker)
+    forgiven: bool = False
+    """The worker is killed for a reason that says nothing against its slot."""
+    hung: bool = False
+    """The worker is killed because its work hangs."""
+    recycle: bool = False
+    """The process is to be replaced when its task is done."""
+    stop_by_s: float | None = None
+    """The worker is asked to leave."""
+    refused: dict[ModelSpec, SubtitleError] = field(default_factory=dict)
+    """Models that could not be loaded here."""
+    chosen: dict[ModelSpec, ModelSpec] = field(default_factory=dict)
+    """As what a model is loaded whose compute type was left open, where memory decided."""
+    batches: dict[ModelSpec, int] = field(default_factory=dict)
+    """Windows at a time after memory ran out; no batch here is larger again."""
+    load_kills: dict[ModelSpec, int] = field(default_factory=dict)
+    pace: dict[ModelSpec, float] = field(default_factory=dict)
+    """Seconds of work for a second of window, measured."""
+
+    @property
+    def label(self) -> str:
+        return self.slot.label
+
+    @property
+    def alive(self) -> bool:
+        return self.worker is not None
+
+    @property
+    def usable(self) -> bool:
+        """It has a worker or will have one in a moment."""
+        return not self.breaker.out and not self.dormant
+
+    @property
+    def idle(self) -> bool:
+        return self.ready and self.loading is None and self.task is None
+
+    @property
+    def state(self) -> State:
+        if self.breaker.out:
+            return "retired"
+        if self.worker is None:
+            return "dead"
+        if not self.ready:
+            return "starting"
+        if self.task is not None:
+            return "busy"
+        return "loading" if self.loading is not None else "idle"
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it; empty when nothing is known."""
+        if self.breaker.reason:
+            return self.breaker.reason
+        return next((error.explain() for error in reversed(self.refused.values())), "")
+
+    def variants(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
+        """The model as this slot may run it, best first: in every compute type the card is good at
+        where that was left open, and a GPU's model on the CPU in int8, its fastest type."""
+        if self.slot.kind == "cpu" and model.device == "cuda":
+            local = replace(model, device="cpu", compute_type="int8", threads=self.threads)
+            return (local,)
+        if model.compute_type != AUTO:
+            return (model,)
+        types = preferred(self.slot.capability) if self.slot.kind == "cuda" else ("int8",)
+        return tuple(replace(model, compute_type=name) for name in types)
+
+    def local(self, model: ModelSpec) -> ModelSpec:
+        """The model as this slot runs it: what is loaded, else what was chosen, else the best."""
+        variants = self.variants(model)
+        for variant in variants:
+            if variant in self.models or variant == self.loading:
+                return variant
+        chosen = self.chosen.get(model)
+        if chosen is not None and chosen not in self.refused:
+            return chosen
+        return next((v for v in variants if v not in self.refused), variants[0])
+
+    def refuse(self, model: ModelSpec, error: SubtitleError) -> None:
+        """Remember what cannot be loaded. Where it is not memory or the compute type, no other
+        compute type will help."""
+        self.refused[model] = error
+        if not isinstance(error, OutOfMemory | ComputeTypeUnsupported):
+            for variant in self.variants(replace(model, compute_type=AUTO)):
+                self.refused.setdefault(variant, error)
+
+    def has(self, model: ModelSpec) -> bool:
+        return self.local(model) in self.models
+
+    def serves(self, model: ModelSpec) -> bool:
+        """Has the model, or will have it in a moment."""
+        return self.alive and (self.has(model) or self.local(model) == self.loading)
+
+    def refuses(self, model: ModelSpec) -> bool:
+        return all(variant in self.refused for variant in self.variants(model))
+
+    def may_serve(self, model: ModelSpec) -> bool:
+        """Has the model or may load it some time."""
+        return self.usable and not self.refuses(model)
+
+    def deadline(self, limits: PoolLimits) -> Deadline | None:
+        worker = self.worker
+        if worker is None:
+            return None
+        if worker.killed_s is not None:
+            return Deadline(worker.killed_s + STUCK_S, "does not end")
+        if self.stop_by_s is not None:
+            return Deadline(self.stop_by_s, "no longer needed")
+        if worker.closed_s is not None:
+            return Deadline(worker.closed_s + PIPE_GRACE_S, "closed its pipe")
+        if not self.ready:
+            return Deadline(worker.spawned_s + limits.start_deadline_s, "did not start in time")
+        if self.task is not None and self.task.cancel_by_s is not None:
+            return Deadline(self.task.cancel_by_s, "did not stop a cancelled task")
+        silence_s = limits.silence_s if self.loading is None else limits.silence_loading_s
+        found = Deadline(
+            worker.heard_s + silence_s, f"no sign of life for {silence_s:.0f} s", hung=True
+        )
+        if self.task is not None:
+            hang_s = self.hang_s(self.task, limits)
+            reason = f"no progress for {hang_s:.0f} s"
+            found = min(found, Deadline(self.task.heard_s + hang_s, reason, hung=True))
+        elif self.loading is not None:
+            by_s = self.loading_since_s + limits.load_deadline_s
+            found = min(found, Deadline(by_s, "did not load in time"))
+        return found
+
+    def hang_s(self, task: Task, limits: PoolLimits) -> float:
+        """When silence in a task becomes a hang, from the audio of one batch."""
+        batch_s = WINDOW_S * task.batch
+        pace = self.pace.get(self.local(task.state.model))
+        if pace is not None:
+            return limits.hang_pace_floor_s + limits.hang_pace * pace * batch_s
+        gpu = self.slot.kind == "cuda"
+        return (
+            limits.hang_floor_s + (limits.hang_factor_gpu if gpu else limits.hang_factor) * batch_s
+        )
+
+    def measure(self, task: Task, elapsed_s: float) -> None:
+        """Learn from a finished task; a slower one counts at once, faster ones by and by."""
+        model = self.local(task.state.model)
+        pace = elapsed_s / (WINDOW_S * task.windows)
+        self.pace[model] = max(pace, (self.pace.get(model, pace) + pace) / 2)
+
+    def bury(self, reason: str, now: float, limits: PoolLimits) -> bool:
+        """The worker is gone: forget it, and decide when there is another. True: the slot is
+        taken out by this."""
+        loading, task = self.loading, self.task
+        if self.worker is not None and now - self.worker.spawned_s >= limits.stable_s:
+            self.breaker.deaths = 0
+        if self.hung and task is not None:
+            model = self.local(task.state.model)
+            if model in self.pace:
+                self.pace[model] *= limits.hang_slower
+        self.worker, self.ready, self.models, self.loading, self.task = None, False, (), None, None
+        self.recycle = self.hung = False
+        self.respawn_s = now
+        if self.forgiven or self.breaker.out:
+            self.forgiven = False
+            return False
+        self.unloaded = False
+        if loading is not None and not self.breaker.trial:
+            self._count_load_kill(loading, reason, limits)
+            return False
+        if self.breaker.died(reason, now, limits):
+            return True
+        if self.breaker.deaths > 1:
+            doublings = self.breaker.deaths - 2
+            wait_s = min(limits.backoff_max_s, limits.backoff_first_s * 2**doublings)
+            self.respawn_s = now + wait_s
+        return False
+
+    def _count_load_kill(self, model: ModelSpec, reason: str, limits: PoolLimits) -> None:
+        kills = self.load_kills[model] = self.load_kills.get(model, 0) + 1
+        if kills >= limits.load_kills_to_fail:
+            error = WorkerCrashed(
+                f"Loading model {model.name} on {self.label} killed {kills} workers ({reason}).",
+                hint="SIGKILL mostly means that memory ran out: choose a smaller model.",
+            )
+            self.refuse(model, error)
+
+    def forget_failures(self, model: ModelSpec) -> None:
+        """A new request for a model is a new try."""
+        self.chosen.pop(model, None)
+        for variant in self.variants(model):
+            self.refused.pop(variant, None)
+            self.load_kills.pop(variant, None)
