@@ -38,7 +38,7 @@ from gpu.support import check_compute_type
 from media.container import DecodeLimits
 from model_store.store import ResolvedModel, Wanted, model_spec, resolve_for
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
-from workers.devices import Slot, find_slots
+from workers.devices import Device, find_devices
 from workers.limits import PoolLimits
 from workers.memory import MemoryFit, see_cards, tell_cards
 from workers.pool import WorkerPool
@@ -93,7 +93,7 @@ class ParallelWhisperTranscriber:
     @property
     def device(self) -> str:
         """``cuda`` or ``cpu``."""
-        return self.pool.slots[0].kind
+        return self.pool.devices[0].kind
 
     def resolve(
         self,
@@ -132,7 +132,7 @@ class ParallelWhisperTranscriber:
     def model_spec(self, *, task: str = "transcribe", language: str | None = None) -> ModelSpec:
         """What the workers load."""
         resolved = self.resolve(task=task, language=language)
-        kind = self.pool.slots[0].kind
+        kind = self.pool.devices[0].kind
         return model_spec(resolved, kind, self._compute_type, self._settings.threads)
 
     def preload(self, *, task: str = "transcribe", language: str | None = None) -> float:
@@ -231,7 +231,7 @@ def make_pool(
 
     ``wait_for_devices``: jobs wait when no device is left, instead of failing.
     """
-    slots = find_slots(
+    devices = find_devices(
         device=settings.device,
         cuda_visible_devices=settings.cuda_visible_devices,
         gpu_ids=gpu_ids,
@@ -240,22 +240,22 @@ def make_pool(
         threads=settings.threads,
         worker_mib=CPU_WORKER_MIB,
     )
-    names = ", ".join(slot.label.split()[-1] for slot in slots)
-    kind = "GPUs" if slots[0].kind == "cuda" else "CPU workers"
-    log.info("Initialized ParallelWhisperTranscriber with %d %s: [%s]", len(slots), kind, names)
-    reserve: tuple[Slot, ...] = ()
-    if settings.cpu_fallback and slots[0].kind == "cuda":
-        reserve = find_slots(
+    names = ", ".join(device.label.split()[-1] for device in devices)
+    kind = "GPUs" if devices[0].kind == "cuda" else "CPU workers"
+    log.info("Initialized ParallelWhisperTranscriber with %d %s: [%s]", len(devices), kind, names)
+    reserve: tuple[Device, ...] = ()
+    if settings.cpu_fallback and devices[0].kind == "cuda":
+        reserve = find_devices(
             device="cpu",
             workers=settings.workers,
             threads=settings.threads,
             worker_mib=CPU_WORKER_MIB,
         )
     memory = MemoryFit(settings.batch_size, beam_size=settings.beam_size, peaks=gpu_manager.peaks)
-    cards = see_cards(slots)
+    cards = see_cards(devices)
     tell_cards(cards)
     return WorkerPool(
-        slots,
+        devices,
         threads=settings.threads,
         log_level=settings.log_level,
         limits=PoolLimits(unload_after_s=settings.unload_after_s),

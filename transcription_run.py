@@ -172,7 +172,7 @@ class TranscriptionRun:
         )
         feeder.start()
         try:
-            yield from _Course(request, job, opened, self._journal).follow(inbox)
+            yield from _RunState(request, job, opened, self._journal).follow(inbox)
         finally:
             job.cancel()  # does nothing to a job that has ended
             process.cancel()
@@ -219,7 +219,7 @@ def _feed(
     job.finish_input()
 
 
-class _Course:
+class _RunState:
     """Follows one run's inbox to its end and keeps what the transcript and report need."""
 
     def __init__(

@@ -30,9 +30,9 @@ def true_text(recording: Path) -> str:
     return " ".join(utterance["text"] for utterance in utterances)
 
 
-def word_errors(truth: str, heard: str) -> WordErrors:
+def word_errors(truth: str, decoded: str) -> WordErrors:
     normalise = EnglishTextNormalizer()
-    output = jiwer.process_words(normalise(truth), normalise(heard))
+    output = jiwer.process_words(normalise(truth), normalise(decoded))
     return WordErrors(
         output.hits + output.substitutions + output.deletions,
         output.substitutions,

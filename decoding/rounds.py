@@ -44,7 +44,7 @@ MIN_TAIL_S = 0.5
 
 
 @dataclass(slots=True)
-class Hearing:
+class WindowState:
     """A window on its way through the rounds."""
 
     window: Window
@@ -66,7 +66,7 @@ class Hearing:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class WindowResult:
     """What a window gave."""
 
     segments: list[TranscriptSegment]
@@ -96,7 +96,7 @@ class Decoder:
         self._should_stop = should_stop
         self._known_rows = known_rows if known_rows is not None else {}
 
-    def hear(self, spool: PcmSpool, windows: Sequence[Window]) -> list[Heard]:
+    def hear(self, spool: PcmSpool, windows: Sequence[Window]) -> list[WindowResult]:
         """Decode windows as one batch, in their order.
 
         Raises:
@@ -107,7 +107,7 @@ class Decoder:
         new = [i for i, window in enumerate(windows) if window not in self._known_rows]
         rows = dict(zip(new, self._model.encode([clips[i].audio for i in new]), strict=True))
         batch = [
-            Hearing(window, clips[i], rows[i] if i in rows else self._known_rows.pop(window))
+            WindowState(window, clips[i], rows[i] if i in rows else self._known_rows.pop(window))
             for i, window in enumerate(windows)
         ]
         self._first_search(batch)
@@ -122,7 +122,7 @@ class Decoder:
 
     def _search(
         self,
-        batch: Sequence[Hearing],
+        batch: Sequence[WindowState],
         prompts: Sequence[list[int]],
         against_loops: bool = False,
     ) -> list[Decoding]:
@@ -136,8 +136,8 @@ class Decoder:
             against_loops=against_loops,
         )
 
-    def _first_search(self, batch: Sequence[Hearing]) -> None:
-        loops: list[Hearing] = []
+    def _first_search(self, batch: Sequence[WindowState]) -> None:
+        loops: list[WindowState] = []
         decodings = self._search(batch, [self._prompt] * len(batch))
         for hearing, decoding in zip(batch, decodings, strict=True):
             if quality.passes(decoding.scores, decoding.text):
@@ -152,7 +152,7 @@ class Decoder:
             if quality.passes_after_loop(decoding.scores, decoding.text):
                 _take(hearing, decoding)
 
-    def _continue(self, batch: Sequence[Hearing]) -> None:
+    def _continue(self, batch: Sequence[WindowState]) -> None:
         """Make the decoder go on where it stopped before the speech did.
 
         The last part and the time of the next speech are forced, so the decoder knows what it has
@@ -177,7 +177,7 @@ class Decoder:
                 hearing.redecoded = True
                 open_.append(hearing)
 
-    def _resumed(self, hearing: Hearing, tail: SpeechSpan) -> list[int]:
+    def _resumed(self, hearing: WindowState, tail: SpeechSpan) -> list[int]:
         last = hearing.parts[-1]
         stamp = self._model.timestamp
         end = stamp(self._tokenizer, last.end_s)
@@ -189,7 +189,7 @@ class Decoder:
             max(end, stamp(self._tokenizer, tail.start_s)),
         ]
 
-    def _believable(self, hearing: Hearing, added: Sequence[Part]) -> bool:
+    def _believable(self, hearing: WindowState, added: Sequence[Part]) -> bool:
         """A continuation that repeats what was said is the decoder turning in a circle."""
         known = {part.tokens for part in hearing.parts}
         if any(part.tokens in known for part in added):
@@ -198,7 +198,7 @@ class Decoder:
         ratio = quality.compression_ratio(text)
         return ratio <= quality.MAX_COMPRESSION_RATIO and not quality.loops(text)
 
-    def _align(self, batch: Sequence[Hearing]) -> None:
+    def _align(self, batch: Sequence[WindowState]) -> None:
         spoken = [hearing for hearing in batch if hearing.parts]
         if not spoken:
             return
@@ -212,7 +212,7 @@ class Decoder:
         for hearing, words in zip(spoken, aligned, strict=True):
             hearing.words = words
 
-    def _finish(self, hearing: Hearing) -> Heard:
+    def _finish(self, hearing: WindowState) -> WindowResult:
         texts = [self._tokenizer.decode(list(part.tokens)) for part in hearing.parts]
         segments = to_segments(
             hearing.clip,
@@ -223,10 +223,10 @@ class Decoder:
             texts,
         )
         leftover = holes(hearing.window.spans, segments) if self._options.audit else ()
-        return Heard(segments, leftover, hearing.redecoded)
+        return WindowResult(segments, leftover, hearing.redecoded)
 
 
-def _take(hearing: Hearing, decoding: Decoding) -> None:
+def _take(hearing: WindowState, decoding: Decoding) -> None:
     hearing.scores = decoding.scores
     if not quality.is_silence(decoding.scores):
         hearing.parts = list(decoding.parts)

@@ -13,7 +13,7 @@ from core.pcm import PcmSpool
 from core.planning import pack_windows
 from core.types import AudioSegment, Gap, SegmentResult, SpeechSpan, TranscriptSegment, Window
 from decoding.failures import explain_failure, smaller_may_fit
-from decoding.rounds import Decoder, Heard
+from decoding.rounds import Decoder, WindowResult
 from decoding.words import in_order
 
 log = logging.getLogger("transcriber")
@@ -86,7 +86,7 @@ class SegmentDecoder:
                     *(sum(each is progress for each, _ in batch), len(batch)),
                 )
             try:
-                heard = self._decoder.hear(self._spool, [window for _, window in batch])
+                decoded = self._decoder.hear(self._spool, [window for _, window in batch])
             except Cancelled:
                 raise
             except Exception as caught:
@@ -103,7 +103,7 @@ class SegmentDecoder:
                 queue = deque(item for item in queue if id(item[0]) not in failed)
                 continue
             # What is left of a window goes first: its segment is nearest to being done.
-            queue.extendleft(reversed(self._settle(batch, heard)))
+            queue.extendleft(reversed(self._settle(batch, decoded)))
 
     def _halve(self, batch: Sequence[tuple[_Progress, Window]]) -> bool:
         """Go on with half the batch that did not fit, if that may still help."""
@@ -127,11 +127,11 @@ class SegmentDecoder:
         return [(progress, window) for window in windows]
 
     def _settle(
-        self, batch: Sequence[tuple[_Progress, Window]], heard: Sequence[Heard]
+        self, batch: Sequence[tuple[_Progress, Window]], decoded: Sequence[WindowResult]
     ) -> list[tuple[_Progress, Window]]:
         """Note what the windows gave; return the windows of the next round."""
         again: list[tuple[_Progress, Window]] = []
-        for (progress, _), one in zip(batch, heard, strict=True):
+        for (progress, _), one in zip(batch, decoded, strict=True):
             progress.texts.extend(one.segments)
             progress.leftover.extend(one.leftover)
             progress.redecoded += one.redecoded or progress.round > 1

@@ -115,13 +115,13 @@ def place_words(
 
 
 def _pull_in(start_s: float, end_s: float, speech: Sequence[SpeechSpan]) -> tuple[float, float]:
-    heard = [span for span in speech if span.start_s < end_s and span.end_s > start_s]
-    if not heard:
+    decoded = [span for span in speech if span.start_s < end_s and span.end_s > start_s]
+    if not decoded:
         return start_s, end_s
     # Of several spans under one word it belongs to the one it covers most.
-    best = max(heard, key=lambda s: min(end_s, s.end_s) - max(start_s, s.start_s))
+    best = max(decoded, key=lambda s: min(end_s, s.end_s) - max(start_s, s.start_s))
     if end_s - start_s <= MAX_WORD_S:
-        first, last = heard[0], heard[-1]
+        first, last = decoded[0], decoded[-1]
     else:
         first = last = best
     new_start_s = max(start_s, first.start_s - EDGE_S)

@@ -127,8 +127,8 @@ class _Examination:
 
     def _libraries(self) -> list[Finding]:
         self._progress("Opening the native libraries")
-        slots, _ = inference.devices(self._settings, self._gpus)
-        on_gpu = [slot.visible for slot in slots if slot.kind == "cuda"]
+        devices, _ = inference.devices(self._settings, self._gpus)
+        on_gpu = [device.visible for device in devices if device.kind == "cuda"]
         facts = libraries.probe(",".join(on_gpu))
         area, expected = libraries.AREA, self._expected
         found = guarded(area, partial(libraries.cublas, facts, expected, self._machine))
@@ -163,8 +163,8 @@ class _Examination:
     def _models(self) -> list[Finding]:
         settings = self._settings
         found = models.installed(settings)
-        slots, _ = inference.devices(settings, self._gpus)
-        on_gpu = [slot for slot in slots if slot.kind == "cuda"]
+        devices, _ = inference.devices(settings, self._gpus)
+        on_gpu = [device for device in devices if device.kind == "cuda"]
         seen = [each.card for each in see_cards(on_gpu, lambda: self._gpus)]
         if on_gpu and not seen:
             text = "Nobody can tell how much memory the GPUs have, nor what auto takes there."
@@ -176,12 +176,12 @@ class _Examination:
         return [*found, *chosen, *models.hub_finding(self._closed, endpoint, needed)]
 
     def _inference(self) -> list[Finding]:
-        slots, found = inference.devices(self._settings, self._gpus)
+        devices, found = inference.devices(self._settings, self._gpus)
         model = self._smallest()
         if model is None:
             text = "No model is here, so no device can be tried."
             return [*found, Finding("error", inference.AREA, text, "`make setup`")]
-        return found + inference.inference(slots, model, self._settings, self._progress)
+        return found + inference.inference(devices, model, self._settings, self._progress)
 
     def _smallest(self) -> ResolvedModel | None:
         folder = self._settings.models_dir

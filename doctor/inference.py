@@ -20,7 +20,7 @@ from doctor.diagnosis import Finding
 from gpu.nvml import GpuList, find_device
 from gpu.support import preferred, runs_on_cpus
 from model_store.store import ResolvedModel, model_spec
-from workers.devices import Slot, find_slots, visible_entries
+from workers.devices import Device, find_devices, visible_entries
 from workers.engine import DEFAULT_ENGINE
 from workers.limits import PoolLimits
 from workers.pool import WorkerPool
@@ -36,12 +36,12 @@ COMPILE_LIMIT_S = 900.0
 ONCE = PoolLimits(load_kills_to_fail=1, deaths_to_retire=1)
 """A device that ends its process is to be told of, not tried again."""
 
-CPU = Slot("CPU", "cpu")
+CPU = Device("CPU", "cpu")
 
 Progress = Callable[[str], None]
 
 
-def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Slot, ...], list[Finding]]:
+def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Device, ...], list[Finding]]:
     """The GPUs the app would use here, and the CPU; and why one that was asked for is not there."""
     try:
         return _slots(settings, settings.cuda_visible_devices, gpus), []
@@ -53,15 +53,15 @@ def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Slot, ...], list[F
     return (_slots(settings, ",".join(there), gpus) if there else (CPU,)), found
 
 
-def _slots(settings: Settings, visible: str | None, gpus: GpuList) -> tuple[Slot, ...]:
-    slots = find_slots(
+def _slots(settings: Settings, visible: str | None, gpus: GpuList) -> tuple[Device, ...]:
+    devices = find_devices(
         device=settings.device, cuda_visible_devices=visible, workers=1, gpus=lambda: gpus
     )
-    return (*(slot for slot in slots if slot.kind == "cuda"), CPU)
+    return (*(device for device in devices if device.kind == "cuda"), CPU)
 
 
 def inference(
-    slots: Sequence[Slot],
+    devices: Sequence[Device],
     model: ResolvedModel,
     settings: Settings,
     progress: Progress,
@@ -75,51 +75,51 @@ def inference(
     """
     # What a worker would log comes back as its error.
     pools = [
-        WorkerPool((slot,), engine=engine, threads=settings.threads, log_level="critical",
+        WorkerPool((device,), engine=engine, threads=settings.threads, log_level="critical",
                    limits=ONCE)
-        for slot in slots
+        for device in devices
     ]  # fmt: skip
     began = time.monotonic()
     try:
         tried = []
-        for slot, pool in zip(slots, pools, strict=True):
-            spec = _spec(slot, model, settings)
-            tried.append((slot, spec, pool.preload(spec)))
-        progress(f"One second of inference on {', '.join(slot.label for slot in slots)}")
+        for device, pool in zip(devices, pools, strict=True):
+            spec = _spec(device, model, settings)
+            tried.append((device, spec, pool.preload(spec)))
+        progress(f"One second of inference on {', '.join(device.label for device in devices)}")
         return [
-            _outcome(slot, spec, future, began, _limit_s(slot) if limit_s is None else limit_s)
-            for slot, spec, future in tried
+            _outcome(device, spec, future, began, _limit_s(device) if limit_s is None else limit_s)
+            for device, spec, future in tried
         ]
     finally:
         for pool in pools:
             pool.close()
 
 
-def _spec(slot: Slot, model: ResolvedModel, settings: Settings) -> ModelSpec:
+def _spec(device: Device, model: ResolvedModel, settings: Settings) -> ModelSpec:
     compute_type = settings.compute_type
-    if slot.kind == "cpu" and not runs_on_cpus(compute_type):
+    if device.kind == "cpu" and not runs_on_cpus(compute_type):
         compute_type = "auto"
-    elif slot.kind == "cuda" and compute_type == "auto":
-        compute_type = preferred(slot.capability)[0]
-    return model_spec(model, slot.kind, compute_type, settings.threads)
+    elif device.kind == "cuda" and compute_type == "auto":
+        compute_type = preferred(device.capability)[0]
+    return model_spec(model, device.kind, compute_type, settings.threads)
 
 
-def _limit_s(slot: Slot) -> float:
-    compiles = slot.capability is not None and code_for(slot.capability) == "compiled"
+def _limit_s(device: Device) -> float:
+    compiles = device.capability is not None and code_for(device.capability) == "compiled"
     return COMPILE_LIMIT_S if compiles else LIMIT_S
 
 
 def _outcome(
-    slot: Slot, spec: ModelSpec, future: Future[float], began: float, limit_s: float
+    device: Device, spec: ModelSpec, future: Future[float], began: float, limit_s: float
 ) -> Finding:
-    what = f"{slot.label}{f' ({slot.name})' if slot.name else ''}"
+    what = f"{device.label}{f' ({device.name})' if device.name else ''}"
     how = f"model {spec.name} in {spec.compute_type}"
     try:
         seconds = future.result(max(0.0, began + limit_s - time.monotonic()))
     except FutureTimeout:
         text = f"{what} gave no answer within {limit_s:g} s with {how}; it hangs."
         fix = "See `nvidia-smi` and `sudo dmesg | tail`; reboot if they hang too."
-        if slot.kind == "cpu":
+        if device.kind == "cpu":
             fix = "See what keeps the machine busy (`top`), and whether its disk answers."
         return Finding("error", AREA, text, fix)
     except SubtitleError as error:

@@ -7,7 +7,7 @@ from core.settings import Settings
 from gpu.choice import SeenCard
 from gpu.manager import gpu_manager
 from gpu.plan import fitting_models
-from workers.devices import find_slots
+from workers.devices import find_devices
 from workers.memory import see_cards, see_cpu
 
 
@@ -18,10 +18,10 @@ def gpus_here(settings: Settings) -> tuple[SeenCard, ...]:
     Raises:
         DeviceUnavailable: a GPU was asked for and is not there.
     """
-    slots = find_slots(
+    devices = find_devices(
         device=settings.device, cuda_visible_devices=settings.cuda_visible_devices, workers=1
     )
-    return see_cards(slots)
+    return see_cards(devices)
 
 
 def devices_here(settings: Settings) -> tuple[SeenCard, ...]:

@@ -12,7 +12,7 @@ from core.settings import Settings
 from gpu.manager import Released
 from gpu.support import check_compute_type, runs_on_cpus
 from parallel_transcriber import ParallelWhisperTranscriber, make_pool
-from workers.devices import find_slots
+from workers.devices import find_devices
 from workers.fleet import WorkerStatus
 from workers.pool import WorkerPool
 
@@ -71,10 +71,10 @@ class Engines:
             return device == "cpu"
         settings = self._settings
         try:
-            slots = (
-                self._pool.slots
+            devices = (
+                self._pool.devices
                 if self._pool is not None
-                else find_slots(
+                else find_devices(
                     device=settings.device,
                     cuda_visible_devices=settings.cuda_visible_devices,
                     gpu_ids=self._gpu_ids,
@@ -83,7 +83,7 @@ class Engines:
             )
         except DeviceUnavailable:
             return False
-        return all(slot.kind == "cpu" for slot in slots)
+        return all(device.kind == "cpu" for device in devices)
 
     def check_compute_type(self, compute_type: str, device: str = AUTO) -> None:
         """Raises InvalidOption for a type that no device can do which would take the job."""

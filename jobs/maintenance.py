@@ -11,7 +11,7 @@ from typing import Any
 
 from jobs.folders import JobFolders
 from jobs.outbox import Outbox
-from jobs.periodic import TICK_S, Chore
+from jobs.periodic import TICK_S, PeriodicTask
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
 from jobs.runners import Runner
@@ -32,7 +32,7 @@ FORGET_AFTER_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Housekeeping:
+class Maintenance:
     store: JobStore
     outbox: Outbox
     runner: Runner
@@ -43,17 +43,17 @@ class Housekeeping:
     enqueue: Callable[[JobRecord, str, str], object]
     """Takes a record, and kind and text of the line in its history."""
 
-    def chores(self, *, take_over: bool) -> list[Chore]:
-        """For ``jobs.periodic.Upkeep``. ``take_over``: also jobs of other services that died."""
-        chores = [
-            Chore(BEAT_EVERY_S, self.runner.beat),
-            Chore(SWEEP_EVERY_S, self.sweep),
-            Chore(FORGET_AFTER_S / 6, self._forget_ended),
-            Chore(TICK_S, self._hear_cancels),
+    def tasks(self, *, take_over: bool) -> list[PeriodicTask]:
+        """For ``jobs.periodic``. ``take_over``: also jobs of other services that died."""
+        tasks = [
+            PeriodicTask(BEAT_EVERY_S, self.runner.beat),
+            PeriodicTask(SWEEP_EVERY_S, self.sweep),
+            PeriodicTask(FORGET_AFTER_S / 6, self._forget_ended),
+            PeriodicTask(TICK_S, self._hear_cancels),
         ]
         if take_over:
-            chores.append(Chore(ORPHANS_EVERY_S, self.take_over))
-        return chores
+            tasks.append(PeriodicTask(ORPHANS_EVERY_S, self.take_over))
+        return tasks
 
     def take_over(self) -> None:
         """Go on with jobs of this data directory that no living service has."""

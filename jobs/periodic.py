@@ -18,7 +18,7 @@ TICK_S = 0.5
 
 
 @dataclass(slots=True)
-class Chore:
+class PeriodicTask:
     """Something done again and again. ``call`` may raise CapacityError."""
 
     every_s: float
@@ -26,11 +26,11 @@ class Chore:
     due_s: float = 0.0
 
 
-class Upkeep:
+class PeriodicThread:
     """One thread that does the chores until it is closed."""
 
-    def __init__(self, chores: list[Chore]) -> None:
-        self._chores = chores
+    def __init__(self, tasks: list[PeriodicTask]) -> None:
+        self._chores = tasks
         self._closed = threading.Event()
         self._away = False
         self._thread = threading.Thread(target=self._run, name="job upkeep", daemon=True)
@@ -50,7 +50,7 @@ class Upkeep:
                     self._do(chore)
             self._closed.wait(TICK_S)
 
-    def _do(self, chore: Chore) -> None:
+    def _do(self, chore: PeriodicTask) -> None:
         try:
             chore.call()
         except CapacityError as error:

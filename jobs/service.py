@@ -30,10 +30,10 @@ from jobs.execution import Executor
 from jobs.folders import JobFolders
 from jobs.health import Health, health_of
 from jobs.job import Job, JobHandle
-from jobs.maintenance import Housekeeping
+from jobs.maintenance import Maintenance
 from jobs.outbox import Outbox
 from jobs.peaks import learn
-from jobs.periodic import Upkeep
+from jobs.periodic import PeriodicThread
 from jobs.queue import JobQueue
 from jobs.recorder import Recorder
 from jobs.records import HistoryEntry, JobRecord
@@ -99,7 +99,7 @@ class JobService:
         )
         self._queue = JobQueue(settings.max_running_jobs, executor, on_success=self._worked)
         self.admission = Admission(settings)
-        self.housekeeping = Housekeeping(
+        self.housekeeping = Maintenance(
             store=self.store,
             outbox=self._outbox,
             runner=self._runner,
@@ -111,7 +111,7 @@ class JobService:
         if origin == SERVICE:
             # Before anybody can submit: who waited longest goes first.
             self.housekeeping.take_over()
-        self._upkeep = Upkeep(self.housekeeping.chores(take_over=origin == SERVICE))
+        self._periodic = PeriodicThread(self.housekeeping.tasks(take_over=origin == SERVICE))
 
     def preload(self) -> float:
         """Load the settings' model in all workers; the seconds it took. It never raises: what went
@@ -330,7 +330,7 @@ class JobService:
                 job.cancel()
         self.engines.close()
         self._queue.join(STOP_S)
-        self._upkeep.close(STOP_S)
+        self._periodic.close(STOP_S)
         self._stop_learning()
         if not self._outbox.close(STOP_S):
             log.error("Some results could not be written to the job database; they are done again.")

@@ -17,7 +17,7 @@ from tests.spoken import joined
 from tests.workers.conftest import QUICK
 from tests.workers.scripted_engine import FACTORY, Script
 from transcription_run import RunRequest, TranscriptionRun
-from workers.devices import Slot
+from workers.devices import Device
 from workers.pool import WorkerPool
 
 SEARCHED = re.compile("ERROR|Warning|GPU")
@@ -42,8 +42,8 @@ def log(capfd: pytest.CaptureFixture[str]) -> Iterator[Log]:
 def run(folder: Path, level: str, **script: dict[str, str]) -> None:
     """A recording through the real pool, with two scripted engines that call themselves GPUs."""
     setup_logging("debug")
-    slots = [Slot(f"GPU {i}", "cuda", str(i)) for i in range(2)]
-    pool = WorkerPool(slots, engine=FACTORY, limits=QUICK, log_level=level)
+    devices = [Device(f"GPU {i}", "cuda", str(i)) for i in range(2)]
+    pool = WorkerPool(devices, engine=FACTORY, limits=QUICK, log_level=level)
     request = RunRequest(
         path=SPEECH.write(folder / "talk.flac"),
         model=Script(**script).write(folder / "model"),  # type: ignore[arg-type]

@@ -36,7 +36,7 @@ from tests.spoken import MAX_WER, Recording, joined, quiet, word_errors
 from tests.waiting import eventually
 from tests.workers.conftest import ended
 from transcription_run import TranscriptionRun
-from workers.devices import Slot
+from workers.devices import Device
 from workers.pool import WorkerPool
 
 SHORT = PlanOptions(min_segment_duration=2.0, max_segment_duration=12.0)
@@ -120,7 +120,7 @@ def test_the_quoted_calls_work_as_written(
 def test_a_type_that_needs_a_gpu_is_refused_where_only_cpus_work(settings: Settings) -> None:
     with pytest.raises(InvalidOption, match="float16 needs a GPU"):
         ParallelWhisperTranscriber("tiny.en", "float16", settings=settings)
-    gpu, cpu = Slot("GPU 0", "cuda", "0"), Slot("CPU 0", "cpu")
+    gpu, cpu = Device("GPU 0", "cuda", "0"), Device("CPU 0", "cpu")
     with WorkerPool((gpu,), cpu_fallback=(cpu,)) as pool:
         ParallelWhisperTranscriber("tiny.en", "float16", settings=settings, pool=pool)
 
@@ -136,7 +136,7 @@ def test_gpus_that_are_not_there_are_an_error(settings: Settings) -> None:
 
 def test_one_worker_where_several_are_not_wanted(settings: Settings) -> None:
     single = ParallelWhisperTranscriber("tiny.en", "int8", multi_gpu=False, settings=settings)
-    assert len(single.pool.slots) == 1
+    assert len(single.pool.devices) == 1
     single.close()
 
 
@@ -348,12 +348,16 @@ def with_models(folder: Path, *names: str) -> Settings:
 
 def gpu_pool(*free_mib: float) -> WorkerPool:
     """A pool of GPUs that never starts."""
-    slots = [Slot(f"GPU {i}", "cuda", str(i), "NVIDIA L4", (8, 9)) for i in range(len(free_mib))]
-    cards = [
-        Card(label=slot.label, free_mib=free, total_mib=24_576, name=slot.name, capability=(8, 9))
-        for slot, free in zip(slots, free_mib, strict=True)
+    devices = [
+        Device(f"GPU {i}", "cuda", str(i), "NVIDIA L4", (8, 9)) for i in range(len(free_mib))
     ]
-    return WorkerPool(slots, cards=cards)
+    cards = [
+        Card(
+            label=device.label, free_mib=free, total_mib=24_576, name=device.name, capability=(8, 9)
+        )
+        for device, free in zip(devices, free_mib, strict=True)
+    ]
+    return WorkerPool(devices, cards=cards)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ from tests.waiting import PATIENCE_S
 from tests.workers.conftest import QUICK, ended
 from tests.workers.scripted_engine import FACTORY, Script, read_log
 from transcription_run import RunRequest, TranscriptionRun
-from workers.devices import Slot
+from workers.devices import Device
 from workers.pool import WorkerPool
 
 SPEECH = joined(range(8), gaps_s=(1.0,))
@@ -81,8 +81,8 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    slots = [Slot(f"CPU {i}", "cpu") for i in range(2)]
-    bench = Bench(tmp_path, WorkerPool(slots, engine=FACTORY, limits=QUICK))
+    devices = [Device(f"CPU {i}", "cpu") for i in range(2)]
+    bench = Bench(tmp_path, WorkerPool(devices, engine=FACTORY, limits=QUICK))
     bench.spools.mkdir()
     real = start_ingest
 

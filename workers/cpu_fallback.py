@@ -7,13 +7,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from workers.admission import Admission, same_memory
+from workers.admission import LoadAdmission, same_memory
 from workers.fleet import Fleet
 from workers.incidents import Incidents
 from workers.messages import Stop
-from workers.pending import JobState
+from workers.pending import PoolJobState
 from workers.scheduler import Scheduler
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +21,11 @@ LEAVE_GRACE_S = 5.0
 """Time for a reserve worker that is no longer needed to leave by itself."""
 
 
-class Reserve:
+class CpuFallback:
     """Looks at the whole fleet once a turn; the supervisor's thread calls it."""
 
     def __init__(
-        self, fleet: Fleet, scheduler: Scheduler, admission: Admission, incidents: Incidents
+        self, fleet: Fleet, scheduler: Scheduler, admission: LoadAdmission, incidents: Incidents
     ) -> None:
         self._fleet = fleet
         self._scheduler = scheduler
@@ -33,21 +33,21 @@ class Reserve:
         self._incidents = incidents
 
     def look(self, now: float) -> None:
-        reserve = [seat for seat in self._fleet.seats if seat.reserve]
-        main = [seat for seat in self._fleet.seats if not seat.reserve]
-        if reserve and all(seat.breaker.out for seat in main):
+        reserve = [slot for slot in self._fleet.slots if slot.reserve]
+        main = [slot for slot in self._fleet.slots if not slot.reserve]
+        if reserve and all(slot.breaker.out for slot in main):
             self._call_in(reserve)
-        elif any(not seat.breaker.out and not seat.breaker.trial for seat in main):
+        elif any(not slot.breaker.out and not slot.breaker.trial for slot in main):
             self._send_away(reserve, now)
         self._make_room(now)
 
-    def _call_in(self, reserve: Sequence[Seat]) -> None:
-        asleep = [seat for seat in reserve if seat.dormant and seat.worker is None]
+    def _call_in(self, reserve: Sequence[WorkerSlot]) -> None:
+        asleep = [slot for slot in reserve if slot.dormant and slot.worker is None]
         if not asleep:
             return
-        for seat in asleep:
-            seat.dormant, seat.stop_by_s = False, None
-        labels = ", ".join(seat.label for seat in asleep)
+        for slot in asleep:
+            slot.dormant, slot.stop_by_s = False, None
+        labels = ", ".join(slot.label for slot in asleep)
         self._incidents.tell(
             "cpu_fallback",
             f"No GPU is left; the jobs go on with {labels}, much slower.",
@@ -55,16 +55,16 @@ class Reserve:
             device=asleep[0].label,
         )
 
-    def _send_away(self, reserve: Sequence[Seat], now: float) -> None:
-        for seat in reserve:
-            if seat.dormant or seat.task is not None:
+    def _send_away(self, reserve: Sequence[WorkerSlot], now: float) -> None:
+        for slot in reserve:
+            if slot.dormant or slot.task is not None:
                 continue
-            seat.dormant = True
-            seat.ready, seat.forgiven = False, True
-            if seat.worker is not None:
-                log.info("[%s] leaves, a GPU works again", seat.label)
-                seat.stop_by_s = now + LEAVE_GRACE_S
-                seat.worker.send(Stop())
+            slot.dormant = True
+            slot.ready, slot.forgiven = False, True
+            if slot.worker is not None:
+                log.info("[%s] leaves, a GPU works again", slot.label)
+                slot.stop_by_s = now + LEAVE_GRACE_S
+                slot.worker.send(Stop())
 
     def _make_room(self, now: float) -> None:
         """A job waits for memory, and an idle worker holds models no job wants: they go."""
@@ -72,16 +72,16 @@ class Reserve:
         for state in self._scheduler.jobs:
             if not _waits(state):
                 continue
-            for seat in self._fleet.seats:
-                idle = seat.idle and bool(seat.models)
+            for slot in self._fleet.slots:
+                idle = slot.idle and bool(slot.models)
                 near = any(
-                    other is not seat and same_memory(other, seat) and other.may_serve(state.model)
-                    for other in self._fleet.seats
+                    other is not slot and same_memory(other, slot) and other.may_serve(state.model)
+                    for other in self._fleet.slots
                 )
-                if idle and near and not any(seat.has(model) for model in wanted):
-                    log.info("[%s] unloads its model, a job waits for memory", seat.label)
-                    self._fleet.replace(seat, "makes room for another model")
+                if idle and near and not any(slot.has(model) for model in wanted):
+                    log.info("[%s] unloads its model, a job waits for memory", slot.label)
+                    self._fleet.replace(slot, "makes room for another model")
 
 
-def _waits(state: JobState) -> bool:
-    return state.ending is None and "memory_wait" in state.told
+def _waits(state: PoolJobState) -> bool:
+    return state.ending is None and "memory_wait" in state.notified

@@ -25,7 +25,7 @@ DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Device:
     """A place for one worker process."""
 
     label: str
@@ -40,7 +40,7 @@ class Slot:
     """Memory of the GPU; None for CPUs and where nobody can tell."""
 
 
-def find_slots(
+def find_devices(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     cuda_visible_devices: str | None = None,
@@ -50,7 +50,7 @@ def find_slots(
     threads: int = 1,
     worker_mib: int = 0,
     gpus: Callable[[], GpuList] = read_gpus,
-) -> tuple[Slot, ...]:
+) -> tuple[Device, ...]:
     """Slots for a pool, at least one.
 
     ``gpu_ids`` names GPUs instead of ``cuda_visible_devices``. ``workers`` fixes the number of
@@ -59,21 +59,21 @@ def find_slots(
 
     Raises DeviceUnavailable for a GPU that was asked for and is not there.
     """
-    slots: tuple[Slot, ...] = ()
+    devices: tuple[Device, ...] = ()
     if device != "cpu":
         wanted = gpu_ids is not None or device == "cuda"
         listed = cuda_visible_devices if gpu_ids is None else ",".join(map(str, gpu_ids))
-        slots = _gpu_slots(listed, gpus(), wanted)
-        if not slots and wanted:
+        devices = _gpu_slots(listed, gpus(), wanted)
+        if not devices and wanted:
             raise DeviceUnavailable("A GPU was asked for, and this machine shows none.")
-    if not slots:
-        slots = _cpu_slots(workers, threads, worker_mib)
-    return slots if multi_gpu else slots[:1]
+    if not devices:
+        devices = _cpu_slots(workers, threads, worker_mib)
+    return devices if multi_gpu else devices[:1]
 
 
-def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Slot, ...]:
+def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Device, ...]:
     if listed is None:
-        return tuple(slot for card in gpus.devices for slot in _card_slots(card))
+        return tuple(device for card in gpus.devices for device in _card_slots(card))
     entries = visible_entries(listed)
     # Without NVML nobody can tell which GPUs there are, and only that there is a driver.
     unknown = bool(gpus.problem)
@@ -83,17 +83,17 @@ def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Slot, .
                 "CUDA_VISIBLE_DEVICES is %r, but there is no GPU driver: CPUs do the work.", listed
             )
         return ()
-    slots = []
+    devices = []
     for position, entry in enumerate(entries):
         device = find_device(entry, gpus)
         if not unknown:
             _check(entry, device, gpus)
         label = entry if entry.isdigit() else str(position)
-        slots.append(_slot(f"GPU {label}", entry, device))
-    return tuple(slots)
+        devices.append(_slot(f"GPU {label}", entry, device))
+    return tuple(devices)
 
 
-def _card_slots(card: GpuDevice) -> tuple[Slot, ...]:
+def _card_slots(card: GpuDevice) -> tuple[Device, ...]:
     """By UUID, because CUDA numbers GPUs by speed and NVML by bus."""
     if card.problem:
         log.warning("[GPU %d] is left out: %s", card.index, card.problem)
@@ -105,10 +105,10 @@ def _card_slots(card: GpuDevice) -> tuple[Slot, ...]:
     return (_slot(f"GPU {card.index}", card.uuid, card),)
 
 
-def _slot(label: str, visible: str, device: GpuDevice | MigDevice | None) -> Slot:
+def _slot(label: str, visible: str, device: GpuDevice | MigDevice | None) -> Device:
     if device is None:
-        return Slot(label, "cuda", visible)
-    return Slot(label, "cuda", visible, device.name, device.capability, device.total_mib or None)
+        return Device(label, "cuda", visible)
+    return Device(label, "cuda", visible, device.name, device.capability, device.total_mib or None)
 
 
 def _check(entry: str, device: GpuDevice | MigDevice | None, gpus: GpuList) -> None:
@@ -141,7 +141,7 @@ def visible_entries(listed: str) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _cpu_slots(workers: int, threads: int, worker_mib: int) -> tuple[Slot, ...]:
+def _cpu_slots(workers: int, threads: int, worker_mib: int) -> tuple[Device, ...]:
     count = workers or max(1, usable_cores() // max(1, threads))
     room = available_mib()
     if worker_mib and room is not None:
@@ -156,4 +156,4 @@ def _cpu_slots(workers: int, threads: int, worker_mib: int) -> tuple[Slot, ...]:
         elif fitting < count:
             log.info("%d instead of %d CPU workers, to fit into memory.", fitting, count)
             count = fitting
-    return tuple(Slot(f"CPU {i}", "cpu") for i in range(count))
+    return tuple(Device(f"CPU {i}", "cpu") for i in range(count))

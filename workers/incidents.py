@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from core.events import Incident
-from workers.pending import Entry, JobState
+from workers.pending import PendingSegment, PoolJobState
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Incidents:
         self,
         kind: str,
         text: str,
-        jobs: Iterable[JobState],
+        jobs: Iterable[PoolJobState],
         *,
         device: str | None = None,
         index: int | None = None,
@@ -49,7 +49,7 @@ class Incidents:
                 state.job.emit(incident)
 
 
-def list_of(entries: Sequence[Entry]) -> str:
+def list_of(entries: Sequence[PendingSegment]) -> str:
     """``segment 3`` or ``segments 3, 4, 5``."""
     indices = sorted({entry.index for entry in entries})
     word = "segment" if len(indices) == 1 else "segments"

@@ -88,7 +88,7 @@ class PoolLimits:
     the time counts for no worker's silence."""
 
     start_deadline_s: float = 300.0
-    """From spawn to ``Ready``: an interpreter and imports, possibly from a cold network disk."""
+    """From start to ``WorkerReady``: an interpreter and imports, perhaps from a network disk."""
 
     load_deadline_s: float = 900.0
     """Model load and warm-up; loads of 53-83 s have been reported, and Hopper and Blackwell compile

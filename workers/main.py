@@ -42,10 +42,10 @@ from workers.messages import (
     LoadModel,
     Message,
     ModelLoaded,
-    Progress,
-    Ready,
     Stop,
     TaskDone,
+    TaskProgress,
+    WorkerReady,
     WorkerSpec,
 )
 from workers.meter import MemoryMeter, MemoryPeak
@@ -66,11 +66,11 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     die_with_parent(spec.parent_pid)
     faulthandler.enable()
     os.nice(NICENESS)
-    setup_logging(spec.log_level, spec.slot.label)
+    setup_logging(spec.log_level, spec.device.label)
     # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
     # OpenMP runtime know no other way to be told.
     os.environ.update(
-        CUDA_VISIBLE_DEVICES=spec.slot.visible,
+        CUDA_VISIBLE_DEVICES=spec.device.visible,
         # Counted as nvidia-smi and NVML count, not by speed: what was planned for a card is loaded
         # on that card.
         CUDA_DEVICE_ORDER="PCI_BUS_ID",
@@ -94,18 +94,18 @@ class WorkerLoop:
     def __init__(self, connection: Connection, spec: WorkerSpec) -> None:
         self._connection = connection
         self._spec = spec
-        self._label = spec.slot.label
+        self._label = spec.device.label
         self._send_lock = threading.Lock()
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._stopping = threading.Event()
         self._engines: OrderedDict[ModelSpec, Engine] = OrderedDict()
-        self._meter = MemoryMeter(spec.slot)
+        self._meter = MemoryMeter(spec.device)
 
     def run(self) -> NoReturn:
         threading.Thread(target=self._read, name="pipe reader", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        self.send(Ready(self._label, os.getpid()))
+        self.send(WorkerReady(self._label, os.getpid()))
         while True:
             command = self._commands.get()
             if isinstance(command, LoadModel):
@@ -202,7 +202,7 @@ class WorkerLoop:
             if now - told_s >= self._spec.heartbeat_s:
                 # Asked between two passes, so it proves what the heartbeat thread cannot.
                 told_s = now
-                self.send(Progress(task.task_id))
+                self.send(TaskProgress(task.task_id))
             return self._stopping.is_set() or task.task_id in self._cancelled
 
         options = task.options

@@ -20,7 +20,7 @@ from gpu.estimate import CONTEXT, Estimate
 from gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
 from gpu.peaks import CPU, Peaks
 from gpu.physical import setup_of
-from workers.devices import Slot
+from workers.devices import Device
 from workers.resources import available_mib, total_mib
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Neighbour:
 class LoadPlan:
     """A load somebody is about to begin."""
 
-    slot: Slot
+    device: Device
     model: ModelSpec
     fresh: bool
     """The worker has no model yet, so its context comes on top."""
@@ -68,7 +68,7 @@ Fits = Callable[[LoadPlan], Verdict]
 class PlanBatch(Protocol):
     """How many windows a worker may decode together; ``asked`` 0: as many as are worth while."""
 
-    def __call__(self, slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int: ...
+    def __call__(self, device: Device, model: ModelSpec, beam_size: int, asked: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,47 +107,47 @@ class MemoryFit:
         """MiB a worker has for a model, as of the last look before it was loaded."""
 
     def __call__(self, plan: LoadPlan) -> Verdict:
-        memory = self._memory(plan.slot)
+        memory = self._memory(plan.device)
         if memory is None:
             return Verdict("yes")
-        need = self._estimate(plan.slot, plan.model)
+        need = self._estimate(plan.device, plan.model)
         name = f"{plan.model.name} ({plan.model.compute_type})"
         if need.low_mib > memory.total_mib:
             return Verdict(
                 "never",
-                f"Model {name} needs about {need.total_mib:,.0f} MiB, and {plan.slot.label} has"
+                f"Model {name} needs about {need.total_mib:,.0f} MiB, and {plan.device.label} has"
                 f" {memory.total_mib:,.0f} MiB in all",
                 self._advice(plan, memory.total_mib),
             )
         room = memory.free_mib + sum(
-            _own(self._estimate(plan.slot, model)) for model in plan.replaced
+            _own(self._estimate(plan.device, model)) for model in plan.replaced
         )
-        room -= sum(self._estimate(plan.slot, model).total_mib for model in plan.in_flight)
-        room -= sum(self._still_to_take(plan.slot, other) for other in plan.beside)
+        room -= sum(self._estimate(plan.device, model).total_mib for model in plan.in_flight)
+        room -= sum(self._still_to_take(plan.device, other) for other in plan.beside)
         # A worker that has a model has its context too.
         room += 0.0 if plan.fresh else need.parts[CONTEXT]
         # Also where it is too little: who does not wait tries all the same, and begins small.
-        self._rooms[plan.slot.label, plan.model] = room
+        self._rooms[plan.device.label, plan.model] = room
         usual = self._usual(plan, need)
         # Alone in its memory it may begin with less: the engine halves a batch that is too large.
         if usual <= room or (need.total_mib <= room and not plan.shared):
             return Verdict("yes")
         text = (
-            f"model {name} needs about {usual:,.0f} MiB on {plan.slot.label}, and"
+            f"model {name} needs about {usual:,.0f} MiB on {plan.device.label}, and"
             f" {max(0.0, room):,.0f} MiB are free"
         )
         if memory.holders:
             text += f"; held by {name_all(memory.holders)}"
         return Verdict("wait", text)
 
-    def batch(self, slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int:
+    def batch(self, device: Device, model: ModelSpec, beam_size: int, asked: int) -> int:
         """Windows for one worker, by the room it had before the load. What was asked for is the
         limit, and is undercut where the calculation says that it cannot fit."""
-        room = self._rooms.get((slot.label, model))
+        room = self._rooms.get((device.label, model))
         if room is None:
             return asked or CPU_BATCH
-        setup = setup_of(model, slot.capability, beam_size=beam_size)
-        card = replace(_card(slot), free_mib=room, total_mib=room)
+        setup = setup_of(model, device.capability, beam_size=beam_size)
+        card = replace(_card(device), free_mib=room, total_mib=room)
         if asked:
             found = judge(card, self._peaks)(replace(setup, batch_size=asked))
             if found.total_mib <= room:
@@ -158,54 +158,54 @@ class MemoryFit:
     def _usual(self, plan: LoadPlan, need: Estimate) -> float:
         """With the batch it will work with, if that is known; on GPUs one window is enough to begin
         with, because each worker takes the batch that fits."""
-        batch = self._usual_batch(plan.slot)
+        batch = self._usual_batch(plan.device)
         if batch == 1:
             return need.high_mib
-        return self._estimate(plan.slot, plan.model, batch).total_mib
+        return self._estimate(plan.device, plan.model, batch).total_mib
 
-    def _still_to_take(self, slot: Slot, other: Neighbour) -> float:
+    def _still_to_take(self, device: Device, other: Neighbour) -> float:
         """What a worker will want beyond what it holds: it may not have decoded a batch yet."""
-        held = resident_mib(other.pid) if slot.kind == "cpu" else None
+        held = resident_mib(other.pid) if device.kind == "cpu" else None
         if held is None:
             return 0.0
-        wanted = self._estimate(slot, other.model, self._usual_batch(slot)).total_mib
+        wanted = self._estimate(device, other.model, self._usual_batch(device)).total_mib
         return max(0.0, wanted - held)
 
-    def _usual_batch(self, slot: Slot) -> int:
-        return self._asked or (CPU_BATCH if slot.kind == "cpu" else 1)
+    def _usual_batch(self, device: Device) -> int:
+        return self._asked or (CPU_BATCH if device.kind == "cpu" else 1)
 
-    def _estimate(self, slot: Slot, model: ModelSpec, batch: int = 1) -> Estimate:
-        setup = setup_of(model, slot.capability, batch_size=batch, beam_size=self._beam_size)
-        return judge(_card(slot), self._peaks)(setup)
+    def _estimate(self, device: Device, model: ModelSpec, batch: int = 1) -> Estimate:
+        setup = setup_of(model, device.capability, batch_size=batch, beam_size=self._beam_size)
+        return judge(_card(device), self._peaks)(setup)
 
     def _advice(self, plan: LoadPlan, total_mib: float) -> str:
-        card = replace(_card(plan.slot), free_mib=total_mib, total_mib=total_mib)
-        setup = setup_of(plan.model, plan.slot.capability, beam_size=self._beam_size)
+        card = replace(_card(plan.device), free_mib=total_mib, total_mib=total_mib)
+        setup = setup_of(plan.model, plan.device.capability, beam_size=self._beam_size)
         return " ".join(each.text for each in advise(setup, card, peaks=self._peaks))
 
-    def _memory(self, slot: Slot) -> _Room | None:
-        if slot.kind == "cpu":
+    def _memory(self, device: Device) -> _Room | None:
+        if device.kind == "cpu":
             found = self._cpu()
             return None if found is None else _Room(*found)
-        device = find_device(slot.visible, self._gpus())
-        if device is None or not device.total_mib:
+        gpu = find_device(device.visible, self._gpus())
+        if gpu is None or not gpu.total_mib:
             # Without it a model is loaded on trust; a GPU that is gone says so at the load.
             return None
-        return _Room(device.free_mib, device.total_mib, device.processes)
+        return _Room(gpu.free_mib, gpu.total_mib, gpu.processes)
 
 
 def see_cards(
-    slots: Sequence[Slot], gpus: Callable[[], GpuList] = read_gpus
+    devices: Sequence[Device], gpus: Callable[[], GpuList] = read_gpus
 ) -> tuple[SeenCard, ...]:
-    """The GPUs of slots; without those of which nobody can tell the memory."""
-    if not any(slot.kind == "cuda" for slot in slots):
+    """The GPUs among the devices whose memory can be read."""
+    if not any(device.kind == "cuda" for device in devices):
         return ()
     found, seen = gpus(), []
-    for slot in slots:
-        device = find_device(slot.visible, found)
-        if device is not None and device.total_mib:
-            card = replace(_card(slot), free_mib=device.free_mib, total_mib=device.total_mib)
-            seen.append(SeenCard(card, device.processes))
+    for device in devices:
+        gpu = find_device(device.visible, found)
+        if gpu is not None and gpu.total_mib:
+            card = replace(_card(device), free_mib=gpu.free_mib, total_mib=gpu.total_mib)
+            seen.append(SeenCard(card, gpu.processes))
     return tuple(seen)
 
 
@@ -231,24 +231,24 @@ def _own(found: Estimate) -> float:
     return found.total_mib - found.parts[CONTEXT]
 
 
-def _card(slot: Slot) -> Card:
+def _card(device: Device) -> Card:
     return Card(
-        label=slot.label,
+        label=device.label,
         free_mib=0.0,
-        total_mib=slot.total_mib or 0.0,
-        name=slot.name,
-        capability=slot.capability,
-        kind=slot.kind,
+        total_mib=device.total_mib or 0.0,
+        name=device.name,
+        capability=device.capability,
+        kind=device.kind,
     )
 
 
-def held_mib(slot: Slot, pid: int) -> float | None:
+def held_mib(device: Device, pid: int) -> float | None:
     """Memory in use now where a worker has its model: of the whole card, or by the worker's process
     on a CPU. None where nobody can tell."""
-    if slot.kind == "cpu":
+    if device.kind == "cpu":
         return resident_mib(pid)
-    device = find_device(slot.visible, read_gpus())
-    return device.used_mib if device is not None and device.total_mib else None
+    gpu = find_device(device.visible, read_gpus())
+    return gpu.used_mib if gpu is not None and gpu.total_mib else None
 
 
 def _machine() -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from core.errors import SubtitleError
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentResult, Window
-from workers.devices import Slot
+from workers.devices import Device
 from workers.meter import MemoryPeak
 
 
@@ -20,7 +20,7 @@ from workers.meter import MemoryPeak
 class WorkerSpec:
     """All a worker process is told at birth."""
 
-    slot: Slot
+    device: Device
     engine: str
     threads: int
     log_level: str
@@ -61,7 +61,7 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """The process runs and takes commands; no model is loaded yet."""
 
     label: str
@@ -93,7 +93,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TaskProgress:
     """The engine came from one pass of the model to the next: it does not hang."""
 
     task_id: int
@@ -144,11 +144,11 @@ class Heartbeat:
 
 Command = LoadModel | Decode | CancelTask | Stop
 Message = (
-    Ready
+    WorkerReady
     | ModelLoaded
     | LoadFailed
     | Started
-    | Progress
+    | TaskProgress
     | SegmentDone
     | SegmentError
     | LanguageDetected

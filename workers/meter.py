@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.types import ModelSpec
 from gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
-from workers.devices import Slot
+from workers.devices import Device
 
 STATUS = Path("/proc/self/status")
 
@@ -40,7 +40,7 @@ class MemoryPeak:
 class MemoryMeter:
     """In the worker's process, made before the first model is loaded."""
 
-    slot: Slot
+    device: Device
     gpus: Callable[[], GpuList] = read_gpus
     status: Path = STATUS
     _models: set[ModelSpec] = field(default_factory=set)
@@ -51,8 +51,8 @@ class MemoryMeter:
     """What others held of the GPU before this process took any."""
 
     def __post_init__(self) -> None:
-        if self.slot.kind == "cuda":
-            device = find_device(self.slot.visible, self.gpus())
+        if self.device.kind == "cuda":
+            device = find_device(self.device.visible, self.gpus())
             self._before_mib = device.used_mib if device is not None else 0
 
     def loads(self, model: ModelSpec) -> None:
@@ -72,9 +72,9 @@ class MemoryMeter:
         return peak
 
     def _size(self) -> float | None:
-        if self.slot.kind == "cpu":
+        if self.device.kind == "cpu":
             return resident_peak_mib(self.status)
-        device = find_device(self.slot.visible, self.gpus())
+        device = find_device(self.device.visible, self.gpus())
         return None if device is None else self._share(device)
 
     def _share(self, device: GpuDevice | MigDevice) -> float | None:
@@ -102,6 +102,6 @@ def resident_peak_mib(status: Path = STATUS) -> float | None:
     return None
 
 
-def _same(told: MemoryPeak, now: MemoryPeak) -> bool:
-    alike = (told.batch_size, told.beam_size) == (now.batch_size, now.beam_size)
-    return alike and now.peak_mib < GROWTH * told.peak_mib
+def _same(notified: MemoryPeak, now: MemoryPeak) -> bool:
+    alike = (notified.batch_size, notified.beam_size) == (now.batch_size, now.beam_size)
+    return alike and now.peak_mib < GROWTH * notified.peak_mib

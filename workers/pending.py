@@ -25,12 +25,12 @@ class Split:
     results: dict[int, SegmentResult] = field(default_factory=dict)
     gaps: dict[int, Gap] = field(default_factory=dict)
 
-    def parts(self) -> list[Entry]:
+    def parts(self) -> list[PendingSegment]:
         """One entry for each window."""
         self.open = len(self.segment.windows)
         index = self.segment.index
         return [
-            Entry(
+            PendingSegment(
                 AudioSegment(index, window.start_s, window.end_s, (window,)),
                 alone=True,
                 part=part,
@@ -60,7 +60,7 @@ class Split:
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class PendingSegment:
     """A segment, or one window of it, that has no answer yet, with its history."""
 
     segment: AudioSegment
@@ -102,13 +102,13 @@ class Entry:
 
 
 @dataclass(slots=True, eq=False)
-class JobState:
+class PoolJobState:
     """A job in the pool."""
 
     job: PoolJob
     options: DecodeOptions
     """With the language, once it is decided."""
-    waiting: list[Entry] = field(default_factory=list)
+    waiting: list[PendingSegment] = field(default_factory=list)
     """In the recording's order."""
     tasks: int = 0
     """Given out and not yet taken back."""
@@ -125,7 +125,7 @@ class JobState:
     first_added_s: float | None = None
     unserved_since_s: float | None = None
     """Since when there is work and no worker has the model."""
-    told: set[str] = field(default_factory=set)
+    notified: set[str] = field(default_factory=set)
     """Kinds of waiting the job has been told of, while they last."""
 
     @property
@@ -143,7 +143,7 @@ class JobState:
             self.ending is not None or (self.input_finished and not self.waiting)
         )
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: PendingSegment) -> None:
         bisect.insort(self.waiting, entry, key=lambda e: (e.index, e.part))
 
 
@@ -152,8 +152,8 @@ class Task:
     """Segments of one job, leased to one worker."""
 
     task_id: int
-    state: JobState
-    open: dict[int, Entry]
+    state: PoolJobState
+    open: dict[int, PendingSegment]
     """Segments without an answer yet."""
     language_windows: tuple[Window, ...]
     given_s: float
@@ -166,7 +166,7 @@ class Task:
     started: set[int] = field(default_factory=set)
     finished: int = 0
     """Segments that came back with a result."""
-    failed: list[tuple[Entry, SubtitleError]] = field(default_factory=list)
+    failed: list[tuple[PendingSegment, SubtitleError]] = field(default_factory=list)
     """Segments that came back with an error; judged when the task is over."""
     reduced_batch: int = 0
     cancel_by_s: float | None = None

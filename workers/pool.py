@@ -1,6 +1,6 @@
 """The pool of workers: one process per device, kept for the life of the service.
 
-    with WorkerPool(find_slots()) as pool:
+    with WorkerPool(find_devices()) as pool:
         job = pool.submit(JobSpec(model=model, spool=spool, options=DecodeOptions()))
         job.add(segments)
         job.finish_input()
@@ -27,7 +27,7 @@ from core.types import ModelSpec
 from gpu.choice import Card
 from gpu.manager import Released, gpu_manager
 from gpu.peaks import Peak
-from workers.devices import Slot
+from workers.devices import Device
 from workers.engine import DEFAULT_ENGINE
 from workers.fleet import WorkerStatus
 from workers.job import JobSpec, PoolJob
@@ -35,7 +35,7 @@ from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
 from workers.supervisor import Supervisor
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 CLOSE_GRACE_S = 2.0
 """Time for workers to leave by themselves; an encoder pass in work is not worth waiting for."""
@@ -46,7 +46,7 @@ class WorkerPool:
 
     def __init__(
         self,
-        slots: Sequence[Slot],
+        devices: Sequence[Device],
         *,
         engine: str = DEFAULT_ENGINE,
         threads: int = 1,
@@ -54,7 +54,7 @@ class WorkerPool:
         max_models: int = 1,
         limits: PoolLimits | None = None,
         wait_for_devices: bool = False,
-        cpu_fallback: Sequence[Slot] = (),
+        cpu_fallback: Sequence[Device] = (),
         fits: Fits | None = None,
         plan_batch: PlanBatch | None = None,
         on_peak: Callable[[Peak], None] | None = None,
@@ -64,7 +64,7 @@ class WorkerPool:
         Args:
             engine: the factory as "module:callable"; see ``workers.engine``.
             wait_for_devices: jobs wait when no slot is left; False: they fail.
-            cpu_fallback: CPU slots that work only while every slot of ``slots`` is out.
+            cpu_fallback: CPU slots that work only while every slot of ``devices`` is out.
             fits: whether a model fits into memory, ``workers.memory.MemoryFit()`` for example;
                 None: everything does.
             plan_batch: how many windows a device takes at a time, ``MemoryFit.batch`` for example;
@@ -72,19 +72,21 @@ class WorkerPool:
             cards: the slots' GPUs before any worker takes memory, for who asks what fits.
             on_peak: told what memory workers took at most, on the pool's thread.
         """
-        if not slots:
+        if not devices:
             raise DeviceUnavailable("A pool needs at least one slot.")
-        self.slots = tuple(slots)
+        self.devices = tuple(devices)
         self.cards = tuple(cards)
         self._engine = engine
         self._threads = threads
         self._log_level = log_level
         self._max_models = max_models
         self._limits = limits or PoolLimits()
-        seats = [Seat(slot, threads) for slot in slots]
-        seats += [Seat(slot, threads, reserve=True, dormant=True) for slot in cpu_fallback]
+        slots = [WorkerSlot(device, threads) for device in devices]
+        slots += [
+            WorkerSlot(device, threads, reserve=True, dormant=True) for device in cpu_fallback
+        ]
         self._supervisor = Supervisor(
-            seats,
+            slots,
             self._spec_for,
             self._limits,
             wait_for_devices=wait_for_devices,
@@ -191,9 +193,9 @@ class WorkerPool:
     ) -> None:
         self.close()
 
-    def _spec_for(self, slot: Slot) -> WorkerSpec:
+    def _spec_for(self, device: Device) -> WorkerSpec:
         return WorkerSpec(
-            slot=slot,
+            device=device,
             engine=self._engine,
             threads=self._threads,
             log_level=self._log_level,

@@ -20,52 +20,63 @@ from workers.limits import PoolLimits
 from workers.messages import (
     LanguageDetected,
     LanguageFailed,
-    Progress,
     SegmentDone,
     SegmentError,
     Started,
     TaskDone,
+    TaskProgress,
 )
-from workers.pending import Entry, JobState, Task
-from workers.retry_policy import Faults
+from workers.pending import PendingSegment, PoolJobState, Task
+from workers.retry_policy import RetryPolicy
 from workers.scheduler import Scheduler
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
 TaskMessage = (
-    Started | Progress | SegmentDone | SegmentError | LanguageDetected | LanguageFailed | TaskDone
+    Started
+    | TaskProgress
+    | SegmentDone
+    | SegmentError
+    | LanguageDetected
+    | LanguageFailed
+    | TaskDone
 )
 CHOOSE_LANGUAGE = "Choose the language instead of leaving it to detection."
 
 
-class Outcomes:
+class ResultHandler:
     """Applies results to jobs; the supervisor's thread calls it."""
 
     def __init__(
-        self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents, faults: Faults
+        self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents, faults: RetryPolicy
     ) -> None:
         self._scheduler = scheduler
         self._limits = limits
         self._incidents = incidents
-        self._faults = faults
+        self._retries = faults
 
     def take(
-        self, seat: Seat, seats: Sequence[Seat], task: Task, message: TaskMessage, now: float
+        self,
+        slot: WorkerSlot,
+        slots: Sequence[WorkerSlot],
+        task: Task,
+        message: TaskMessage,
+        now: float,
     ) -> None:
         task.heard_s = now
         state = task.state
         if isinstance(message, TaskDone):
-            self._done(seat, seats, task, message.elapsed_s, now)
-        elif state.ending is not None or isinstance(message, Progress):
+            self._done(slot, slots, task, message.elapsed_s, now)
+        elif state.ending is not None or isinstance(message, TaskProgress):
             return
         elif isinstance(message, Started):
             task.started.add(message.index)
-            state.job.emit(SegmentStarted(message.index, seat.label))
+            state.job.emit(SegmentStarted(message.index, slot.label))
         elif isinstance(message, SegmentDone):
-            self._finished(seat, seats, task, message.result, now)
+            self._finished(slot, slots, task, message.result, now)
         elif isinstance(message, SegmentError):
-            entry = self._answered(seat, task, message.index)
+            entry = self._answered(slot, task, message.index)
             if entry is not None:
                 task.failed.append((entry, message.error))
         elif isinstance(message, LanguageDetected):
@@ -73,21 +84,21 @@ class Outcomes:
             state.job.emit(LanguageDecided(message.language, message.probability))
         else:
             for entry in task.open.values():
-                entry.avoid.add(seat.label)
-            self._no_language(seat, state, message.error)
+                entry.avoid.add(slot.label)
+            self._no_language(slot, state, message.error)
 
     def worker_lost(
-        self, seat: Seat, seats: Sequence[Seat], task: Task, died: str, now: float
+        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, died: str, now: float
     ) -> None:
         """The worker died with this task: its open segments go back, or become gaps."""
         state = task.state
         state.job.transcribe_s += now - task.given_s
-        self._tell_lost(seat, task, died)
-        self._faults.raised(seat, seats, task, now)
+        self._tell_lost(slot, task, died)
+        self._retries.raised(slot, slots, task, now)
         in_detection = bool(task.language_windows) and state.options.language is None
         if in_detection and state.ending is None:
             self._no_language(
-                seat, state, WorkerCrashed(f"Language detection killed the worker ({died}).")
+                slot, state, WorkerCrashed(f"Language detection killed the worker ({died}).")
             )
         started = [entry for entry in task.open.values() if entry.index in task.started]
         suspects = list(task.open.values()) if len(task.open) == 1 else started
@@ -95,48 +106,53 @@ class Outcomes:
         culprit = suspects[0] if len(suspects) == 1 and not in_detection else None
         for entry in task.open.values():
             if entry is culprit and state.ending is None:
-                self._faults.killed(seat, state, entry, died, seat.hung)
+                self._retries.killed(slot, state, entry, died, slot.hung)
             else:
-                self._faults.again(seat, state, entry, f"its worker died ({died})")
+                self._retries.again(slot, state, entry, f"its worker died ({died})")
         task.open.clear()
         self._release(task)
 
-    def settle(self, state: JobState) -> None:
+    def settle(self, state: PoolJobState) -> None:
         """End the job if nothing of it is left to do and no worker has a task of it."""
         if state.done and state in self._scheduler.jobs:
             self._scheduler.jobs.remove(state)
             state.waiting.clear()
             state.job.emit(JobEnded(state.ending))
 
-    def _tell_lost(self, seat: Seat, task: Task, died: str) -> None:
+    def _tell_lost(self, slot: WorkerSlot, task: Task, died: str) -> None:
         if task.state.ending is not None:
-            log.info("[%s] worker ended with a task nobody wants any more: %s", seat.label, died)
+            log.info("[%s] worker ended with a task nobody wants any more: %s", slot.label, died)
             return
         entries = [*task.open.values(), *(entry for entry, _ in task.failed)]
         doing = f" with {list_of(entries)} in work" if entries else ""
         self._incidents.tell(
-            "worker_hung" if seat.hung else "worker_lost",
-            f"The worker of {seat.label} {'hung and was killed' if seat.hung else 'died'}"
+            "worker_hung" if slot.hung else "worker_lost",
+            f"The worker of {slot.label} {'hung and was killed' if slot.hung else 'died'}"
             f"{doing} ({died}).",
             [task.state],
-            device=seat.label,
+            device=slot.label,
             index=min((entry.index for entry in entries), default=None),
         )
 
     def _done(
-        self, seat: Seat, seats: Sequence[Seat], task: Task, elapsed_s: float, now: float
+        self,
+        slot: WorkerSlot,
+        slots: Sequence[WorkerSlot],
+        task: Task,
+        elapsed_s: float,
+        now: float,
     ) -> None:
         # Segments left open belong to a cancelled task, or to one whose model went missing
         # between two commands; then they wait for another worker.
         state = task.state
         for entry in task.open.values():
-            log.debug("[%s] %s comes back undone", seat.label, entry.name, extra=state.about)
+            log.debug("[%s] %s comes back undone", slot.label, entry.name, extra=state.about)
             state.put(entry)
         if task.finished and not task.open and not task.failed:
-            seat.measure(task, elapsed_s)
-        self._faults.raised(seat, seats, task, now)
+            slot.measure(task, elapsed_s)
+        self._retries.raised(slot, slots, task, now)
         state.job.transcribe_s += elapsed_s
-        seat.task = None
+        slot.task = None
         self._release(task)
 
     def _release(self, task: Task) -> None:
@@ -144,59 +160,64 @@ class Outcomes:
         task.state.detecting = False
         self.settle(task.state)
 
-    def _answered(self, seat: Seat, task: Task, index: int) -> Entry | None:
+    def _answered(self, slot: WorkerSlot, task: Task, index: int) -> PendingSegment | None:
         entry = task.open.pop(index, None)
         if entry is None:
-            log.error("[%s] answered segment %d unasked", seat.label, index)
+            log.error("[%s] answered segment %d unasked", slot.label, index)
         return entry
 
     def _finished(
-        self, seat: Seat, seats: Sequence[Seat], task: Task, result: SegmentResult, now: float
+        self,
+        slot: WorkerSlot,
+        slots: Sequence[WorkerSlot],
+        task: Task,
+        result: SegmentResult,
+        now: float,
     ) -> None:
-        entry = self._answered(seat, task, result.index)
+        entry = self._answered(slot, task, result.index)
         if entry is None:
             return
         task.finished += 1
-        if seat.breaker.succeeded():
+        if slot.breaker.succeeded():
             self._incidents.tell(
                 "device_back",
-                f"{seat.label} works again.",
+                f"{slot.label} works again.",
                 self._scheduler.jobs,
-                device=seat.label,
+                device=slot.label,
                 level=logging.INFO,
             )
-        self._faults.succeeded_elsewhere(seat, seats, entry, now)
+        self._retries.succeeded_elsewhere(slot, slots, entry, now)
         if result.reduced_batch and result.reduced_batch != task.reduced_batch:
             task.reduced_batch = result.reduced_batch
-            model = seat.local(task.state.model)
-            known = seat.batches.get(model, result.reduced_batch)
-            seat.batches[model] = min(result.reduced_batch, known)
+            model = slot.local(task.state.model)
+            known = slot.batches.get(model, result.reduced_batch)
+            slot.batches[model] = min(result.reduced_batch, known)
             self._incidents.tell(
                 "batch_halved",
-                f"{seat.label} ran out of memory and went on with {result.reduced_batch} windows"
+                f"{slot.label} ran out of memory and went on with {result.reduced_batch} windows"
                 " at a time.",
                 [task.state],
-                device=seat.label,
+                device=slot.label,
                 index=result.index,
                 level=None,
             )
         log.debug(
             "[%s] %s is finished in task %d: %d words, %d texts, %d gaps in %.2fs; %d windows, %d"
             " decoded again",
-            *(seat.label, entry.name, task.task_id),
+            *(slot.label, entry.name, task.task_id),
             *(sum(len(text.words) for text in result.segments), len(result.segments)),
             *(len(result.gaps), result.elapsed_s, result.windows, result.redecoded_windows),
             extra=task.state.about,
         )
-        result = replace(result, compute_type=seat.local(task.state.model).compute_type)
-        answers.finished(task.state, entry, seat.label, result)
+        result = replace(result, compute_type=slot.local(task.state.model).compute_type)
+        answers.finished(task.state, entry, slot.label, result)
 
-    def _no_language(self, seat: Seat, state: JobState, error: SubtitleError) -> None:
+    def _no_language(self, slot: WorkerSlot, state: PoolJobState, error: SubtitleError) -> None:
         state.detections_failed += 1
         if state.detections_failed < self._limits.detections_to_fail:
             log.warning(
                 "[%s] The language is detected again: %s",
-                *(seat.label, error.message),
+                *(slot.label, error.message),
                 extra=state.about,
             )
         else:

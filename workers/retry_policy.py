@@ -19,19 +19,19 @@ from workers import segment_results as answers
 from workers.breaker import blames_device
 from workers.incidents import Incidents, list_of
 from workers.limits import PoolLimits
-from workers.pending import Entry, JobState, Split, Task
+from workers.pending import PendingSegment, PoolJobState, Split, Task
 from workers.scheduler import Scheduler, others
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
 FROM_OUTSIDE = signal.SIGKILL.name
 """As ``workers.worker.exit_reason`` says it."""
 
-Failed = list[tuple[Entry, SubtitleError]]
+Failed = list[tuple[PendingSegment, SubtitleError]]
 
 
-class Faults:
+class RetryPolicy:
     """Judges failures; the supervisor's thread calls it."""
 
     def __init__(self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents) -> None:
@@ -39,7 +39,7 @@ class Faults:
         self._limits = limits
         self._incidents = incidents
 
-    def raised(self, seat: Seat, seats: Sequence[Seat], task: Task, now: float) -> None:
+    def raised(self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, now: float) -> None:
         """Judge the segments of a task that came back with an error."""
         failed, task.failed = task.failed, []
         memory = [each for each in failed if isinstance(each[1], OutOfMemory)]
@@ -47,17 +47,19 @@ class Faults:
         plain = [each for each in failed if each not in memory and each not in device]
         if memory or device:
             # A context that ran out of memory or failed may stay broken (TranscriptionSuite#268).
-            seat.recycle = True
+            slot.recycle = True
         if task.state.ending is not None:
             return
         if memory:
-            self._out_of_memory(seat, seats, task.state, memory)
+            self._out_of_memory(slot, slots, task.state, memory)
         if device:
-            self._device_failed(seat, task.state, device, now)
+            self._device_failed(slot, task.state, device, now)
         if plain:
-            self._failed(seat, task.state, plain)
+            self._failed(slot, task.state, plain)
 
-    def killed(self, seat: Seat, state: JobState, entry: Entry, reason: str, hung: bool) -> None:
+    def killed(
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str, hung: bool
+    ) -> None:
         """The only suspect of a worker's death."""
         entry.kills += 1
         limit = self._limits.kills_to_fail
@@ -65,101 +67,107 @@ class Faults:
             limit = self._limits.outside_kills_to_fail
         if entry.kills >= limit:
             # This death is the segment's doing, so it does not count against the slot.
-            seat.forgiven = True
-            self._exhausted(seat, state, entry, f"killed {_count(entry.kills)} ({reason})")
+            slot.forgiven = True
+            self._exhausted(slot, state, entry, f"killed {_count(entry.kills)} ({reason})")
         elif hung and _divisible(entry):
-            self._exhausted(seat, state, entry, f"hung ({reason})")
+            self._exhausted(slot, state, entry, f"hung ({reason})")
         else:
-            self.again(seat, state, entry, f"its worker died ({reason})")
+            self.again(slot, state, entry, f"its worker died ({reason})")
 
-    def again(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+    def again(
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
+    ) -> None:
         """Back into the queue: alone, and elsewhere if there is an elsewhere."""
-        entry.avoid.add(seat.label)
-        self._put_back(seat, state, entry, reason)
+        entry.avoid.add(slot.label)
+        self._put_back(slot, state, entry, reason)
 
-    def _put_back(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+    def _put_back(
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
+    ) -> None:
         log.debug(
             "[%s] %s goes back to the queue, to be tried alone: %s",
-            *(seat.label, entry.name, reason),
+            *(slot.label, entry.name, reason),
             extra=state.about,
         )
         entry.alone = True
         state.put(entry)
 
     def succeeded_elsewhere(
-        self, seat: Seat, seats: Sequence[Seat], entry: Entry, now: float
+        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], entry: PendingSegment, now: float
     ) -> None:
         """A segment that raised on other slots was done here: those were at fault."""
-        for other in seats:
+        for other in slots:
             error = entry.failed_on.get(other.label)
-            if error is not None and other is not seat:
+            if error is not None and other is not slot:
                 self._charge(other, error, now)
 
-    def taken_out(self, seat: Seat) -> None:
+    def taken_out(self, slot: WorkerSlot) -> None:
         """Tell all jobs that they go on without this slot; once, however often it is tried."""
-        breaker, limits = seat.breaker, self._limits
+        breaker, limits = slot.breaker, self._limits
         minutes = breaker.wait_s(limits) / 60
         if breaker.outs > 1:
             log.warning(
-                "[%s] still fails: %s. Next try in %.3g min.", seat.label, breaker.reason, minutes
+                "[%s] still fails: %s. Next try in %.3g min.", slot.label, breaker.reason, minutes
             )
             return
         self._incidents.tell(
             "device_out",
-            f"{seat.label} is taken out: {breaker.reason}. It is tried again in {minutes:.3g} min.",
+            f"{slot.label} is taken out: {breaker.reason}. It is tried again in {minutes:.3g} min.",
             self._scheduler.jobs,
-            device=seat.label,
+            device=slot.label,
             level=logging.ERROR,
         )
 
-    def _charge(self, seat: Seat, error: SubtitleError, now: float) -> None:
-        if seat.breaker.failed(error, now, self._limits):
-            self.taken_out(seat)
+    def _charge(self, slot: WorkerSlot, error: SubtitleError, now: float) -> None:
+        if slot.breaker.failed(error, now, self._limits):
+            self.taken_out(slot)
 
     def _out_of_memory(
-        self, seat: Seat, seats: Sequence[Seat], state: JobState, failed: Failed
+        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], state: PoolJobState, failed: Failed
     ) -> None:
-        fresh: list[Entry] = []
-        moved: list[Entry] = []
-        elsewhere = others(state, seat, seats)
+        fresh: list[PendingSegment] = []
+        moved: list[PendingSegment] = []
+        elsewhere = others(state, slot, slots)
         for entry, error in failed:
             entry.out_of_memory += 1
             step = entry.out_of_memory
             if step == 1:
-                entry.bound = seat.label
-                self._put_back(seat, state, entry, error.message)
+                entry.bound = slot.label
+                self._put_back(slot, state, entry, error.message)
                 fresh.append(entry)
             elif step <= self._limits.memory_steps and elsewhere:
-                entry.failed_on[seat.label] = error
+                entry.failed_on[slot.label] = error
                 # Not only preferred: this device would run out of memory once more.
                 entry.bound = max(elsewhere, key=lambda other: other.has(state.model)).label
-                self.again(seat, state, entry, error.message)
+                self.again(slot, state, entry, error.message)
                 moved.append(entry)
             else:
                 times = "again" if entry.split else f"{step} times"
-                self._exhausted(seat, state, entry, f"ran out of memory {times}: {error.message}")
+                self._exhausted(slot, state, entry, f"ran out of memory {times}: {error.message}")
         if fresh:
             self._incidents.tell(
                 "worker_recycled",
-                f"Out of memory in {list_of(fresh)}; the process of {seat.label} is replaced, then"
+                f"Out of memory in {list_of(fresh)}; the process of {slot.label} is replaced, then"
                 " each is tried alone.",
                 [state],
-                device=seat.label,
+                device=slot.label,
                 index=fresh[0].index,
             )
         if moved:
             self._incidents.tell(
                 "other_device",
-                f"{seat.label} has too little memory for {list_of(moved)}; another device tries.",
+                f"{slot.label} has too little memory for {list_of(moved)}; another device tries.",
                 [state],
-                device=seat.label,
+                device=slot.label,
                 index=moved[0].index,
             )
 
-    def _device_failed(self, seat: Seat, state: JobState, failed: Failed, now: float) -> None:
+    def _device_failed(
+        self, slot: WorkerSlot, state: PoolJobState, failed: Failed, now: float
+    ) -> None:
         # After another fault without a success between, it is hardly the segment.
-        suspicious = seat.breaker.errors > 0 or seat.breaker.trial
-        retried: list[Entry] = []
+        suspicious = slot.breaker.errors > 0 or slot.breaker.trial
+        retried: list[PendingSegment] = []
         for entry, error in failed:
             if suspicious:
                 entry.device_errors += 1
@@ -168,42 +176,44 @@ class Faults:
             in_all = entry.errors + entry.device_errors
             exhausted = entry.errors >= self._limits.errors_to_fail
             if exhausted or in_all >= self._limits.errors_in_all:
-                self._exhausted(seat, state, entry, f"failed {in_all} times: {error.message}")
+                self._exhausted(slot, state, entry, f"failed {in_all} times: {error.message}")
             else:
-                self.again(seat, state, entry, error.message)
+                self.again(slot, state, entry, error.message)
                 retried.append(entry)
         if retried:
             self._incidents.tell(
                 "worker_recycled",
-                f"{seat.label} failed in {list_of(retried)} ({failed[0][1].message}); its process"
+                f"{slot.label} failed in {list_of(retried)} ({failed[0][1].message}); its process"
                 " is replaced.",
                 [state],
-                device=seat.label,
+                device=slot.label,
                 index=retried[0].index,
             )
-        self._charge(seat, failed[0][1], now)
+        self._charge(slot, failed[0][1], now)
 
-    def _failed(self, seat: Seat, state: JobState, failed: Failed) -> None:
-        retried: dict[str, list[Entry]] = {}
+    def _failed(self, slot: WorkerSlot, state: PoolJobState, failed: Failed) -> None:
+        retried: dict[str, list[PendingSegment]] = {}
         for entry, error in failed:
             entry.errors += 1
-            entry.failed_on[seat.label] = error
+            entry.failed_on[slot.label] = error
             if entry.errors >= self._limits.errors_to_fail:
                 reason = f"failed {entry.errors} times: {error.message}"
-                self._exhausted(seat, state, entry, reason)
+                self._exhausted(slot, state, entry, reason)
             else:
-                self.again(seat, state, entry, error.message)
+                self.again(slot, state, entry, error.message)
                 retried.setdefault(error.message, []).append(entry)
         for message, entries in retried.items():
             self._incidents.tell(
                 "segment_retried",
-                f"Trying {list_of(entries)} again after an error on {seat.label}: {message}",
+                f"Trying {list_of(entries)} again after an error on {slot.label}: {message}",
                 [state],
-                device=seat.label,
+                device=slot.label,
                 index=entries[0].index,
             )
 
-    def _exhausted(self, seat: Seat, state: JobState, entry: Entry, reason: str) -> None:
+    def _exhausted(
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
+    ) -> None:
         """Nothing else helps: divide the segment, or leave it out."""
         if state.ending is not None:
             return
@@ -212,11 +222,11 @@ class Faults:
                 "segment_given_up",
                 f"Leaving out {entry.name}: it {reason}",
                 [state],
-                device=seat.label,
+                device=slot.label,
                 index=entry.index,
                 level=logging.ERROR,
             )
-            answers.failed(state, entry, seat.label, reason)
+            answers.failed(state, entry, slot.label, reason)
             return
         parts = Split(entry.segment, entry.attempts).parts()
         for part in parts:
@@ -227,12 +237,12 @@ class Faults:
             "segment_split",
             f"Trying the {len(parts)} windows of {entry.name} one by one: it {reason}",
             [state],
-            device=seat.label,
+            device=slot.label,
             index=entry.index,
         )
 
 
-def _divisible(entry: Entry) -> bool:
+def _divisible(entry: PendingSegment) -> bool:
     return entry.split is None and len(entry.segment.windows) > 1
 
 

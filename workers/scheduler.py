@@ -18,20 +18,20 @@ from collections.abc import Callable, Sequence
 from core.types import ModelSpec, Window
 from gpu.choice import CPU_BATCH
 from workers.limits import PoolLimits
-from workers.pending import Entry, JobState, Task
-from workers.worker_slot import Seat
+from workers.pending import PendingSegment, PoolJobState, Task
+from workers.worker_slot import WorkerSlot
 
 LANGUAGE_SEGMENTS = 3
 """One window of each of the first three segments votes on the language: one alone may be a jingle
 or a greeting in another language, and each more delays the first cue by an encoder pass."""
 
-MayLoad = Callable[[Seat, Sequence[Seat], ModelSpec, float], bool]
+MayLoad = Callable[[WorkerSlot, Sequence[WorkerSlot], ModelSpec, float], bool]
 """Whether a model fits into memory for a worker now."""
-BatchOf = Callable[[Seat, JobState], int]
+BatchOf = Callable[[WorkerSlot, PoolJobState], int]
 """Windows a worker decodes at a time for a job."""
 
 
-def batch_as_asked(seat: Seat, state: JobState) -> int:
+def batch_as_asked(slot: WorkerSlot, state: PoolJobState) -> int:
     """What the job says, whatever the device has."""
     return state.options.batch_size or CPU_BATCH
 
@@ -43,20 +43,20 @@ class Scheduler:
         may_load: MayLoad | None = None,
         batch_of: BatchOf = batch_as_asked,
     ) -> None:
-        self.jobs: list[JobState] = []
+        self.jobs: list[PoolJobState] = []
         self.preload: ModelSpec | None = None
         """For workers that no job wants: one that has nothing loaded, or any while ..."""
         self.preload_pending = False
         """... somebody waits for it. Later it must not push out what the last job used."""
         self._limits = limits
-        self._may_load = may_load or (lambda seat, seats, model, now: True)
+        self._may_load = may_load or (lambda slot, slots, model, now: True)
         self._batch_of = batch_of
         self._task_ids = itertools.count(1)
 
-    def enter(self, state: JobState) -> None:
+    def enter(self, state: PoolJobState) -> None:
         self.jobs.append(state)
 
-    def add(self, state: JobState, entries: Sequence[Entry], now: float) -> None:
+    def add(self, state: PoolJobState, entries: Sequence[PendingSegment], now: float) -> None:
         if not state.waiting:
             # A new job starts level with the others, and time without work is not saved up to
             # be taken from them later.
@@ -66,31 +66,33 @@ class Scheduler:
         if state.first_added_s is None and entries:
             state.first_added_s = now
 
-    def choose(self, seat: Seat, seats: Sequence[Seat], now: float) -> Task | ModelSpec | None:
+    def choose(
+        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
+    ) -> Task | ModelSpec | None:
         """A task for an idle worker, a model it should load, or nothing."""
         active = [
             s
             for s in self.jobs
-            if s.ending is None and not seat.refuses(s.model) and _may_serve(s, seat, seats)
+            if s.ending is None and not slot.refuses(s.model) and _may_serve(s, slot, slots)
         ]
         active.sort(key=lambda s: s.served_s)
-        runnable = [s for s in active if self._choices(s, seat, seats, now)]
-        mine = [s for s in runnable if seat.has(s.model)]
-        model = self._other_model(seat, seats, active, runnable, bool(mine), now)
+        runnable = [s for s in active if self._choices(s, slot, slots, now)]
+        mine = [s for s in runnable if slot.has(s.model)]
+        model = self._other_model(slot, slots, active, runnable, bool(mine), now)
         if model is not None:
             return model
         if mine:
-            mine[0].labels.add(seat.label)
-            choices = self._choices(mine[0], seat, seats, now)
-            return self._task(mine[0], choices, seat, seats, now)
-        return self._model_ahead(seat, seats, active, now)
+            mine[0].labels.add(slot.label)
+            choices = self._choices(mine[0], slot, slots, now)
+            return self._task(mine[0], choices, slot, slots, now)
+        return self._model_ahead(slot, slots, active, now)
 
-    def needs(self, seat: Seat, seats: Sequence[Seat]) -> bool:
+    def needs(self, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> bool:
         """Whether a job, or somebody who waits for a preload, counts on what a worker has."""
-        wanted = [s.model for s in self.jobs if s.ending is None and _may_serve(s, seat, seats)]
+        wanted = [s.model for s in self.jobs if s.ending is None and _may_serve(s, slot, slots)]
         if self.preload is not None and self.preload_pending:
             wanted.append(self.preload)
-        return any(seat.has(model) for model in wanted)
+        return any(slot.has(model) for model in wanted)
 
     def wakeup_s(self, now: float) -> float | None:
         """When next a job becomes runnable by time alone."""
@@ -106,69 +108,74 @@ class Scheduler:
 
     def _other_model(
         self,
-        seat: Seat,
-        seats: Sequence[Seat],
-        active: list[JobState],
-        runnable: list[JobState],
+        slot: WorkerSlot,
+        slots: Sequence[WorkerSlot],
+        active: list[PoolJobState],
+        runnable: list[PoolJobState],
         has_own_work: bool,
         now: float,
     ) -> ModelSpec | None:
         """A model worth unloading the present one for: another job's work that nobody serves,
         or, for a worker whose own models no job wants any more, any other work."""
-        foreign = [s for s in runnable if not seat.has(s.model)]
-        wanted: list[JobState] = []
+        foreign = [s for s in runnable if not slot.has(s.model)]
+        wanted: list[PoolJobState] = []
         for state in foreign:
             since = state.unserved_since_s
             patient = since is None or now - since < self._limits.switch_model_s
-            unserved = not any(other.serves(state.model) for other in seats)
+            unserved = not any(other.serves(state.model) for other in slots)
             if unserved and not (has_own_work and patient):
                 wanted.append(state)
-        if not any(seat.has(s.model) for s in active):
+        if not any(slot.has(s.model) for s in active):
             wanted += foreign
         models = (state.model for state in wanted)
-        return next((m for m in models if self._may_load(seat, seats, m, now)), None)
+        return next((m for m in models if self._may_load(slot, slots, m, now)), None)
 
     def _model_ahead(
-        self, seat: Seat, seats: Sequence[Seat], active: list[JobState], now: float
+        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], active: list[PoolJobState], now: float
     ) -> ModelSpec | None:
         """Load before the first segment is there: for jobs that just began, and on request."""
-        if any(seat.has(s.model) for s in active):
+        if any(slot.has(s.model) for s in active):
             return None
         models = [s.model for s in active]
         # What nobody works with yet must not take the memory that a job waits for.
-        room = not any("memory_wait" in s.told for s in self.jobs)
-        if self.preload is not None and (self.preload_pending or (not seat.models and room)):
+        room = not any("memory_wait" in s.notified for s in self.jobs)
+        if self.preload is not None and (self.preload_pending or (not slot.models and room)):
             models.append(self.preload)
-        models = [m for m in models if not seat.has(m) and not seat.refuses(m)]
-        models.sort(key=lambda model: sum(other.serves(model) for other in seats))
-        return next((m for m in models if self._may_load(seat, seats, m, now)), None)
+        models = [m for m in models if not slot.has(m) and not slot.refuses(m)]
+        models.sort(key=lambda model: sum(other.serves(model) for other in slots))
+        return next((m for m in models if self._may_load(slot, slots, m, now)), None)
 
     def _choices(
-        self, state: JobState, seat: Seat, seats: Sequence[Seat], now: float
-    ) -> list[Entry]:
+        self, state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
+    ) -> list[PendingSegment]:
         """Segments of a job this worker may take now, in the recording's order."""
         if state.options.language is None and (state.detecting or not self._may_detect(state, now)):
             return []
-        elsewhere = others(state, seat, seats)
+        elsewhere = others(state, slot, slots)
         better = {other.label for other in elsewhere if other.alive and other.has(state.model)}
         promised = {other.label for other in elsewhere}
         return [
             entry
             for entry in state.waiting
-            if (seat.label not in entry.avoid or not better - entry.avoid)
-            and (entry.bound is None or entry.bound == seat.label or entry.bound not in promised)
+            if (slot.label not in entry.avoid or not better - entry.avoid)
+            and (entry.bound is None or entry.bound == slot.label or entry.bound not in promised)
         ]
 
-    def _may_detect(self, state: JobState, now: float) -> bool:
+    def _may_detect(self, state: PoolJobState, now: float) -> bool:
         if state.input_finished or len(state.waiting) >= LANGUAGE_SEGMENTS:
             return True
         added = state.first_added_s
         return added is not None and now >= added + self._limits.language_patience_s
 
     def _task(
-        self, state: JobState, choices: list[Entry], seat: Seat, seats: Sequence[Seat], now: float
+        self,
+        state: PoolJobState,
+        choices: list[PendingSegment],
+        slot: WorkerSlot,
+        slots: Sequence[WorkerSlot],
+        now: float,
     ) -> Task:
-        batch_size = self._batch_of(seat, state)
+        batch_size = self._batch_of(slot, state)
         language_windows: tuple[Window, ...] = ()
         if state.options.language is None:
             chosen = choices[:1]
@@ -177,7 +184,7 @@ class Scheduler:
         elif not state.begun or choices[0].alone:
             chosen = choices[:1]
         else:
-            sharers = [s for s in seats if _may_serve(state, s, seats)]
+            sharers = [s for s in slots if _may_serve(state, s, slots)]
             chosen = _batch(state, choices, sharers, batch_size)
         state.begun = True
         state.tasks += 1
@@ -193,38 +200,38 @@ class Scheduler:
         )
 
 
-def others(state: JobState, seat: Seat, seats: Sequence[Seat]) -> list[Seat]:
+def others(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> list[WorkerSlot]:
     """The other slots that may take the job's segments, now or when they have its model."""
     return [
         other
-        for other in seats
-        if other is not seat and other.may_serve(state.model) and _may_serve(state, other, seats)
+        for other in slots
+        if other is not slot and other.may_serve(state.model) and _may_serve(state, other, slots)
     ]
 
 
-def _may_serve(state: JobState, seat: Seat, seats: Sequence[Seat]) -> bool:
+def _may_serve(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> bool:
     """Whether the job's limit of workers leaves room for this one.
 
     Those that have worked on it come first; before any has, those that have its model.
     """
     limit = state.job.spec.max_workers
-    if limit is None or seat.label in state.labels:
+    if limit is None or slot.label in state.labels:
         return True
     ahead = [
         other
-        for other in seats
-        if other is not seat
+        for other in slots
+        if other is not slot
         and other.may_serve(state.model)
         and (
-            other.label in state.labels or (not seat.has(state.model) and other.serves(state.model))
+            other.label in state.labels or (not slot.has(state.model) and other.serves(state.model))
         )
     ]
     return len(ahead) < limit
 
 
 def _batch(
-    state: JobState, choices: list[Entry], seats: Sequence[Seat], batch_size: int
-) -> list[Entry]:
+    state: PoolJobState, choices: list[PendingSegment], slots: Sequence[WorkerSlot], batch_size: int
+) -> list[PendingSegment]:
     """Segments for one encoder batch, leaving their share to the other workers.
 
     While more is to come, only workers idle now need a share; when the last segment is known,
@@ -233,14 +240,14 @@ def _batch(
     ready = [entry for entry in choices if not entry.alone]
     queued = sum(entry.windows for entry in ready)
     if state.input_finished:
-        sharers = sum(seat.serves(state.model) for seat in seats)
+        sharers = sum(slot.serves(state.model) for slot in slots)
     else:
-        sharers = sum(seat.idle and seat.has(state.model) for seat in seats)
+        sharers = sum(slot.idle and slot.has(state.model) for slot in slots)
     share = math.ceil(queued / max(1, sharers))
     limit = min(batch_size, share)
     if state.input_finished and share <= 1:
         return [max(ready, key=lambda entry: entry.segment.speech_s)]
-    chosen: list[Entry] = []
+    chosen: list[PendingSegment] = []
     windows = 0
     for entry in ready:
         if chosen and windows + entry.windows > limit:
@@ -250,7 +257,7 @@ def _batch(
     return chosen
 
 
-def _spoken_windows(entries: Sequence[Entry]) -> tuple[Window, ...]:
+def _spoken_windows(entries: Sequence[PendingSegment]) -> tuple[Window, ...]:
     """The window with the most speech of each segment."""
     return tuple(
         max(entry.segment.windows, key=lambda w: sum(span.duration_s for span in w.spans))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from core.events import SegmentFailed, SegmentFinished
 from core.types import AudioSegment, Gap, SegmentReport, SegmentResult
-from workers.pending import Entry, JobState, Split
+from workers.pending import PendingSegment, PoolJobState, Split
 
 
-def finished(state: JobState, entry: Entry, label: str, result: SegmentResult) -> None:
+def finished(state: PoolJobState, entry: PendingSegment, label: str, result: SegmentResult) -> None:
     """A worker decoded the segment, or one window of a segment that was divided."""
     if entry.split is None:
         _finish(state, entry.segment, label, result, entry.attempts)
@@ -16,7 +16,7 @@ def finished(state: JobState, entry: Entry, label: str, result: SegmentResult) -
     _close_part(state, entry, entry.split, label)
 
 
-def failed(state: JobState, entry: Entry, label: str, reason: str) -> None:
+def failed(state: PoolJobState, entry: PendingSegment, label: str, reason: str) -> None:
     """The segment, or the window, is given up: its speech is a gap."""
     if entry.split is None:
         state.job.emit(SegmentFailed(entry.index, label, _gap(entry.segment, reason)))
@@ -25,7 +25,7 @@ def failed(state: JobState, entry: Entry, label: str, reason: str) -> None:
     _close_part(state, entry, entry.split, label)
 
 
-def _close_part(state: JobState, entry: Entry, split: Split, label: str) -> None:
+def _close_part(state: PoolJobState, entry: PendingSegment, split: Split, label: str) -> None:
     split.open -= 1
     split.attempts += entry.attempts
     if split.open:
@@ -40,7 +40,7 @@ def _close_part(state: JobState, entry: Entry, split: Split, label: str) -> None
 
 
 def _finish(
-    state: JobState, segment: AudioSegment, label: str, result: SegmentResult, attempts: int
+    state: PoolJobState, segment: AudioSegment, label: str, result: SegmentResult, attempts: int
 ) -> None:
     state.job.report(
         SegmentReport(

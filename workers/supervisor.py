@@ -21,22 +21,22 @@ from time import monotonic
 from core.errors import Cancelled, SubtitleError, WorkerCrashed
 from core.types import AudioSegment, ModelSpec
 from gpu.peaks import Peak
-from workers.admission import Admission, Batches
-from workers.cpu_fallback import Reserve
-from workers.devices import Slot
-from workers.feasibility import Outlook
+from workers.admission import Batches, LoadAdmission
+from workers.cpu_fallback import CpuFallback
+from workers.devices import Device
+from workers.feasibility import Feasibility
 from workers.fleet import Fleet, WorkerStatus
 from workers.incidents import Incidents
 from workers.job import JobEnded, PoolJob
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
-from workers.pending import Entry, JobState
-from workers.result_handler import Outcomes
-from workers.retry_policy import Faults
+from workers.pending import PendingSegment, PoolJobState
+from workers.result_handler import ResultHandler
+from workers.retry_policy import RetryPolicy
 from workers.scheduler import Scheduler
 from workers.unloading import Answer, Unloader
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Supervisor:
 
     def __init__(
         self,
-        seats: Sequence[Seat],
-        spec_for: Callable[[Slot], WorkerSpec],
+        slots: Sequence[WorkerSlot],
+        spec_for: Callable[[Device], WorkerSpec],
         limits: PoolLimits,
         *,
         wait_for_devices: bool,
@@ -61,25 +61,29 @@ class Supervisor:
     ) -> None:
         self._limits = limits
         self.incidents = Incidents()
-        self._admission = Admission(
+        self._admission = LoadAdmission(
             fits,
             limits,
             max_models,
             patient=wait_for_devices,
-            on_refused=lambda seat, model: self._fleet.refused(seat, model),
+            on_refused=lambda slot, model: self._fleet.refused(slot, model),
         )
         self._scheduler = Scheduler(limits, self._admission.may_load, Batches(plan_batch))
-        faults = Faults(self._scheduler, limits, self.incidents)
-        self._outcomes = Outcomes(self._scheduler, limits, self.incidents, faults)
+        faults = RetryPolicy(self._scheduler, limits, self.incidents)
+        self._results = ResultHandler(self._scheduler, limits, self.incidents, faults)
         self._fleet = Fleet(
-            seats, spec_for, limits, self._scheduler, self._outcomes, faults, self.incidents
+            slots, spec_for, limits, self._scheduler, self._results, faults, self.incidents
         )
         self._fleet.on_freed = self._admission.changed
         if on_peak is not None:
             self._fleet.on_peak = on_peak
-        self._reserve = Reserve(self._fleet, self._scheduler, self._admission, self.incidents)
+        self._cpu_fallback = CpuFallback(
+            self._fleet, self._scheduler, self._admission, self.incidents
+        )
         self._unloader = Unloader(self._fleet, self._scheduler, limits.unload_after_s)
-        self._outlook = Outlook(self._fleet, self._admission, self.incidents, wait=wait_for_devices)
+        self._feasibility = Feasibility(
+            self._fleet, self._admission, self.incidents, wait=wait_for_devices
+        )
         self._draining: list[Future[None]] | None = None
         self._turned_s = 0.0
         """When the last turn was; 0.0 before the first."""
@@ -132,12 +136,14 @@ class Supervisor:
             job.emit(JobEnded(Cancelled("The worker pool is closed.")))
             return
         self._forget_failures(job.spec.model)
-        self._scheduler.enter(JobState(job, job.spec.options))
+        self._scheduler.enter(PoolJobState(job, job.spec.options))
 
     def add(self, job: PoolJob, segments: tuple[AudioSegment, ...]) -> None:
         state = self._state(job)
         if state is not None and state.ending is None:
-            self._scheduler.add(state, [Entry(segment) for segment in segments], monotonic())
+            self._scheduler.add(
+                state, [PendingSegment(segment) for segment in segments], monotonic()
+            )
             for segment in segments:
                 log.debug("%s is queued for the workers", segment.name, extra=state.about)
 
@@ -184,7 +190,7 @@ class Supervisor:
         try:
             while True:
                 self._turn()
-                if self._closing and not any(seat.alive for seat in self._fleet.seats):
+                if self._closing and not any(slot.alive for slot in self._fleet.slots):
                     break
                 self._wait()
         except Exception:
@@ -212,18 +218,18 @@ class Supervisor:
         self._notice_pause(now)
         self._fleet.kill_overdue(now)
         working = not self._closing and self._draining is None
-        self._reserve.look(now)
+        self._cpu_fallback.look(now)
         if working:
             self._fleet.start_due(now)
         for state in list(self._scheduler.jobs):
-            self._outlook.judge(state)
-            self._outcomes.settle(state)
+            self._feasibility.judge(state)
+            self._results.settle(state)
         self._fleet.recall_ending(now)
         self._fleet.remove_outs()
         if working:
             self._fleet.dispatch(now)
         for state in self._scheduler.jobs:
-            self._outlook.watch_loading(state, now)
+            self._feasibility.watch_loading(state, now)
         self._unloader.look(now)
         # Before the answers: whoever gets one finds the status that belongs to it.
         self.status = self._fleet.status()
@@ -240,7 +246,7 @@ class Supervisor:
         self._turned_s = now
 
     def _answer_drains(self) -> None:
-        if self._draining and all(seat.task is None for seat in self._fleet.seats):
+        if self._draining and all(slot.task is None for slot in self._fleet.slots):
             for done in self._draining:
                 done.set_result(None)
             self._draining = []
@@ -269,21 +275,21 @@ class Supervisor:
         while self._calls:
             self._calls.popleft()()
 
-    def _state(self, job: PoolJob) -> JobState | None:
+    def _state(self, job: PoolJob) -> PoolJobState | None:
         return next((state for state in self._scheduler.jobs if state.job is job), None)
 
     def _forget_failures(self, model: ModelSpec) -> None:
         """A new request is a new try, unless another job is just finding out."""
         if not any(state.model == model for state in self._scheduler.jobs):
-            for seat in self._fleet.seats:
-                seat.forget_failures(model)
+            for slot in self._fleet.slots:
+                slot.forget_failures(model)
 
     def _answer_preloads(self, now: float) -> None:
         for entry in list(self._preloads):
             model, future, begun_s = entry
-            error = self._outlook.no_hope(model)
+            error = self._feasibility.no_hope(model)
             pending = any(
-                seat.may_serve(model) and not seat.has(model) for seat in self._fleet.seats
+                slot.may_serve(model) and not slot.has(model) for slot in self._fleet.slots
             )
             if error is not None:
                 future.set_exception(error)

@@ -16,7 +16,7 @@ from gpu.manager import Released
 from workers.fleet import Fleet
 from workers.memory import held_mib
 from workers.scheduler import Scheduler
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -51,65 +51,65 @@ class Unloader:
         """Unload what no job needs now; the answer is given when the new processes are there."""
         self._forget_preload()
         wish = _Wish(answer, monotonic() + ANSWER_S)
-        for seat in self._fleet.seats:
-            if seat.dormant:
+        for slot in self._fleet.slots:
+            if slot.dormant:
                 continue
-            model = seat.loading or next(iter(reversed(seat.models)), None)
-            if model is None or not seat.ready:
-                wish.found.append(Released(seat.label, "empty"))
-            elif self._unneeded(seat):
-                wish.held_mib[seat.label] = self._held(seat)
-                wish.found.append(Released(seat.label, "unloaded", model.name))
-                self._unload(seat, "its memory is wanted back")
+            model = slot.loading or next(iter(reversed(slot.models)), None)
+            if model is None or not slot.ready:
+                wish.found.append(Released(slot.label, "empty"))
+            elif self._unneeded(slot):
+                wish.held_mib[slot.label] = self._held(slot)
+                wish.found.append(Released(slot.label, "unloaded", model.name))
+                self._unload(slot, "its memory is wanted back")
             else:
-                wish.found.append(Released(seat.label, "busy", model.name))
+                wish.found.append(Released(slot.label, "busy", model.name))
         self._wishes.append(wish)
 
     def look(self, now: float) -> None:
         """Watch how long workers have been idle. At the end of a turn, when tasks are given out."""
-        for seat in self._fleet.seats:
-            if not self._unneeded(seat):
-                seat.idle_since_s = None
-            elif seat.idle_since_s is None:
-                seat.idle_since_s = now
-            elif self._after_s and now - seat.idle_since_s >= self._after_s:
+        for slot in self._fleet.slots:
+            if not self._unneeded(slot):
+                slot.idle_since_s = None
+            elif slot.idle_since_s is None:
+                slot.idle_since_s = now
+            elif self._after_s and now - slot.idle_since_s >= self._after_s:
                 self._forget_preload()
-                self._unload(seat, f"idle for {now - seat.idle_since_s:.0f} s")
+                self._unload(slot, f"idle for {now - slot.idle_since_s:.0f} s")
 
     def answer(self, now: float) -> None:
         """Answer those whose workers are back, and those who have waited long enough."""
-        seats = {seat.label: seat for seat in self._fleet.seats}
+        slots = {slot.label: slot for slot in self._fleet.slots}
         for wish in list(self._wishes):
-            ended = [seats[label] for label in wish.held_mib]
-            if now < wish.by_s and any(seat.alive and not seat.ready for seat in ended):
+            ended = [slots[label] for label in wish.held_mib]
+            if now < wish.by_s and any(slot.alive and not slot.ready for slot in ended):
                 continue
             self._wishes.remove(wish)
-            freed = {seat.label: self._freed(seat, wish.held_mib[seat.label]) for seat in ended}
+            freed = {slot.label: self._freed(slot, wish.held_mib[slot.label]) for slot in ended}
             wish.answer.set_result(
                 tuple(replace(each, freed_mib=freed.get(each.device)) for each in wish.found)
             )
 
-    def _unneeded(self, seat: Seat) -> bool:
-        needed = self._scheduler.needs(seat, self._fleet.seats)
-        return seat.idle and bool(seat.models) and not needed
+    def _unneeded(self, slot: WorkerSlot) -> bool:
+        needed = self._scheduler.needs(slot, self._fleet.slots)
+        return slot.idle and bool(slot.models) and not needed
 
     def _forget_preload(self) -> None:
         """It would load at once what was unloaded. Somebody who waits for it gets it first."""
         if not self._scheduler.preload_pending:
             self._scheduler.preload = None
 
-    def _unload(self, seat: Seat, reason: str) -> None:
-        names = ", ".join(model.name for model in seat.models)
-        log.info("[%s] Unloading Whisper model: %s (%s)", seat.label, names, reason)
-        seat.unloaded = True
-        self._fleet.replace(seat, reason)
+    def _unload(self, slot: WorkerSlot, reason: str) -> None:
+        names = ", ".join(model.name for model in slot.models)
+        log.info("[%s] Unloading Whisper model: %s (%s)", slot.label, names, reason)
+        slot.unloaded = True
+        self._fleet.replace(slot, reason)
 
-    def _held(self, seat: Seat) -> float | None:
-        return None if seat.worker is None else held_mib(seat.slot, seat.worker.pid)
+    def _held(self, slot: WorkerSlot) -> float | None:
+        return None if slot.worker is None else held_mib(slot.device, slot.worker.pid)
 
-    def _freed(self, seat: Seat, before_mib: float | None) -> float | None:
+    def _freed(self, slot: WorkerSlot, before_mib: float | None) -> float | None:
         """None where the memory cannot be read, or the new process is not there yet."""
-        after_mib = self._held(seat) if seat.ready else None
+        after_mib = self._held(slot) if slot.ready else None
         if before_mib is None or after_mib is None:
             return None
         return max(0.0, before_mib - after_mib)

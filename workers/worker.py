@@ -38,7 +38,7 @@ class Worker:
         """When the pipe ended. Normally the process has then ended too, or is about to."""
         self.killed_s: float | None = None
         self._kill_reason: str | None = None
-        self._process = ChildProcess(worker_main, spec, name=f"whisper worker {spec.slot.label}")
+        self._process = ChildProcess(worker_main, spec, name=f"whisper worker {spec.device.label}")
         self.connection, self.sentinel = self._process.connection, self._process.sentinel
         self.pid = self._process.pid
 
@@ -48,7 +48,7 @@ class Worker:
             try:
                 self.connection.send(command)
             except OSError as error:
-                log.debug("[%s] not sent, the pipe is closed: %s", self.spec.slot.label, error)
+                log.debug("[%s] not sent, the pipe is closed: %s", self.spec.device.label, error)
                 self.pipe_open = False
                 self.closed_s = time.monotonic()
 
@@ -65,7 +65,7 @@ class Worker:
                 return
             except Exception as error:
                 # Unpickling runs foreign constructors, so anything may come out of it.
-                log.exception("[%s] sent something unreadable", self.spec.slot.label)
+                log.exception("[%s] sent something unreadable", self.spec.device.label)
                 self.pipe_open = False
                 self.kill(f"sent something unreadable: {error}")
                 return
@@ -85,7 +85,7 @@ class Worker:
         if code is None:
             log.error(
                 "[%s] process %d does not end after SIGKILL; left behind",
-                self.spec.slot.label,
+                self.spec.device.label,
                 self.pid,
             )
         return self._kill_reason or exit_reason(code)

@@ -10,7 +10,7 @@ from core.models import AUTO
 from core.types import WINDOW_S, ModelSpec
 from gpu.support import preferred
 from workers.breaker import Breaker
-from workers.devices import Slot
+from workers.devices import Device
 from workers.limits import PoolLimits
 from workers.pending import Task
 from workers.worker import STUCK_S, Worker
@@ -31,8 +31,8 @@ class Deadline(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class Seat:
-    slot: Slot
+class WorkerSlot:
+    device: Device
     threads: int = 1
     """CPU threads of a model that was meant for a GPU."""
     reserve: bool = False
@@ -73,7 +73,7 @@ class Seat:
 
     @property
     def label(self) -> str:
-        return self.slot.label
+        return self.device.label
 
     @property
     def alive(self) -> bool:
@@ -110,12 +110,12 @@ class Seat:
     def variants(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
         """The model as this slot may run it, best first: in every compute type the card is good at
         where that was left open, and a GPU's model on the CPU in int8, its fastest type."""
-        if self.slot.kind == "cpu" and model.device == "cuda":
+        if self.device.kind == "cpu" and model.device == "cuda":
             local = replace(model, device="cpu", compute_type="int8", threads=self.threads)
             return (local,)
         if model.compute_type != AUTO:
             return (model,)
-        types = preferred(self.slot.capability) if self.slot.kind == "cuda" else ("int8",)
+        types = preferred(self.device.capability) if self.device.kind == "cuda" else ("int8",)
         return tuple(replace(model, compute_type=name) for name in types)
 
     def local(self, model: ModelSpec) -> ModelSpec:
@@ -184,7 +184,7 @@ class Seat:
         pace = self.pace.get(self.local(task.state.model))
         if pace is not None:
             return limits.hang_pace_floor_s + limits.hang_pace * pace * batch_s
-        gpu = self.slot.kind == "cuda"
+        gpu = self.device.kind == "cuda"
         return (
             limits.hang_floor_s + (limits.hang_factor_gpu if gpu else limits.hang_factor) * batch_s
         )

@@ -65,7 +65,7 @@ def written(results: dict[int, SegmentResult]) -> dict[int, str]:
     return {index: repr(replace(one, elapsed_s=0.0)) for index, one in results.items()}
 
 
-def heard(
+def decoded(
     model: object, spool: PcmSpool, segments: Sequence[AudioSegment], batch_size: int = 8
 ) -> dict[int, str]:
     outcome = decode(model, spool, segments, replace(ENGLISH, batch_size=batch_size))
@@ -77,7 +77,9 @@ def heard(
 def alone(tiny: SpeechModel, planned: Planned) -> dict[int, str]:
     """Each segment by itself, one window at a time."""
     spool, segments = planned
-    return {segment.index: heard(tiny, spool, [segment], 1)[segment.index] for segment in segments}
+    return {
+        segment.index: decoded(tiny, spool, [segment], 1)[segment.index] for segment in segments
+    }
 
 
 def test_every_way_gives_the_same(
@@ -93,7 +95,7 @@ def test_every_way_gives_the_same(
     assert model.searches[1][0]
     assert len(model.encoded) > 1
     assert len(outcome.words) > 4
-    each = [heard(tiny, spool, [segment], 1) for segment in segments]
+    each = [decoded(tiny, spool, [segment], 1) for segment in segments]
     assert written(outcome.results) == {k: text for one in each for k, text in one.items()}
 
 
@@ -104,7 +106,7 @@ def test_neighbours_and_their_order_change_nothing(
     spool, segments = planned
     order = list(segments)
     random.Random(seed).shuffle(order)
-    assert heard(tiny, spool, order, batch_size) == alone
+    assert decoded(tiny, spool, order, batch_size) == alone
 
 
 def test_a_worker_that_did_other_work_before_gives_the_same(
@@ -113,12 +115,12 @@ def test_a_worker_that_did_other_work_before_gives_the_same(
     spool, segments = planned
     other = joined([6], gaps_s=(0.5,))
     transcribed(tiny, other, tmp_path, replace(ENGLISH, initial_prompt="Printing."))
-    assert heard(tiny, spool, segments[1:3]) == {index: alone[index] for index in (1, 2)}
+    assert decoded(tiny, spool, segments[1:3]) == {index: alone[index] for index in (1, 2)}
 
 
 def _elsewhere(path: Path, spool: PcmSpool, segments: list[AudioSegment], threads: int) -> Any:
     model = SpeechModel(ModelSpec("tiny.en", str(path), "int8", "cpu", threads))
-    return heard(model, spool, segments)
+    return decoded(model, spool, segments)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

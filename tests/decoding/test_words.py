@@ -161,9 +161,9 @@ def test_words_of_a_believable_length_stay_where_they_were_aligned() -> None:
 
 
 def spoken(*words: tuple[float, float, str]) -> TranscriptSegment:
-    heard = tuple(Word(start_s, end_s, text, 0.9) for start_s, end_s, text in words)
-    text = "".join(word.text for word in heard).strip()
-    return TranscriptSegment(heard[0].start_s, heard[-1].end_s, text, heard)
+    decoded = tuple(Word(start_s, end_s, text, 0.9) for start_s, end_s, text in words)
+    text = "".join(word.text for word in decoded).strip()
+    return TranscriptSegment(decoded[0].start_s, decoded[-1].end_s, text, decoded)
 
 
 def test_what_a_later_round_found_stands_where_it_was_said() -> None:

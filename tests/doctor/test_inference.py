@@ -16,21 +16,21 @@ from model_store.store import ResolvedModel
 from tests.doctor.conftest import only
 from tests.doctor.failing_engine import FACTORY
 from tests.gpu.fake_nvml import Card, FakeNvml, Mig
-from workers.devices import Slot
+from workers.devices import Device
 
 Chosen = Callable[..., Settings]
 
-CPU, GPU = Slot("CPU", "cpu"), Slot("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9))
+CPU, GPU = Device("CPU", "cpu"), Device("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9))
 
 
 def tried(
-    says: str, folder: Path, settings: Settings, *slots: Slot, limit_s: float = 30.0
+    says: str, folder: Path, settings: Settings, *devices: Device, limit_s: float = 30.0
 ) -> list[Finding]:
     (folder / "says").write_text(says)
     model = ResolvedModel("tiny.en", folder, MODELS["tiny.en"], "here")
     lines: list[str] = []
-    found = inference(slots, model, settings, lines.append, limit_s=limit_s, engine=FACTORY)
-    assert lines == [f"One second of inference on {', '.join(slot.label for slot in slots)}"]
+    found = inference(devices, model, settings, lines.append, limit_s=limit_s, engine=FACTORY)
+    assert lines == [f"One second of inference on {', '.join(device.label for device in devices)}"]
     return found
 
 
@@ -81,11 +81,11 @@ def test_devices_are_those_of_the_app_and_the_cpu(
     settings: Chosen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FakeNvml([Card(), Card(mig=[Mig(), Mig()])]).install(monkeypatch)
-    slots, found = devices(settings(), read_gpus())
-    assert [slot.kind for slot in slots] == ["cuda", "cuda", "cuda", "cpu"]
+    tried, found = devices(settings(), read_gpus())
+    assert [device.kind for device in tried] == ["cuda", "cuda", "cuda", "cpu"]
     assert found == []
-    slots, found = devices(settings(device="cpu"), read_gpus())
-    assert [slot.label for slot in slots] == ["CPU"]
+    tried, found = devices(settings(device="cpu"), read_gpus())
+    assert [device.label for device in tried] == ["CPU"]
 
 
 def test_those_of_the_named_devices_that_exist_are_tried(
@@ -93,6 +93,6 @@ def test_those_of_the_named_devices_that_exist_are_tried(
 ) -> None:
     FakeNvml([Card(), Card()]).install(monkeypatch)
     for named, tried_ones in (("7", ["CPU"]), ("7,1", ["GPU 1", "CPU"])):
-        slots, found = devices(settings(cuda_visible_devices=named), read_gpus())
-        assert [slot.label for slot in slots] == tried_ones
+        tried, found = devices(settings(cuda_visible_devices=named), read_gpus())
+        assert [device.label for device in tried] == tried_ones
         assert only(found).severity == "error"

@@ -36,8 +36,8 @@ def test_a_killed_service_goes_on_with_the_missing_segments_to_the_same_bytes(
     for each in (job_id, waiting):
         wait_ended(service, each)
         assert service.subtitles(each) == undisturbed
-    told = {entry["kind"]: entry["text"] for entry in service.history(job_id)}
-    found = re.fullmatch(r"Goes on with (\d+) finished segments\.", told["resumed"])
+    notified = {entry["kind"]: entry["text"] for entry in service.history(job_id)}
+    found = re.fullmatch(r"Goes on with (\d+) finished segments\.", notified["resumed"])
     assert found is not None
     assert int(found[1]) >= 1
     assert service.leftovers() == []

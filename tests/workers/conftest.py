@@ -13,7 +13,7 @@ from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, SpeechSpan, Window
 from tests.waiting import eventually
 from tests.workers.scripted_engine import FACTORY, Script
-from workers.devices import Slot
+from workers.devices import Device
 from workers.job import JobSpec, PoolEvent, PoolJob
 from workers.limits import PoolLimits
 from workers.pool import WorkerPool
@@ -103,9 +103,9 @@ class Bench:
     def pool(
         self, workers: int = 2, limits: PoolLimits = QUICK, gpus: int = 0, **options: Any
     ) -> WorkerPool:
-        slots = [Slot(f"CPU {i}", "cpu") for i in range(workers)]
-        slots = [Slot(f"GPU {i}", "cuda", str(i)) for i in range(gpus)] or slots
-        pool = WorkerPool(slots, engine=FACTORY, limits=limits, **options)
+        devices = [Device(f"CPU {i}", "cpu") for i in range(workers)]
+        devices = [Device(f"GPU {i}", "cuda", str(i)) for i in range(gpus)] or devices
+        pool = WorkerPool(devices, engine=FACTORY, limits=limits, **options)
         self.pools.append(pool)
         return pool
 

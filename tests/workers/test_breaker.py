@@ -13,7 +13,7 @@ from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, gaps, incidents, reported, segment, texts
 from tests.workers.scripted_engine import read_log
 from workers.breaker import Breaker, blames_device
-from workers.devices import Slot
+from workers.devices import Device
 from workers.job import PoolEvent, PoolJob
 from workers.limits import PoolLimits
 from workers.pool import WorkerPool
@@ -21,7 +21,7 @@ from workers.pool import WorkerPool
 BROKEN = "say:CUDA failed with error an illegal memory access was encountered"
 AGAIN = replace(QUICK, retry_out_s=0.2)
 LIMITS = PoolLimits()
-CPU = (Slot("CPU 0", "cpu"),)
+CPU = (Device("CPU 0", "cpu"),)
 
 
 def repair(bench: Bench) -> None:

@@ -21,7 +21,7 @@ from tests.workers.conftest import (
     texts,
 )
 from tests.workers.scripted_engine import FACTORY, read_log
-from workers.devices import Slot
+from workers.devices import Device
 from workers.limits import PoolLimits
 from workers.messages import WorkerSpec
 from workers.worker import Worker
@@ -270,7 +270,7 @@ def test_a_command_that_cannot_be_read_ends_the_worker_instead_of_being_lost(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     spec = WorkerSpec(
-        slot=Slot("CPU 0", "cpu"),
+        device=Device("CPU 0", "cpu"),
         engine=FACTORY,
         threads=1,
         log_level="info",

@@ -13,7 +13,7 @@ from core.errors import DeviceUnavailable
 from gpu.nvml import GpuDevice, GpuList, MigDevice
 from tests.gpu.fake_nvml import Card, FakeNvml, Mig, absent
 from workers import devices, resources
-from workers.devices import Slot, find_slots, visible_entries
+from workers.devices import Device, find_devices, visible_entries
 
 UUIDS = ("GPU-aaaa1111-0000", "GPU-bbbb2222-0000", "GPU-cccc3333-0000")
 MIG = "MIG-1234"
@@ -58,8 +58,8 @@ def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def visible(gpus: Callable[[], GpuList] = three_cards, /, **wishes: Any) -> list[tuple[str, str]]:
-    slots = find_slots(gpus=gpus, **wishes)
-    return [(slot.label, slot.visible) for slot in slots]
+    devices = find_devices(gpus=gpus, **wishes)
+    return [(device.label, device.visible) for device in devices]
 
 
 def test_every_gpu_is_a_slot_named_by_uuid_when_nothing_is_set() -> None:
@@ -83,26 +83,26 @@ def test_uuids_and_mig_ids_pass_through_as_they_are() -> None:
 @pytest.mark.parametrize("entry", ["3", "GPU-dddd", "GPU-", "MIG-9", "MIG-GPU-dddd/1/0", "first"])
 def test_gpu_that_does_not_exist_is_an_error_that_names_it(entry: str) -> None:
     with pytest.raises(DeviceUnavailable, match=entry):
-        find_slots(cuda_visible_devices=f"0,{entry}", gpus=three_cards)
+        find_devices(cuda_visible_devices=f"0,{entry}", gpus=three_cards)
 
 
 def test_slot_knows_its_card() -> None:
     everything: list[dict[str, Any]] = [{}, {"cuda_visible_devices": "0"}, {"gpu_ids": ["GPU-a"]}]
     for wishes in everything:
-        slot = find_slots(gpus=three_cards, **wishes)[0]
-        assert (slot.name, slot.capability, slot.total_mib) == ("NVIDIA L4", (8, 9), 24576)
+        device = find_devices(gpus=three_cards, **wishes)[0]
+        assert (device.name, device.capability, device.total_mib) == ("NVIDIA L4", (8, 9), 24576)
 
 
 def test_mig_devices_are_slots_instead_of_their_card() -> None:
     gpus = machine(card(0, UUIDS[0]), card(1, UUIDS[1], "MIG-a", "MIG-b"))
     assert visible(gpus) == [("GPU 0", UUIDS[0]), ("GPU 1:0", "MIG-a"), ("GPU 1:1", "MIG-b")]
-    assert [slot.total_mib for slot in find_slots(gpus=gpus)] == [24576, 4864, 4864]
+    assert [device.total_mib for device in find_devices(gpus=gpus)] == [24576, 4864, 4864]
 
 
 def test_card_named_by_number_where_mig_is_on_is_its_first_mig_device() -> None:
     gpus = machine(card(0, UUIDS[0], "MIG-a", "MIG-b"))
-    (slot,) = find_slots(gpus=gpus, cuda_visible_devices="0")
-    assert (slot.label, slot.visible, slot.total_mib) == ("GPU 0", "0", 4864)
+    (device,) = find_devices(gpus=gpus, cuda_visible_devices="0")
+    assert (device.label, device.visible, device.total_mib) == ("GPU 0", "0", 4864)
 
 
 def test_card_that_cannot_be_read_is_left_out_and_is_an_error_when_named(
@@ -112,17 +112,17 @@ def test_card_that_cannot_be_read_is_left_out_and_is_an_error_when_named(
     assert visible(gpus) == [("GPU 1", UUIDS[1])]
     assert "[GPU 0] is left out: NVML says: GPU is lost." in caplog.text
     with pytest.raises(DeviceUnavailable, match=r"GPU '0' cannot be used\. .*GPU is lost"):
-        find_slots(gpus=gpus, cuda_visible_devices="0,1")
+        find_devices(gpus=gpus, cuda_visible_devices="0,1")
 
 
 def test_slots_come_from_the_driver_where_no_list_is_given(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     FakeNvml([Card(uuid="GPU-1"), Card(mig=[Mig(uuid="MIG-1")])]).install(monkeypatch)
-    labels = [(slot.label, slot.visible) for slot in find_slots()]
+    labels = [(device.label, device.visible) for device in find_devices()]
     assert labels == [("GPU 0", "GPU-1"), ("GPU 1:0", "MIG-1")]
     absent(monkeypatch)
-    assert [slot.kind for slot in find_slots(workers=1)] == ["cpu"]
+    assert [device.kind for device in find_devices(workers=1)] == ["cpu"]
 
 
 @pytest.mark.parametrize(
@@ -142,26 +142,26 @@ def test_list_is_read_as_cuda_reads_it(listed: str, entries: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("listed", ["", "-1"])
 def test_hidden_gpus_leave_the_cpu_or_an_error(listed: str) -> None:
-    slots = find_slots(cuda_visible_devices=listed, workers=1, gpus=three_cards)
-    assert slots == (Slot("CPU 0", "cpu", ""),)
+    devices = find_devices(cuda_visible_devices=listed, workers=1, gpus=three_cards)
+    assert devices == (Device("CPU 0", "cpu", ""),)
     with pytest.raises(DeviceUnavailable):
-        find_slots(device="cuda", cuda_visible_devices=listed, gpus=three_cards)
+        find_devices(device="cuda", cuda_visible_devices=listed, gpus=three_cards)
 
 
 def test_machine_without_gpu_uses_the_cpu_unless_a_gpu_was_asked_for() -> None:
     assert visible(without_nvml, workers=2) == [("CPU 0", ""), ("CPU 1", "")]
     assert visible(without_nvml, workers=1, cuda_visible_devices="0") == [("CPU 0", "")]
     with pytest.raises(DeviceUnavailable):
-        find_slots(device="cuda", gpus=without_nvml)
+        find_devices(device="cuda", gpus=without_nvml)
     with pytest.raises(DeviceUnavailable):
-        find_slots(gpu_ids=[0], gpus=without_nvml)
+        find_devices(gpu_ids=[0], gpus=without_nvml)
 
 
 def test_listed_gpus_are_trusted_where_the_driver_cannot_list_them(driver: Path) -> None:
     driver.touch()
     assert visible(without_nvml, cuda_visible_devices="1") == [("GPU 1", "1")]
     assert visible(without_nvml, gpu_ids=[0, 1]) == [("GPU 0", "0"), ("GPU 1", "1")]
-    assert find_slots(gpus=without_nvml, gpu_ids=[0])[0].total_mib is None
+    assert find_devices(gpus=without_nvml, gpu_ids=[0])[0].total_mib is None
 
 
 def test_gpu_ids_of_the_caller_win() -> None:
@@ -180,16 +180,16 @@ def test_without_multi_gpu_there_is_one_worker() -> None:
 def test_cpu_workers_fit_cores_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.devices.usable_cores", lambda: 8)
     monkeypatch.setattr("workers.devices.available_mib", lambda: 3000)
-    assert len(find_slots(device="cpu")) == 8
-    assert len(find_slots(device="cpu", threads=3)) == 2
-    assert len(find_slots(device="cpu", threads=16)) == 1
-    assert len(find_slots(device="cpu", worker_mib=1000)) == 3
-    assert len(find_slots(device="cpu", worker_mib=9000)) == 1
-    assert len(find_slots(device="cpu", workers=5, worker_mib=1000)) == 5
+    assert len(find_devices(device="cpu")) == 8
+    assert len(find_devices(device="cpu", threads=3)) == 2
+    assert len(find_devices(device="cpu", threads=16)) == 1
+    assert len(find_devices(device="cpu", worker_mib=1000)) == 3
+    assert len(find_devices(device="cpu", worker_mib=9000)) == 1
+    assert len(find_devices(device="cpu", workers=5, worker_mib=1000)) == 5
 
 
 def test_this_machine_answers_without_raising() -> None:
-    assert find_slots(multi_gpu=False)
+    assert find_devices(multi_gpu=False)
     assert 1 <= resources.usable_cores() <= (os.cpu_count() or 1)
     assert (resources.available_mib() or 0) > 0
 

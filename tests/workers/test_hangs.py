@@ -14,12 +14,12 @@ from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import HANG_S, QUICK, Bench, incidents, segment, texts
 from tests.workers.scripted_engine import read_log
 from tests.workers.test_scheduler import NOBODY
-from workers.devices import Slot
+from workers.devices import Device
 from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
-from workers.pending import Entry, JobState, Task
+from workers.pending import PendingSegment, PoolJobState, Task
 from workers.pool import WorkerPool
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
 LIMITS = PoolLimits()
@@ -31,46 +31,46 @@ TRUSTING = replace(QUICK, silence_s=1e6, pause_s=1e6)
 def task(windows: int, batch_size: int = 8) -> Task:
     options = DecodeOptions(language="en", batch_size=batch_size)
     spec = JobSpec(model=TINY, spool=PcmSpool(Path("x")), options=options)
-    state = JobState(PoolJob(spec, NOBODY), options)
-    return Task(1, state, {0: Entry(segment(0))}, (), 0.0, 0.0, windows, batch_size)
+    state = PoolJobState(PoolJob(spec, NOBODY), options)
+    return Task(1, state, {0: PendingSegment(segment(0))}, (), 0.0, 0.0, windows, batch_size)
 
 
 def test_patience_follows_one_batch_and_not_the_whole_task() -> None:
-    cpu, gpu = Seat(Slot("CPU 0", "cpu")), Seat(Slot("GPU 0", "cuda", "0"))
+    cpu, gpu = WorkerSlot(Device("CPU 0", "cpu")), WorkerSlot(Device("GPU 0", "cuda", "0"))
     assert cpu.hang_s(task(1), LIMITS) == 120 + 10 * 30
     assert cpu.hang_s(task(100), LIMITS) == cpu.hang_s(task(8), LIMITS) == 120 + 10 * 240
     assert gpu.hang_s(task(8), LIMITS) == 120 + 2 * 240
 
 
 def test_patience_follows_the_measured_speed() -> None:
-    seat = Seat(Slot("GPU 0", "cuda", "0"))
-    seat.measure(task(8), 2.4)  # a hundredth of the 240 s
-    assert seat.hang_s(task(8), LIMITS) == 30 + 10 * 2.4
-    seat.measure(task(8), 24.0)
-    assert seat.hang_s(task(8), LIMITS) == 30 + 10 * 24
-    seat.measure(task(8), 2.4)
-    assert 30 + 10 * 2.4 < seat.hang_s(task(8), LIMITS) < 30 + 10 * 24
+    slot = WorkerSlot(Device("GPU 0", "cuda", "0"))
+    slot.measure(task(8), 2.4)  # a hundredth of the 240 s
+    assert slot.hang_s(task(8), LIMITS) == 30 + 10 * 2.4
+    slot.measure(task(8), 24.0)
+    assert slot.hang_s(task(8), LIMITS) == 30 + 10 * 24
+    slot.measure(task(8), 2.4)
+    assert 30 + 10 * 2.4 < slot.hang_s(task(8), LIMITS) < 30 + 10 * 24
 
 
 def test_after_a_hang_the_slot_is_believed_to_be_slower() -> None:
-    seat = Seat(Slot("GPU 0", "cuda", "0"))
-    seat.measure(task(8), 2.4)
-    seat.task, seat.hung = task(8), True
-    seat.bury("no progress for 54 s", 0.0, LIMITS)
-    assert seat.hang_s(task(8), LIMITS) == 30 + 10 * 2.4 * 4
+    slot = WorkerSlot(Device("GPU 0", "cuda", "0"))
+    slot.measure(task(8), 2.4)
+    slot.task, slot.hung = task(8), True
+    slot.bury("no progress for 54 s", 0.0, LIMITS)
+    assert slot.hang_s(task(8), LIMITS) == 30 + 10 * 2.4 * 4
 
 
 def deadlines(pool: WorkerPool, heartbeats: int) -> set[float]:
     """When the only worker was to be killed if it stayed as it was, over so many heartbeats."""
-    (seat,) = pool._supervisor._fleet.seats
+    (slot,) = pool._supervisor._fleet.slots
     heard: set[float] = set()
     found: set[float] = set()
 
     def listened() -> bool:
-        deadline = seat.deadline(TRUSTING)
-        assert seat.worker is not None
+        deadline = slot.deadline(TRUSTING)
+        assert slot.worker is not None
         assert deadline is not None
-        heard.add(seat.worker.heard_s)
+        heard.add(slot.worker.heard_s)
         found.add(deadline.at_s)
         return len(heard) > heartbeats
 

@@ -20,11 +20,11 @@ from gpu.physical import setup_of
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import read_log
-from workers.devices import Slot
+from workers.devices import Device
 from workers.job import PoolEvent
 from workers.memory import LoadPlan, MemoryFit, Neighbour, Verdict, see_cards, tell_cards
 
-GPU = Slot("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9), 8192)
+GPU = Device("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9), 8192)
 
 
 def spec(name: str, compute_type: str = "float16", path: str = "/nowhere") -> ModelSpec:
@@ -51,7 +51,7 @@ def gpus(free: int, total: int, *processes: GpuProcess) -> Callable[[], GpuList]
 
 def plan(model: str = "large-v3", **changes: object) -> LoadPlan:
     values = {"fresh": True, "replaced": (), "in_flight": (), "shared": False, **changes}
-    return LoadPlan(slot=GPU, model=spec(model), **values)  # type: ignore[arg-type]
+    return LoadPlan(device=GPU, model=spec(model), **values)  # type: ignore[arg-type]
 
 
 def ask(free: int, total: int, asked: int = 0, **changes: object) -> Verdict:
@@ -78,11 +78,11 @@ def test_verdict_follows_free_and_total_memory() -> None:
 def test_workers_that_share_main_memory_leave_each_other_room_to_decode() -> None:
     large = ModelSpec("large-v3", "/nowhere", "int8", "cpu")
     memory = MemoryFit(cpu=lambda: (7000, 16_000))
-    first = LoadPlan(Slot("CPU 0", "cpu"), large, True, (), (), False)
+    first = LoadPlan(Device("CPU 0", "cpu"), large, True, (), (), False)
     assert memory(first).fit == "yes"
     # This process holds little of what it will want with its first batch.
     other = Neighbour(large, os.getpid())
-    second = replace(first, slot=Slot("CPU 1", "cpu"), shared=True, beside=(other,))
+    second = replace(first, device=Device("CPU 1", "cpu"), shared=True, beside=(other,))
     assert memory(second).fit == "wait"
     assert memory(replace(second, beside=())).fit == "yes"
     # One that is gone by now takes nothing, and neither does one that holds all it wants.
@@ -100,18 +100,18 @@ def test_who_holds_the_memory_is_named() -> None:
 
 
 def test_where_nobody_can_tell_the_model_is_loaded_on_trust() -> None:
-    elsewhere = LoadPlan(Slot("GPU 1", "cuda", "1"), spec("large-v3"), True, (), (), False)
+    elsewhere = LoadPlan(Device("GPU 1", "cuda", "1"), spec("large-v3"), True, (), (), False)
     memory = MemoryFit(gpus=gpus(100, 8192))
     assert memory(elsewhere).fit == "yes"
-    assert memory.batch(elsewhere.slot, elsewhere.model, 5, 0) == 8
+    assert memory.batch(elsewhere.device, elsewhere.model, 5, 0) == 8
     assert MemoryFit(cpu=lambda: None)(
-        LoadPlan(Slot("CPU 0", "cpu"), spec("base"), True, (), (), False)
+        LoadPlan(Device("CPU 0", "cpu"), spec("base"), True, (), (), False)
     ) == Verdict("yes")
 
 
 def test_this_machine_has_room_for_the_smallest_model() -> None:
     tiny = ModelSpec("tiny", "/nowhere", "int8", "cpu")
-    assert MemoryFit()(LoadPlan(Slot("CPU 0", "cpu"), tiny, True, (), (), False)).fit == "yes"
+    assert MemoryFit()(LoadPlan(Device("CPU 0", "cpu"), tiny, True, (), (), False)).fit == "yes"
 
 
 @pytest.mark.parametrize(("free", "batch"), [(24000, 16), (8000, 8), (5000, 1)])
@@ -151,7 +151,7 @@ def test_what_was_measured_on_such_a_card_decides() -> None:
 def test_cards_are_looked_at_before_the_first_load(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     other = GpuProcess(pid=77, name="python", used_mib=900)
-    seen = see_cards([GPU, Slot("GPU 9", "cuda", "9")], gpus(7000, 8192, other))
+    seen = see_cards([GPU, Device("GPU 9", "cuda", "9")], gpus(7000, 8192, other))
     assert [(e.card.label, e.card.free_mib, e.card.total_mib) for e in seen] == [
         ("GPU 0", 7000, 8192)
     ]
@@ -159,7 +159,7 @@ def test_cards_are_looked_at_before_the_first_load(caplog: pytest.LogCaptureFixt
     assert caplog.messages == [
         "GPU 0: NVIDIA L4, 7,000 of 8,192 MiB free, used by python (pid 77, 900 MiB)"
     ]
-    assert see_cards([Slot("CPU 0", "cpu")], gpus(7000, 8192)) == ()
+    assert see_cards([Device("CPU 0", "cpu")], gpus(7000, 8192)) == ()
 
 
 class Room:

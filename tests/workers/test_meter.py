@@ -14,12 +14,12 @@ from gpu.peaks import CPU, Peak
 from tests.gpu.fake_nvml import Card, FakeNvml
 from tests.workers.conftest import QUICK, Bench, texts
 from tests.workers.scripted_engine import FACTORY
-from workers.devices import Slot
+from workers.devices import Device
 from workers.meter import MemoryMeter, resident_peak_mib
 from workers.pool import WorkerPool
 
 BASE = ModelSpec("base", "/nowhere", "float16", "cuda")
-GPU = Slot("GPU 0", "cuda", "0", "NVIDIA L4")
+GPU = Device("GPU 0", "cuda", "0", "NVIDIA L4")
 
 
 class Driver:
@@ -80,14 +80,14 @@ def test_process_of_two_models_says_nothing() -> None:
 def test_share_that_is_not_named_is_told_only_where_it_is_certain(
     before: tuple[int, tuple[tuple[int, int], ...]],
     after: tuple[int, tuple[tuple[int, int], ...]],
-    told: float | None,
+    notified: float | None,
 ) -> None:
     driver = Driver(before[0], *before[1])
     meter = MemoryMeter(GPU, driver)
     meter.loads(BASE)
     driver.show(after[0], *after[1])
     peak = meter.worked(BASE, 1, 5)
-    assert (None if peak is None else peak.peak_mib) == told
+    assert (None if peak is None else peak.peak_mib) == notified
 
 
 def test_resident_peak_is_the_kernels(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_peaks_of_real_workers_arrive(
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     got: list[Peak] = []
     pool = WorkerPool(
-        [Slot("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9))],
+        [Device("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9))],
         engine=FACTORY, limits=QUICK, on_peak=got.append,
     )  # fmt: skip
     bench.pools.append(pool)

@@ -46,8 +46,8 @@ def test_only_the_window_that_fails_is_lost(bench: Bench, action: str, reason: s
     assert set(texts(events)) == {0, 1, 2, 3}
     assert job.reports[1].windows == 2
     assert job.reports[1].texts == 2
-    told = incidents(events)
-    assert (told.count("segment_split"), told.count("segment_given_up")) == (1, 1)
+    notified = incidents(events)
+    assert (notified.count("segment_split"), notified.count("segment_given_up")) == (1, 1)
 
 
 def test_hang_divides_the_only_suspect_at_once(bench: Bench) -> None:

@@ -199,7 +199,7 @@ def test_pools_leave_no_process_and_no_descriptor(
     before = open_files()
     for _ in range(5):
         cycle()
-        WorkerPool(bench.pool(1).slots).close()
+        WorkerPool(bench.pool(1).devices).close()
     assert open_files() == before
 
 
@@ -210,13 +210,13 @@ PROGRAM = textwrap.dedent(
     from core.pcm import PcmSpool
     from core.types import DecodeOptions
     from tests.workers.conftest import segments
-    from workers.devices import Slot
+    from workers.devices import Device
     from workers.engine import ModelSpec
     from workers.job import JobSpec
     from workers.pool import WorkerPool
 
     model = ModelSpec("scripted", sys.argv[1], "int8", "cpu")
-    pool = WorkerPool([Slot("CPU 0", "cpu"), Slot("CPU 1", "cpu")], engine=sys.argv[2])
+    pool = WorkerPool([Device("CPU 0", "cpu"), Device("CPU 1", "cpu")], engine=sys.argv[2])
     spool = PcmSpool(Path(sys.argv[3]))
     job = pool.submit(
         JobSpec(model=model, spool=spool, options=DecodeOptions(language="en"))

@@ -13,7 +13,7 @@ from core.types import ModelSpec
 from tests.waiting import PATIENCE_S
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import FACTORY, read_log
-from workers.devices import Slot
+from workers.devices import Device
 from workers.job import PoolEvent
 from workers.memory import LoadPlan, Verdict
 from workers.pool import WorkerPool
@@ -27,11 +27,11 @@ NO_INT8 = "cuBLAS failed with status CUBLAS_STATUS_NOT_SUPPORTED"
 
 
 def pool_of(bench: Bench, *capabilities: tuple[int, int], **options: object) -> WorkerPool:
-    slots = [
-        Slot(f"GPU {i}", "cuda", str(i), f"card {i}", capability)
+    devices = [
+        Device(f"GPU {i}", "cuda", str(i), f"card {i}", capability)
         for i, capability in enumerate(capabilities)
     ]
-    pool = WorkerPool(slots, engine=FACTORY, limits=QUICK, **options)  # type: ignore[arg-type]
+    pool = WorkerPool(devices, engine=FACTORY, limits=QUICK, **options)  # type: ignore[arg-type]
     bench.pools.append(pool)
     return pool
 
@@ -121,9 +121,9 @@ def test_command_takes_a_lower_precision_too_before_it_tries_what_does_not_fit(
 
 
 def test_mixed_cards_take_batches_of_their_own(bench: Bench) -> None:
-    def plan_batch(slot: Slot, model: ModelSpec, beam_size: int, asked: int) -> int:
+    def plan_batch(device: Device, model: ModelSpec, beam_size: int, asked: int) -> int:
         assert (beam_size, asked) == (5, 0)
-        return {"GPU 0": 4, "GPU 1": 1}[slot.label]
+        return {"GPU 0": 4, "GPU 1": 1}[device.label]
 
     model = bench.gpu_model(together=True)
     pool = pool_of(bench, AMPERE, AMPERE, plan_batch=plan_batch)

@@ -18,13 +18,13 @@ from gpu.manager import GpuManager, Released, gpu_manager
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, reported, segments, texts
 from tests.workers.scripted_engine import read_log
-from workers.devices import Slot
+from workers.devices import Device
 from workers.fleet import Fleet
 from workers.job import JobSpec, PoolJob
 from workers.pool import WorkerPool
 from workers.scheduler import Scheduler
 from workers.unloading import Unloader
-from workers.worker_slot import Seat
+from workers.worker_slot import WorkerSlot
 
 AT_ONCE = replace(QUICK, unload_after_s=0.05)
 
@@ -135,15 +135,15 @@ def test_time_passes_only_for_workers_without_work(bench: Bench) -> None:
 @pytest.mark.parametrize(("after_s", "unloaded"), [(300.0, ["idle for 300 s"]), (0.0, [])])
 def test_idle_time_begins_again_after_work(after_s: float, unloaded: list[str]) -> None:
     model = ModelSpec("base", "/nowhere", "int8", "cpu")
-    seat = Seat(Slot("CPU 0", "cpu"), ready=True, models=(model,))
+    slot = WorkerSlot(Device("CPU 0", "cpu"), ready=True, models=(model,))
     reasons: list[str] = []
-    fleet = SimpleNamespace(seats=(seat,), replace=lambda _, reason: reasons.append(reason))
+    fleet = SimpleNamespace(slots=(slot,), replace=lambda _, reason: reasons.append(reason))
     unloader = Unloader(cast(Fleet, fleet), Scheduler(QUICK), after_s)
     unloader.look(1000.0)
     unloader.look(1299.0)
-    seat.loading = model
+    slot.loading = model
     unloader.look(1299.5)
-    seat.loading = None
+    slot.loading = None
     for now_s in (1301.0, 1600.0):
         unloader.look(now_s)
     assert reasons == []
@@ -176,7 +176,7 @@ def test_a_holder_that_is_gone_is_forgotten() -> None:
 
 
 def test_a_real_worker_gives_its_memory_back(tiny_en: Path) -> None:
-    with WorkerPool([Slot("CPU 0", "cpu")]) as pool:
+    with WorkerPool([Device("CPU 0", "cpu")]) as pool:
         pool.start()
         eventually(lambda: pool.status()[0].state == "idle", "the worker is there")
         empty_mib = resident_mib(pool.status()[0].pid or 0)
