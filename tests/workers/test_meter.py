@@ -68,7 +68,7 @@ def test_process_of_two_models_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "notified"),
     [
         # A container: the driver knows this process by the host's number, or names nobody.
         ((0, ()), (900, ((99999999, 900),)), 900.0),
