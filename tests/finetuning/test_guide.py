@@ -18,7 +18,7 @@ from finetuning.options import EFFECTIVE
 from gpu.report import MIB_PER_GB
 from scripts.finetune_tables import tables
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "fine-tuning-memory.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "fine-tuning-memory.md"
 
 
 def named(run: Measured) -> str:

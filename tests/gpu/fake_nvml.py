@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 MIB = 1 << 20
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 ERRORS = {
     "UNINITIALIZED": (1, "Uninitialized"),
