@@ -21,6 +21,7 @@ import numpy as np
 from core.defaults import decode_options, for_model
 from core.errors import DeviceUnavailable, InvalidOption
 from core.events import Decoded, Event, Planned, SegmentFinished
+from core.languages import LANGUAGE_SEGMENTS, voting_windows
 from core.merge import TranscriptBuilder
 from core.models import AUTO
 from core.pcm import PcmSpool
@@ -53,9 +54,6 @@ from media.container import DecodeLimits
 from model_store.store import model_spec, resolve_for
 
 log = logging.getLogger("transcriber")
-
-VOTERS = 5
-"""Windows that vote on the language: a minority of music or quotes is outvoted."""
 
 
 def load_engine(spec: ModelSpec) -> WhisperEngine:
@@ -281,8 +279,8 @@ class WhisperTranscriber:
         def decode(batch: list[AudioSegment]) -> None:
             nonlocal options
             if options.language is None:
-                windows = [window for segment in batch for window in segment.windows][:VOTERS]
-                options = replace(options, language=self.engine.detect_language(spool, windows)[0])
+                language, _ = self.engine.detect_language(spool, voting_windows(batch))
+                options = replace(options, language=language)
             self.engine.decode(
                 spool,
                 batch,
@@ -301,7 +299,8 @@ class WhisperTranscriber:
                     note(message)
                 if isinstance(message, Planned):
                     waiting.append(message.segment)
-                    if sum(len(s.windows) for s in waiting) >= options.batch_size:
+                    voters = options.language is not None or len(waiting) >= LANGUAGE_SEGMENTS
+                    if voters and sum(len(s.windows) for s in waiting) >= options.batch_size:
                         decode(waiting)
             if waiting:
                 decode(waiting)

@@ -7,8 +7,18 @@ An own table, so that a page or ``--help`` can list the languages without import
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from core.errors import InvalidOption
+from core.types import AudioSegment, Window
+
+LANGUAGE_SEGMENTS = 3
+"""One window of each of the first three segments votes on the language: one alone may be a jingle
+or a greeting in another language, and each more delays the first cue by an encoder pass."""
+
+LANGUAGE_PATIENCE_S = 2.0
+"""Where the recording is so sparse that they take longer to come, those that are there decide, so
+that the first cue is not late."""
 
 LANGUAGES: dict[str, str] = {
     "af": "Afrikaans",
@@ -155,4 +165,14 @@ def language_code(text: str | None) -> str | None:
         f"Unknown language {text!r}.",
         hint=(f"Did you mean {close[0]!r}? " if close else "")
         + "Use a code such as en, zh or de, or leave it on auto.",
+    )
+
+
+def voting_windows(segments: Sequence[AudioSegment]) -> tuple[Window, ...]:
+    """Which windows of a recording's first segments vote on its language: of each the one with the
+    most speech."""
+    return tuple(
+        max(segment.windows, key=lambda w: sum(span.duration_s for span in w.spans))
+        for segment in segments[:LANGUAGE_SEGMENTS]
+        if segment.windows
     )

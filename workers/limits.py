@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.languages import LANGUAGE_PATIENCE_S
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolLimits:
@@ -107,9 +109,7 @@ class PoolLimits:
     heartbeat_s: float = 1.0
     """Between two heartbeats, and at least between two signs of progress."""
 
-    language_patience_s: float = 2.0
-    """Language is voted over three segments; where the recording is so sparse that they take
-    longer to come, those that are there decide, so that the first cue is not late."""
+    language_patience_s: float = LANGUAGE_PATIENCE_S
 
     switch_model_s: float = 20.0
     """A worker busy with one model's jobs changes to another model's job when that has waited

@@ -15,15 +15,12 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+from core.languages import LANGUAGE_SEGMENTS, voting_windows
 from core.types import ModelSpec, Window
 from gpu.choice import CPU_BATCH
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.worker_slot import WorkerSlot
-
-LANGUAGE_SEGMENTS = 3
-"""One window of each of the first three segments votes on the language: one alone may be a jingle
-or a greeting in another language, and each more delays the first cue by an encoder pass."""
 
 MayLoad = Callable[[WorkerSlot, Sequence[WorkerSlot], ModelSpec, float], bool]
 """Whether a model fits into memory for a worker now."""
@@ -179,7 +176,7 @@ class Scheduler:
         language_windows: tuple[Window, ...] = ()
         if state.options.language is None:
             chosen = choices[:1]
-            language_windows = _spoken_windows(state.waiting[:LANGUAGE_SEGMENTS])
+            language_windows = voting_windows([entry.segment for entry in state.waiting])
             state.detecting = True
         elif not state.begun or choices[0].alone:
             chosen = choices[:1]
@@ -255,12 +252,3 @@ def _batch(
         chosen.append(entry)
         windows += entry.windows
     return chosen
-
-
-def _spoken_windows(entries: Sequence[PendingSegment]) -> tuple[Window, ...]:
-    """The window with the most speech of each segment."""
-    return tuple(
-        max(entry.segment.windows, key=lambda w: sum(span.duration_s for span in w.spans))
-        for entry in entries
-        if entry.segment.windows
-    )
