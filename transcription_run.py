@@ -22,6 +22,7 @@ from core.events import (
     Planned,
     SegmentFailed,
     SegmentFinished,
+    TranscriptSoFar,
 )
 from core.journal import Journal, Recorded
 from core.logs import set_job
@@ -251,13 +252,10 @@ class _RunState:
                 if stopped is not None:
                     yield stopped
             elif isinstance(item, _Replayed):
-                event = self._replay(item.recorded)
-                self._note(event)
-                yield event
+                yield from self._noted(self._replay(item.recorded))
             else:
                 self._keep(item)
-                self._note(item)
-                yield item
+                yield from self._noted(item)
         if item.error is not None:
             raise item.error
         yield self._finished()
@@ -278,6 +276,12 @@ class _RunState:
             self._journal.keep(event.index, Recorded(finished=event, report=report))
         elif isinstance(event, SegmentFailed):
             self._journal.keep(event.index, Recorded(failed=event))
+
+    def _noted(self, event: Event) -> Iterator[Event]:
+        self._note(event)
+        yield event
+        if isinstance(event, SegmentFinished | SegmentFailed):
+            yield TranscriptSoFar(self._builder.ordered_prefix(), self._builder.gaps)
 
     def _note(self, event: Event) -> None:
         match event:

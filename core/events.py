@@ -69,6 +69,16 @@ class SegmentFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TranscriptSoFar:
+    """What of the transcript is known, after each segment that finished or failed."""
+
+    segments: tuple[TranscriptSegment, ...]
+    """Text that is final: everything before the first segment that is still missing."""
+    gaps: tuple[Gap, ...]
+    """Of all segments that have ended, in the recording's order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """Something went wrong and was dealt with, or is waited for: one line of the job's history.
 
@@ -100,6 +110,7 @@ Event = (
     | SegmentStarted
     | SegmentFinished
     | SegmentFailed
+    | TranscriptSoFar
     | Incident
     | Finished
 )

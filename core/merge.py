@@ -56,11 +56,6 @@ class TranscriptBuilder:
         self._next = 0
 
     @property
-    def next_index(self) -> int:
-        """Index of the first result that is still missing."""
-        return self._next
-
-    @property
     def missing(self) -> tuple[int, ...]:
         """Indices that have not come although a later one has."""
         return tuple(i for i in range(self._next, max(self._waiting, default=0)) if i not in self)
@@ -84,6 +79,11 @@ class TranscriptBuilder:
         """Text before the first missing result. Exactly these segments open the transcript."""
         return tuple(self._joined.segments)
 
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """Those added so far, in order; those that touch are one."""
+        return join_gaps(self._gaps)
+
     def build(
         self,
         *,
@@ -98,7 +98,7 @@ class TranscriptBuilder:
             joined.append(self._waiting[index].segments)
         return Transcript(
             segments=tuple(joined.segments),
-            gaps=join_gaps(self._gaps),
+            gaps=self.gaps,
             language=language,
             language_probability=language_probability,
             duration_s=duration_s,

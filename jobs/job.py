@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from core.errors import Cancelled, Paused, SubtitleError
-from core.events import Event, SegmentFailed, SegmentFinished
+from core.events import Event, TranscriptSoFar
 from core.logs import without_secrets
-from core.merge import TranscriptBuilder
 from core.progress import Part, Progress
 from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
 from jobs.pipeline import PipelineResult
@@ -113,9 +112,8 @@ class Job:
         self._fetched = 0.0
         """Share of the download."""
         self._progress = Progress()
-        self._builder = TranscriptBuilder()
-        self._gaps: list[Gap] = []
-        self._text = _Text()
+        self._so_far = TranscriptSoFar((), ())
+        self._cues = _Cues()
 
     @property
     def state(self) -> JobState:
@@ -176,7 +174,7 @@ class Job:
                 model=self._model,
                 devices={} if self._state.ended else dict(progress.devices),
                 parts=() if self._state.ended else progress.parts,
-                gaps=result.transcript.gaps if result else tuple(self._gaps),
+                gaps=result.transcript.gaps if result else self._so_far.gaps,
                 error=self._error,
                 report=result.report if result else None,
                 outputs=dict(result.outputs) if result else {},
@@ -187,8 +185,8 @@ class Job:
                 return view
             if result is not None:
                 return _with_text(view, result.transcript.segments, result.cues)
-            done, segments = self._builder.next_index, self._builder.ordered_prefix()
-        return _with_text(view, segments, self._text.cues(done, segments, view.language))
+            segments = self._so_far.segments
+        return _with_text(view, segments, self._cues.of(segments, view.language))
 
     # The rest is for the service and the job's own thread.
 
@@ -253,12 +251,8 @@ class Job:
         self.recorder.feed(event, self._progress)
         with self._changed:
             self._progress.feed(event)
-            if isinstance(event, SegmentFinished):
-                self._builder.add(event.index, event.segments, event.gaps)
-                self._gaps.extend(event.gaps)
-            elif isinstance(event, SegmentFailed):
-                self._builder.add(event.index, (), [event.gap])
-                self._gaps.append(event.gap)
+            if isinstance(event, TranscriptSoFar):
+                self._so_far = event
             self._bump()
 
     def finish(self, result: PipelineResult) -> None:
@@ -292,8 +286,8 @@ class Job:
             self._result, self._error = result, error
             self._stop = None
             if result is not None:
-                # The result holds the text; the parts it was made from are not needed any more.
-                self._builder, self._text = TranscriptBuilder(), _Text()
+                # The result holds the text; what was shown before is not needed any more.
+                self._so_far, self._cues = TranscriptSoFar((), ()), _Cues()
             self._bump()
 
     def _record_end(
@@ -340,7 +334,7 @@ class Job:
         self._changed.notify_all()
 
 
-class _Text:
+class _Cues:
     """Cues of the text so far, laid out again only when there is more of it."""
 
     def __init__(self) -> None:
@@ -349,13 +343,11 @@ class _Text:
         self._language: str | None = None
         self._cues: tuple[Cue, ...] = ()
 
-    def cues(
-        self, done: int, segments: tuple[TranscriptSegment, ...], language: str | None
-    ) -> tuple[Cue, ...]:
+    def of(self, segments: tuple[TranscriptSegment, ...], language: str | None) -> tuple[Cue, ...]:
         with self._lock:
-            if done > self._done or language != self._language:
+            if len(segments) > self._done or language != self._language:
                 self._cues = layout(Transcript(segments, language=language))
-                self._done, self._language = done, language
+                self._done, self._language = len(segments), language
             return self._cues
 
 

@@ -5,6 +5,7 @@ The real ingest process, the real pool, and a scripted engine in place of the mo
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
@@ -29,7 +30,15 @@ from core.errors import (
     SubtitleError,
     UnreadableMedia,
 )
-from core.events import Decoded, Event, Finished, Planned, SegmentFailed, SegmentFinished
+from core.events import (
+    Decoded,
+    Event,
+    Finished,
+    Planned,
+    SegmentFailed,
+    SegmentFinished,
+    TranscriptSoFar,
+)
 from core.types import DecodeOptions, ModelSpec, PlanOptions
 from ingest import IngestSummary, start_ingest
 from media.container import DecodeLimits
@@ -236,6 +245,19 @@ def test_failed_segments_are_gaps_and_counted(
     for gap in end.transcript.gaps:
         line = f"No text from {gap.start_s:.1f}s to {gap.end_s:.1f}s: {gap.reason}"
         assert line in caplog.messages
+
+
+def test_text_and_gaps_so_far_are_told_after_every_segment(bench: Bench, half_hour: Path) -> None:
+    model = bench.model(actions={"1": "raise"})
+    events = list(bench.run(half_hour, model).events())
+    transcript = finished(events).transcript
+    told = [event for event in events if isinstance(event, TranscriptSoFar)]
+    ends = [event for event in events if isinstance(event, SegmentFinished | SegmentFailed)]
+    assert len(told) == len(ends) > 2
+    for before, after in itertools.pairwise(told):
+        assert after.segments[: len(before.segments)] == before.segments
+        assert set(before.gaps) <= set(after.gaps)
+    assert (told[-1].segments, told[-1].gaps) == (transcript.segments, transcript.gaps)
 
 
 def test_complete_runs_say_so(bench: Bench, minute: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -23,7 +23,7 @@ from core.events import (
     WorkersLoading,
 )
 from core.pcm import PcmSpool
-from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SegmentReport
+from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentReport
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,6 @@ class PoolJob:
         """Set when the job ended early."""
         self._sink = sink
         self._reports: dict[int, SegmentReport] = {}
-        self._gaps: list[Gap] = []
         self._events: queue.SimpleQueue[PoolEvent | JobEnded] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._input_finished = False
@@ -96,11 +95,6 @@ class PoolJob:
     def report_of(self, index: int) -> SegmentReport | None:
         """Of one segment; None unless it is finished."""
         return self._reports.get(index)
-
-    @property
-    def gaps(self) -> tuple[Gap, ...]:
-        """Of the segments given up and of those finished with holes, in the recording's order."""
-        return tuple(sorted(self._gaps, key=lambda gap: gap.start_s))
 
     @property
     def ended(self) -> bool:
@@ -140,11 +134,7 @@ class PoolJob:
     # The rest is for the supervisor's thread.
 
     def emit(self, event: PoolEvent | JobEnded) -> None:
-        if isinstance(event, SegmentFinished):
-            self._gaps.extend(event.gaps)
-        elif isinstance(event, SegmentFailed):
-            self._gaps.append(event.gap)
-        elif isinstance(event, LanguageDecided):
+        if isinstance(event, LanguageDecided):
             self.language = event.language
         elif isinstance(event, JobEnded):
             self.error = event.error

@@ -10,7 +10,7 @@ import pytest
 
 from core.events import Incident, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
-from core.types import AudioSegment, DecodeOptions, ModelSpec, SpeechSpan, Window
+from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SpeechSpan, Window
 from tests.waiting import eventually
 from tests.workers.scripted_engine import FACTORY, Script
 from workers.devices import Device
@@ -73,6 +73,13 @@ def texts(events: list[PoolEvent]) -> dict[int, str]:
 
 def gaps(events: list[PoolEvent]) -> dict[int, str]:
     return {e.index: e.gap.reason for e in events if isinstance(e, SegmentFailed)}
+
+
+def all_gaps(events: list[PoolEvent]) -> tuple[Gap, ...]:
+    """Of the segments given up and of those finished with holes."""
+    failed = [event.gap for event in events if isinstance(event, SegmentFailed)]
+    holes = [gap for e in events if isinstance(e, SegmentFinished) for gap in e.gaps]
+    return (*failed, *holes)
 
 
 def reported(job: PoolJob, count: int) -> None:
