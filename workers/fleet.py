@@ -16,6 +16,7 @@ from core.errors import DeviceUnavailable, OutOfMemory
 from core.models import find_model
 from core.types import ModelSpec
 from gpu.peaks import CPU, Peak
+from workers.backend import SlotBackend, StartBackend
 from workers.devices import Device
 from workers.incidents import Incidents
 from workers.limits import PoolLimits
@@ -37,7 +38,6 @@ from workers.pending import Task
 from workers.result_handler import ResultHandler
 from workers.retry_policy import RetryPolicy
 from workers.scheduler import Scheduler
-from workers.worker import Worker
 from workers.worker_slot import State, WorkerSlot
 
 log = logging.getLogger(__name__)
@@ -82,6 +82,7 @@ class Fleet:
     def __init__(
         self,
         slots: Sequence[WorkerSlot],
+        start: StartBackend,
         spec_for: Callable[[Device], WorkerSpec],
         limits: PoolLimits,
         scheduler: Scheduler,
@@ -94,6 +95,7 @@ class Fleet:
         """Called when a worker let go of memory."""
         self.on_peak: Callable[[Peak], None] = lambda peak: None
         """Called when a worker has news of how much memory it took."""
+        self._start = start
         self._spec_for = spec_for
         self._limits = limits
         self._scheduler = scheduler
@@ -102,26 +104,19 @@ class Fleet:
         self._incidents = incidents
 
     def waitables(self) -> list[Connection | int]:
-        """Pipes and sentinels: whatever becomes readable needs a ``listen``."""
-        found: list[Connection | int] = []
-        for slot in self.slots:
-            if slot.worker is not None:
-                found.append(slot.worker.sentinel)
-                if slot.worker.pipe_open:
-                    found.append(slot.worker.connection)
-        return found
+        """Whatever becomes ready needs a ``listen``."""
+        return [each for s in self.slots if s.worker is not None for each in s.worker.waitables()]
 
     def listen(self, ready: Sequence[object]) -> None:
         """Take what workers said, then bury those that died: what arrived before counts."""
         for slot in self.slots:
             worker = slot.worker
-            if worker is None:
+            if worker is None or not any(each in ready for each in worker.waitables()):
                 continue
-            died = worker.sentinel in ready
-            if died or worker.connection in ready:
-                for message in worker.messages():
-                    self._hear(slot, message, monotonic())
-            if died:
+            ended = worker.ended
+            for message in worker.messages():
+                self._hear(slot, message, monotonic())
+            if ended:
                 self._bury(slot, worker, monotonic())
 
     def start_due(self, now: float) -> None:
@@ -134,7 +129,7 @@ class Fleet:
                 slot.respawn_s = now
             if slot.worker is None and slot.usable and now >= slot.respawn_s:
                 try:
-                    slot.worker = Worker(self._spec_for(slot.device))
+                    slot.worker = self._start(self._spec_for(slot.device))
                 except OSError as error:
                     log.error("[%s] cannot start a worker: %s", slot.label, error)
                     if slot.bury(f"cannot start: {error}", now, self._limits):
@@ -152,7 +147,7 @@ class Fleet:
             if slot.task is not None and slot.task.cancel_by_s is not None:
                 slot.forgiven = True
             slot.hung = deadline.hung
-            log.debug("[%s] killing worker %d: %s", slot.label, slot.worker.pid, deadline.reason)
+            log.debug("[%s] killing worker %s: %s", slot.label, slot.worker.pid, deadline.reason)
             slot.worker.kill(deadline.reason)
 
     def forgive_pause(self, pause_s: float, now: float) -> None:
@@ -252,7 +247,7 @@ class Fleet:
             level=None if logged else logging.ERROR,
         )
 
-    def _give(self, slot: WorkerSlot, worker: Worker, task: Task) -> None:
+    def _give(self, slot: WorkerSlot, worker: SlotBackend, task: Task) -> None:
         slot.task = task
         job = task.state.job
         for entry in task.open.values():
@@ -328,7 +323,7 @@ class Fleet:
         if isinstance(message.error, OutOfMemory):
             self.replace(slot, "replaced after running out of memory")
 
-    def _bury(self, slot: WorkerSlot, worker: Worker, now: float) -> None:
+    def _bury(self, slot: WorkerSlot, worker: SlotBackend, now: float) -> None:
         reason = worker.reap()
         task, model = slot.task, slot.loading
         leaving = slot.forgiven or slot.stop_by_s is not None

@@ -33,7 +33,8 @@ class Neighbour:
     """A worker of ours that has a model in the same memory."""
 
     model: ModelSpec
-    pid: int
+    pid: int | None
+    """None: it is no process of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class MemoryFit:
 
     def _still_to_take(self, device: Device, other: Neighbour) -> float:
         """What a worker will want beyond what it holds: it may not have decoded a batch yet."""
-        held = resident_mib(other.pid) if device.kind == "cpu" else None
+        held = held_mib(device, other.pid) if device.kind == "cpu" else None
         if held is None:
             return 0.0
         wanted = self._estimate(device, other.model, self._usual_batch(device)).total_mib
@@ -242,11 +243,11 @@ def _card(device: Device) -> Card:
     )
 
 
-def held_mib(device: Device, pid: int) -> float | None:
+def held_mib(device: Device, pid: int | None) -> float | None:
     """Memory in use now where a worker has its model: of the whole card, or by the worker's process
     on a CPU. None where nobody can tell."""
     if device.kind == "cpu":
-        return resident_mib(pid)
+        return None if pid is None else resident_mib(pid)
     gpu = find_device(device.visible, read_gpus())
     return gpu.used_mib if gpu is not None and gpu.total_mib else None
 

@@ -27,6 +27,7 @@ from core.types import ModelSpec
 from gpu.choice import Card
 from gpu.manager import Released, gpu_manager
 from gpu.peaks import Peak
+from workers.backend import StartBackend
 from workers.devices import Device
 from workers.engine import DEFAULT_ENGINE
 from workers.fleet import WorkerStatus
@@ -35,6 +36,7 @@ from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
 from workers.supervisor import Supervisor
+from workers.worker import Worker
 from workers.worker_slot import WorkerSlot
 
 CLOSE_GRACE_S = 2.0
@@ -59,6 +61,7 @@ class WorkerPool:
         plan_batch: PlanBatch | None = None,
         on_peak: Callable[[Peak], None] | None = None,
         cards: Sequence[Card] = (),
+        start: StartBackend = Worker,
     ) -> None:
         """
         Args:
@@ -71,6 +74,7 @@ class WorkerPool:
                 None: as jobs say.
             cards: the slots' GPUs before any worker takes memory, for who asks what fits.
             on_peak: told what memory workers took at most, on the pool's thread.
+            start: what does the work behind a slot; ``Worker`` is a process of this machine.
         """
         if not devices:
             raise DeviceUnavailable("A pool needs at least one slot.")
@@ -87,6 +91,7 @@ class WorkerPool:
         ]
         self._supervisor = Supervisor(
             slots,
+            start,
             self._spec_for,
             self._limits,
             wait_for_devices=wait_for_devices,

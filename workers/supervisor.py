@@ -22,6 +22,7 @@ from core.errors import Cancelled, SubtitleError, WorkerCrashed
 from core.types import AudioSegment, ModelSpec
 from gpu.peaks import Peak
 from workers.admission import Batches, LoadAdmission
+from workers.backend import StartBackend
 from workers.cpu_fallback import CpuFallback
 from workers.devices import Device
 from workers.feasibility import Feasibility
@@ -50,6 +51,7 @@ class Supervisor:
     def __init__(
         self,
         slots: Sequence[WorkerSlot],
+        start: StartBackend,
         spec_for: Callable[[Device], WorkerSpec],
         limits: PoolLimits,
         *,
@@ -72,7 +74,7 @@ class Supervisor:
         faults = RetryPolicy(self._scheduler, limits, self.incidents)
         self._results = ResultHandler(self._scheduler, limits, self.incidents, faults)
         self._fleet = Fleet(
-            slots, spec_for, limits, self._scheduler, self._results, faults, self.incidents
+            slots, start, spec_for, limits, self._scheduler, self._results, faults, self.incidents
         )
         self._fleet.on_freed = self._admission.changed
         if on_peak is not None:

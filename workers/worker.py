@@ -1,5 +1,7 @@
 """The parent's handle of one worker process: start it, talk to it, know how it ended.
 
+The ``workers.backend.SlotBackend`` of this machine's devices.
+
 Used by the supervisor thread only. Processes are started from that thread and from no other:
 Linux sends a child its parent-death signal when the *thread* that started it ends.
 """
@@ -9,7 +11,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
 from typing import cast
 
 from core.processes import ChildProcess
@@ -17,10 +20,6 @@ from workers.main import worker_main
 from workers.messages import Command, Message, WorkerSpec
 
 log = logging.getLogger(__name__)
-
-STUCK_S = 5.0
-"""A killed process that has not ended by then is stuck in the kernel (a driver's uninterruptible
-wait); nobody can do more about it, and its slot goes on without it."""
 
 REAP_S = 1.0
 """Longest wait for a process whose end was announced or given up on."""
@@ -41,6 +40,13 @@ class Worker:
         self._process = ChildProcess(worker_main, spec, name=f"whisper worker {spec.device.label}")
         self.connection, self.sentinel = self._process.connection, self._process.sentinel
         self.pid = self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self.sentinel.poll(0)
+
+    def waitables(self) -> Sequence[Connection]:
+        return [self.sentinel, self.connection] if self.pipe_open else [self.sentinel]
 
     def send(self, command: Command) -> None:
         """A worker that is gone already is no error here: its sentinel tells."""

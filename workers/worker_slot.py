@@ -9,11 +9,15 @@ from core.errors import ComputeTypeUnsupported, OutOfMemory, SubtitleError, Work
 from core.models import AUTO
 from core.types import WINDOW_S, ModelSpec
 from gpu.support import preferred
+from workers.backend import SlotBackend
 from workers.breaker import Breaker
 from workers.devices import Device
 from workers.limits import PoolLimits
 from workers.pending import Task
-from workers.worker import STUCK_S, Worker
+
+STUCK_S = 5.0
+"""A killed worker that has not ended by then is stuck, a process in the kernel for example (a
+driver's uninterruptible wait); nobody can do more about it, and its slot goes on without it."""
 
 PIPE_GRACE_S = 1.0
 """A dying process closes its pipe a moment before it is gone; longer than this it is not dying."""
@@ -39,7 +43,7 @@ class WorkerSlot:
     """A CPU slot that works only while no GPU can."""
     dormant: bool = False
     """A reserve that is not wanted."""
-    worker: Worker | None = None
+    worker: SlotBackend | None = None
     ready: bool = False
     models: tuple[ModelSpec, ...] = ()
     """Loaded and warmed up, as the worker names them."""

@@ -7,19 +7,19 @@ from typing import Any, cast
 from core.pcm import PcmSpool
 from core.types import DecodeOptions, ModelSpec
 from tests.workers.conftest import segment
+from workers.backend import SlotBackend
 from workers.devices import Device
 from workers.job import JobSink, JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.scheduler import Scheduler
-from workers.worker import Worker
 from workers.worker_slot import WorkerSlot
 
 TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
 BASE = ModelSpec("base", "/base", "int8", "cpu")
 LIMITS = PoolLimits()
 NOBODY = cast(JobSink, None)
-A_WORKER = cast(Worker, object())
+A_WORKER = cast(SlotBackend, object())
 
 
 def slot(label: str, *models: ModelSpec) -> WorkerSlot:
