@@ -36,6 +36,28 @@ def own_logging() -> Iterator[None]:
     logging.captureWarnings(False)
 
 
+class _Kept(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def impossible() -> Iterator[list[str]]:
+    """An event that a slot of a worker pool cannot have in its state fails the test; a service
+    would log it."""
+    kept, log = _Kept(), logging.getLogger("workers.slot_state")
+    log.addHandler(kept)
+    yield kept.lines
+    log.removeHandler(kept)
+    assert kept.lines == []
+
+
 def _installed(name: str) -> Path:
     if name not in installed_models():
         pytest.skip(f"the packages of the model {name} are not installed (make setup warned)")

@@ -6,11 +6,12 @@ Asked by the scheduler for every load it has in mind, so answers that say no are
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.errors import OutOfMemory
 from core.types import ModelSpec
+from workers.incidents import Incidents
 from workers.limits import PoolLimits
 from workers.memory import Fits, LoadPlan, Neighbour, PlanBatch, Verdict
 from workers.pending import PoolJobState
@@ -36,8 +37,7 @@ class LoadAdmission:
     max_models: int
     patient: bool
     """Wait also for memory that others than our own workers hold."""
-    on_refused: Callable[[WorkerSlot, ModelSpec], None]
-    """Told when a model never fits."""
+    incidents: Incidents
     _answers: dict[tuple[str, ModelSpec], _Answer] = field(default_factory=dict)
 
     def may_load(
@@ -96,7 +96,7 @@ class LoadAdmission:
             self._answers.pop(key, None)
         if verdict.fit == "never":
             slot.refuse(model, OutOfMemory(verdict.text + ".", hint=verdict.hint or None))
-            self.on_refused(slot, model)
+            self.incidents.model_refused(slot, model)
         return verdict.fit == "yes"
 
     def changed(self) -> None:

@@ -1,12 +1,15 @@
-"""Whether a job can still be served, and what it is told while it waits.
+"""Which slots are left for the jobs, whether a job can still be served, and what it is told while
+it waits.
 
 A job whose model no slot will ever load fails. One for which there is no device left fails too, or
-waits where somebody said so: a service that runs for months has devices that come back.
+waits where somebody said so: a service that runs for months has devices that come back. CPU slots
+in reserve take the place of lost GPUs meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from core.errors import DeviceUnavailable, SubtitleError, WorkerCrashed
 from core.events import WorkersLoading
@@ -15,20 +18,44 @@ from workers.admission import LoadAdmission
 from workers.fleet import Fleet
 from workers.incidents import Incidents
 from workers.pending import PoolJobState
+from workers.scheduler import Scheduler
+from workers.slot_state import SlotEvent, SlotState
+from workers.worker_slot import WorkerSlot
+
+log = logging.getLogger(__name__)
+
+LEAVE_GRACE_S = 5.0
+"""Time for a reserve worker that is no longer needed to leave by itself."""
 
 
 class Feasibility:
     """The supervisor's thread asks, once a turn for each job."""
 
     def __init__(
-        self, fleet: Fleet, admission: LoadAdmission, incidents: Incidents, *, wait: bool
+        self,
+        fleet: Fleet,
+        scheduler: Scheduler,
+        admission: LoadAdmission,
+        incidents: Incidents,
+        *,
+        wait: bool,
     ) -> None:
         self._fleet = fleet
+        self._scheduler = scheduler
         self._admission = admission
         self._incidents = incidents
         self._wait = wait
         self._dark = False
         """No device is left, and that was said."""
+
+    def look_after_reserve(self, now: float) -> None:
+        """Call CPU slots in when every GPU is out; send them away when one works again."""
+        reserve = [slot for slot in self._fleet.slots if slot.reserve]
+        main = [slot for slot in self._fleet.slots if not slot.reserve]
+        if reserve and all(slot.breaker.out for slot in main):
+            self._call_in(reserve)
+        elif any(not slot.breaker.out and not slot.breaker.trial for slot in main):
+            self._send_away(reserve, now)
 
     def no_hope(self, model: ModelSpec) -> SubtitleError | None:
         """Why no worker serves this model now or soon; None while one may."""
@@ -43,13 +70,13 @@ class Feasibility:
         left = any(slot.usable for slot in self._fleet.slots)
         if any(slot.usable and not slot.breaker.trial for slot in self._fleet.slots):
             self._dark = False
-            state.notified.discard("no_device")
+            state.waits_for_device = False
         if state.ending is not None:
             return
         if left or not self._wait:
             state.ending = self.no_hope(state.model)
-        elif "no_device" not in state.notified:
-            state.notified.add("no_device")
+        elif not state.waits_for_device:
+            state.waits_for_device = True
             self._incidents.tell(
                 "no_device",
                 f"No device is left; the job waits. {self._causes()}",
@@ -72,11 +99,33 @@ class Feasibility:
             state.unserved_since_s = None
         text = self._admission.waiting_for(state.model, slots, now) if blocked else None
         if text is None:
-            state.notified.discard("memory_wait")
-        elif "memory_wait" not in state.notified:
-            state.notified.add("memory_wait")
+            state.waits_for_memory = False
+        elif not state.waits_for_memory:
+            state.waits_for_memory = True
             self._incidents.tell("memory_wait", f"The job waits for memory: {text}.", [state])
             state.job.emit(WorkersLoading(f"Waiting for memory: {text}"))
+
+    def _call_in(self, reserve: Sequence[WorkerSlot]) -> None:
+        asleep = [slot for slot in reserve if slot.state is SlotState.DORMANT]
+        if not asleep:
+            return
+        for slot in asleep:
+            slot.on(SlotEvent.CALLED_IN)
+        labels = ", ".join(slot.label for slot in asleep)
+        self._incidents.tell(
+            "cpu_fallback",
+            f"No GPU is left; the jobs go on with {labels}, much slower.",
+            self._scheduler.jobs,
+            device=asleep[0].label,
+        )
+
+    def _send_away(self, reserve: Sequence[WorkerSlot], now: float) -> None:
+        for slot in reserve:
+            if slot.state is SlotState.EMPTY:
+                slot.on(SlotEvent.DISMISSED)
+            elif slot.state in (SlotState.STARTING, SlotState.IDLE, SlotState.LOADING):
+                log.info("[%s] leaves, a GPU works again", slot.label)
+                slot.leave(SlotEvent.DISMISSED, now + LEAVE_GRACE_S)
 
     def _all_out(self) -> SubtitleError:
         """The device's own error where there is one, which has the better hint."""

@@ -1,7 +1,6 @@
 """All workers of a pool: start them, hear them, bury them, give them work.
 
 The supervisor's hands; used on its thread only. Nothing here waits for a worker.
-When another model or slot is to come in, ``workers.cpu_fallback`` decides who leaves.
 """
 
 from __future__ import annotations
@@ -14,21 +13,18 @@ from time import monotonic
 
 from core.errors import DeviceUnavailable, OutOfMemory
 from core.models import find_model
-from core.types import ModelSpec
 from gpu.peaks import CPU, Peak
+from workers.admission import LoadAdmission
 from workers.backend import SlotBackend, StartBackend
 from workers.devices import Device
 from workers.incidents import Incidents
 from workers.limits import PoolLimits
 from workers.messages import (
-    CancelTask,
     Decode,
     Heartbeat,
     LoadFailed,
-    LoadModel,
     Message,
     ModelLoaded,
-    Stop,
     TaskDone,
     WorkerReady,
     WorkerSpec,
@@ -38,7 +34,8 @@ from workers.pending import Task
 from workers.result_handler import ResultHandler
 from workers.retry_policy import RetryPolicy
 from workers.scheduler import Scheduler
-from workers.worker_slot import State, WorkerSlot
+from workers.slot_state import SlotEvent
+from workers.worker_slot import ASLEEP, ENDING, EXCUSED, Deadline, Shown, WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ class WorkerStatus:
 
     label: str
     pid: int | None
-    state: State
+    state: Shown
     model: str | None
     """Loaded or, in state ``loading``, being loaded."""
     segment: int | None
@@ -85,23 +82,24 @@ class Fleet:
         start: StartBackend,
         spec_for: Callable[[Device], WorkerSpec],
         limits: PoolLimits,
+        admission: LoadAdmission,
         scheduler: Scheduler,
-        outcomes: ResultHandler,
-        faults: RetryPolicy,
+        results: ResultHandler,
+        retries: RetryPolicy,
         incidents: Incidents,
+        on_peak: Callable[[Peak], None] | None,
     ) -> None:
+        """``on_peak``: called when a worker has news of how much memory it took."""
         self.slots = tuple(slots)
-        self.on_freed: Callable[[], None] = lambda: None
-        """Called when a worker let go of memory."""
-        self.on_peak: Callable[[Peak], None] = lambda peak: None
-        """Called when a worker has news of how much memory it took."""
         self._start = start
         self._spec_for = spec_for
         self._limits = limits
+        self._admission = admission
         self._scheduler = scheduler
-        self._results = outcomes
-        self._retries = faults
+        self._results = results
+        self._retries = retries
         self._incidents = incidents
+        self._on_peak = on_peak
 
     def waitables(self) -> list[Connection | int]:
         """Whatever becomes ready needs a ``listen``."""
@@ -128,6 +126,7 @@ class Fleet:
                 slot.load_kills.clear()
                 slot.respawn_s = now
             if slot.worker is None and slot.usable and now >= slot.respawn_s:
+                slot.on(SlotEvent.STARTED)
                 try:
                     slot.worker = self._start(self._spec_for(slot.device))
                 except OSError as error:
@@ -143,10 +142,8 @@ class Fleet:
             if slot.worker.killed_s is not None:
                 self._bury(slot, slot.worker, now)
                 continue
-            # A task that has to be cancelled by force says nothing against its slot.
-            if slot.task is not None and slot.task.cancel_by_s is not None:
-                slot.forgiven = True
-            slot.hung = deadline.hung
+            if slot.state not in ENDING:
+                slot.on(_why_killed(slot, deadline))
             log.debug("[%s] killing worker %s: %s", slot.label, slot.worker.pid, deadline.reason)
             slot.worker.kill(deadline.reason)
 
@@ -177,15 +174,14 @@ class Fleet:
                 continue
             choice = self._scheduler.choose(slot, self.slots, now)
             if isinstance(choice, Task):
-                self._give(slot, slot.worker, choice)
+                self._give(slot, choice)
             elif choice is not None:
-                slot.loading, slot.loading_since_s = slot.local(choice), now
-                slot.worker.send(LoadModel(slot.local(choice)))
+                slot.load(slot.local(choice), now)
 
     def replace(self, slot: WorkerSlot, reason: str) -> None:
-        """End a worker that has no task, for a reason that says nothing against its slot."""
+        """End a worker for a reason that says nothing against its slot."""
         if slot.worker is not None and slot.worker.killed_s is None:
-            slot.ready, slot.forgiven = False, True
+            slot.on(SlotEvent.LET_GO)
             slot.worker.kill(reason)
 
     def remove_outs(self) -> None:
@@ -198,19 +194,14 @@ class Fleet:
         """Take tasks of ending jobs back from their workers."""
         for slot in self.slots:
             task = slot.task
-            if task is None or task.state.ending is None or task.cancel_by_s is not None:
-                continue
-            task.cancel_by_s = now + self._limits.cancel_grace_s
-            if slot.worker is not None:
-                slot.worker.send(CancelTask(task.task_id))
+            if task is not None and task.state.ending is not None and task.cancel_by_s is None:
+                slot.recall(task, now + self._limits.cancel_grace_s)
 
     def stop(self, by_s: float) -> None:
         """Ask all to leave; who is still there at that time is killed."""
         for slot in self.slots:
-            slot.stop_by_s = by_s
-            slot.forgiven = True
-            if slot.worker is not None:
-                slot.worker.send(Stop())
+            if slot.alive:
+                slot.leave(SlotEvent.LET_GO, by_s)
 
     def kill_all(self) -> None:
         """The last resort: returns when every process is gone."""
@@ -221,34 +212,12 @@ class Fleet:
             if slot.worker is not None:
                 slot.worker.reap()
                 slot.worker = None
+                slot.on(SlotEvent.DIED)
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        return tuple(_status(slot) for slot in self.slots if not slot.dormant)
+        return tuple(_status(slot) for slot in self.slots if slot.state not in ASLEEP)
 
-    def refused(self, slot: WorkerSlot, model: ModelSpec, *, logged: bool = False) -> None:
-        """Tell the jobs that want it that a slot does not load a model. ``model`` as it is there;
-        ``logged``: the worker has written it down with its traceback."""
-        jobs = [s for s in self._scheduler.jobs if model in slot.variants(s.model)]
-        text = f"{slot.label} cannot load model {model.name}: {slot.refused[model].message}"
-        going_on = [s for s in jobs if not slot.refuses(s.model)]
-        if going_on:
-            other = slot.local(going_on[0].model)
-            self._incidents.tell(
-                "precision_changed",
-                f"{text} It goes on with {other.compute_type} instead of {model.compute_type}.",
-                going_on,
-                device=slot.label,
-            )
-        self._incidents.tell(
-            "model_refused",
-            text,
-            [s for s in jobs if s not in going_on],
-            device=slot.label,
-            level=None if logged else logging.ERROR,
-        )
-
-    def _give(self, slot: WorkerSlot, worker: SlotBackend, task: Task) -> None:
-        slot.task = task
+    def _give(self, slot: WorkerSlot, task: Task) -> None:
         job = task.state.job
         for entry in task.open.values():
             log.debug(
@@ -258,7 +227,8 @@ class Fleet:
                 *(task.batch_size, task.state.options.beam_size),
                 extra=task.state.about,
             )
-        worker.send(
+        slot.give(
+            task,
             Decode(
                 task.task_id,
                 slot.local(task.state.model),
@@ -267,14 +237,14 @@ class Fleet:
                 replace(task.state.options, batch_size=task.batch_size),
                 task.language_windows,
                 job.spec.job_id,
-            )
+            ),
         )
 
     def _hear(self, slot: WorkerSlot, message: Message, now: float) -> None:
         if isinstance(message, Heartbeat):
             return
         if isinstance(message, WorkerReady):
-            slot.ready = True
+            slot.on(SlotEvent.READY)
         elif isinstance(message, ModelLoaded):
             log.debug("[%s] ready in %.1fs", slot.label, message.elapsed_s)
             self._loaded(slot, message)
@@ -285,17 +255,18 @@ class Fleet:
         elif slot.task is not None and slot.task.task_id == message.task_id:
             if isinstance(message, TaskDone) and message.peak is not None:
                 self._measured(slot, message.peak)
-            self._results.take(slot, self.slots, slot.task, message, now)
-            if slot.task is None and slot.recycle:
+            if self._results.take(slot, self.slots, slot.task, message, now):
                 self.replace(slot, "replaced after a failure")
 
     def _measured(self, slot: WorkerSlot, peak: MemoryPeak) -> None:
+        if self._on_peak is None:
+            return
         info = find_model(peak.model.name)
         device = CPU if slot.device.kind == "cpu" else slot.device.name
         if info is None or not device:
             # A folder may be called anything, and a card without a name is no card to learn of.
             return
-        self.on_peak(
+        self._on_peak(
             Peak(
                 device=device,
                 model=info.name,
@@ -308,9 +279,9 @@ class Fleet:
 
     def _loaded(self, slot: WorkerSlot, message: ModelLoaded | LoadFailed) -> None:
         freed = set(slot.models) - set(message.models)
-        slot.loading, slot.models, slot.unloaded = None, message.models, False
+        slot.loaded(message.models)
         if freed or isinstance(message, LoadFailed):
-            self.on_freed()
+            self._admission.changed()
 
     def _load_failed(self, slot: WorkerSlot, message: LoadFailed, now: float) -> None:
         if isinstance(message.error, DeviceUnavailable):
@@ -319,17 +290,17 @@ class Fleet:
                 self._retries.taken_out(slot)
             return
         slot.refuse(message.model, message.error)
-        self.refused(slot, message.model, logged=True)
+        self._incidents.model_refused(slot, message.model, logged=True)
         if isinstance(message.error, OutOfMemory):
             self.replace(slot, "replaced after running out of memory")
 
     def _bury(self, slot: WorkerSlot, worker: SlotBackend, now: float) -> None:
         reason = worker.reap()
         task, model = slot.task, slot.loading
-        leaving = slot.forgiven or slot.stop_by_s is not None
+        excused = slot.state in EXCUSED
         if task is not None:
-            self._results.worker_lost(slot, self.slots, task, reason, now)
-        elif not leaving:
+            excused |= self._results.worker_lost(slot, self.slots, task, reason, now)
+        elif not excused:
             doing = f" while loading model {model.name}" if model is not None else ""
             self._incidents.tell(
                 "worker_hung" if slot.hung else "worker_lost",
@@ -338,11 +309,18 @@ class Fleet:
                 device=slot.label,
             )
         known = set(slot.refused)
-        if slot.bury(reason, now, self._limits):
+        if slot.bury(reason, now, self._limits, excused=excused):
             self._retries.taken_out(slot)
         for refused in set(slot.refused) - known:
-            self.refused(slot, refused)
-        self.on_freed()
+            self._incidents.model_refused(slot, refused)
+        self._admission.changed()
+
+
+def _why_killed(slot: WorkerSlot, deadline: Deadline) -> SlotEvent:
+    if slot.task is not None and slot.task.cancel_by_s is not None:
+        # A task that has to be cancelled by force says nothing against its slot.
+        return SlotEvent.LET_GO
+    return SlotEvent.HANGS if deadline.hung else SlotEvent.OVERDUE
 
 
 def _status(slot: WorkerSlot) -> WorkerStatus:
@@ -350,7 +328,7 @@ def _status(slot: WorkerSlot) -> WorkerStatus:
     return WorkerStatus(
         label=slot.label,
         pid=None if slot.worker is None else slot.worker.pid,
-        state=slot.state,
+        state=slot.shown,
         model=None if model is None else model.name,
         compute_type=None if model is None else model.compute_type,
         segment=None if slot.task is None else min(slot.task.open, default=None),

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from core.events import Incident
+from core.types import ModelSpec
 from workers.pending import PendingSegment, PoolJobState
+from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,9 @@ log = logging.getLogger(__name__)
 class Incidents:
     """The supervisor's thread tells; any thread may read ``counters``."""
 
-    def __init__(self) -> None:
+    def __init__(self, jobs: Sequence[PoolJobState]) -> None:
+        """``jobs``: all that are in the pool, as they come and go."""
+        self._jobs = jobs
         self._counts: Counter[str] = Counter()
         self.counters: Mapping[str, int] = MappingProxyType({})
         """By kind of incident, since the pool began; replaced as a whole."""
@@ -47,6 +51,28 @@ class Incidents:
         for state in concerned:
             if state.ending is None:
                 state.job.emit(incident)
+
+    def model_refused(self, slot: WorkerSlot, model: ModelSpec, *, logged: bool = False) -> None:
+        """Tell the jobs that want it that a slot does not load a model. ``model`` as it is there;
+        ``logged``: the worker has written it down with its traceback."""
+        jobs = [s for s in self._jobs if model in slot.variants(s.model)]
+        text = f"{slot.label} cannot load model {model.name}: {slot.refused[model].message}"
+        going_on = [s for s in jobs if not slot.refuses(s.model)]
+        if going_on:
+            other = slot.local(going_on[0].model)
+            self.tell(
+                "precision_changed",
+                f"{text} It goes on with {other.compute_type} instead of {model.compute_type}.",
+                going_on,
+                device=slot.label,
+            )
+        self.tell(
+            "model_refused",
+            text,
+            [s for s in jobs if s not in going_on],
+            device=slot.label,
+            level=None if logged else logging.ERROR,
+        )
 
 
 def list_of(entries: Sequence[PendingSegment]) -> str:

@@ -9,7 +9,16 @@ import bisect
 from dataclasses import dataclass, field
 
 from core.errors import SubtitleError
-from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SegmentResult, Window
+from core.events import SegmentFailed, SegmentFinished
+from core.types import (
+    AudioSegment,
+    DecodeOptions,
+    Gap,
+    ModelSpec,
+    SegmentReport,
+    SegmentResult,
+    Window,
+)
 from workers.job import PoolJob
 
 
@@ -103,7 +112,8 @@ class PendingSegment:
 
 @dataclass(slots=True, eq=False)
 class PoolJobState:
-    """A job in the pool."""
+    """A job in the pool. Each of its segments gets exactly one answer: ``finished``, or ``failed``
+    with a gap."""
 
     job: PoolJob
     options: DecodeOptions
@@ -125,8 +135,10 @@ class PoolJobState:
     first_added_s: float | None = None
     unserved_since_s: float | None = None
     """Since when there is work and no worker has the model."""
-    notified: set[str] = field(default_factory=set)
-    """Kinds of waiting the job has been told of, while they last."""
+    waits_for_memory: bool = False
+    """It has work, and no worker can load its model for lack of memory. The job was told."""
+    waits_for_device: bool = False
+    """No device is left. The job was told."""
 
     @property
     def model(self) -> ModelSpec:
@@ -145,6 +157,58 @@ class PoolJobState:
 
     def put(self, entry: PendingSegment) -> None:
         bisect.insort(self.waiting, entry, key=lambda e: (e.index, e.part))
+
+    def finished(self, entry: PendingSegment, label: str, result: SegmentResult) -> None:
+        """A worker decoded the segment, or one window of a segment that was divided."""
+        if entry.split is None:
+            self._finish(entry.segment, label, result, entry.attempts)
+        else:
+            entry.split.results[entry.part] = result
+            self._close_part(entry, entry.split, label)
+
+    def failed(self, entry: PendingSegment, label: str, reason: str) -> None:
+        """The segment, or the window, is given up: its speech is a gap."""
+        gap = _gap(entry.segment, reason)
+        if entry.split is None:
+            self.job.emit(SegmentFailed(entry.index, label, gap))
+        else:
+            entry.split.gaps[entry.part] = gap
+            self._close_part(entry, entry.split, label)
+
+    def _close_part(self, entry: PendingSegment, split: Split, label: str) -> None:
+        split.open -= 1
+        split.attempts += entry.attempts
+        if split.open:
+            return
+        result = split.joined()
+        if result is None:
+            reasons = dict.fromkeys(split.gaps[part].reason for part in sorted(split.gaps))
+            gap = _gap(split.segment, "; ".join(reasons))
+            self.job.emit(SegmentFailed(entry.index, label, gap))
+        else:
+            self._finish(split.segment, label, result, split.attempts)
+
+    def _finish(
+        self, segment: AudioSegment, label: str, result: SegmentResult, attempts: int
+    ) -> None:
+        self.job.report(
+            SegmentReport(
+                index=segment.index,
+                start_s=segment.start_s,
+                end_s=segment.end_s,
+                windows=result.windows,
+                device=label,
+                texts=len(result.segments),
+                elapsed_s=result.elapsed_s,
+                redecoded_windows=result.redecoded_windows,
+                attempts=attempts,
+                reduced_batch=result.reduced_batch,
+                compute_type=result.compute_type,
+            )
+        )
+        self.job.emit(
+            SegmentFinished(segment.index, label, result.segments, result.gaps, result.elapsed_s)
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -175,3 +239,11 @@ class Task:
     def batch(self) -> int:
         """Windows in the largest batch of it: between two batches a worker shows progress."""
         return max(1, min(self.windows, self.batch_size), len(self.language_windows))
+
+
+def _gap(segment: AudioSegment, reason: str) -> Gap:
+    """Over the speech, from its first span to its last; silence around it misses nothing."""
+    spans = [span for window in segment.windows for span in window.spans]
+    start_s = min((span.start_s for span in spans), default=segment.start_s)
+    end_s = max((span.end_s for span in spans), default=segment.end_s)
+    return Gap(start_s, end_s, reason, segment.index)

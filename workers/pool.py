@@ -35,6 +35,7 @@ from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
+from workers.slot_state import SlotState
 from workers.supervisor import Supervisor
 from workers.worker import Worker
 from workers.worker_slot import WorkerSlot
@@ -87,7 +88,8 @@ class WorkerPool:
         self._limits = limits or PoolLimits()
         slots = [WorkerSlot(device, threads) for device in devices]
         slots += [
-            WorkerSlot(device, threads, reserve=True, dormant=True) for device in cpu_fallback
+            WorkerSlot(device, threads, reserve=True, state=SlotState.DORMANT)
+            for device in cpu_fallback
         ]
         self._supervisor = Supervisor(
             slots,

@@ -13,7 +13,6 @@ from dataclasses import replace
 from core.errors import SubtitleError, WorkerCrashed, WorkerError
 from core.events import LanguageDecided, SegmentStarted
 from core.types import SegmentResult
-from workers import segment_results as answers
 from workers.incidents import Incidents, list_of
 from workers.job import JobEnded
 from workers.limits import PoolLimits
@@ -49,12 +48,12 @@ class ResultHandler:
     """Applies results to jobs; the supervisor's thread calls it."""
 
     def __init__(
-        self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents, faults: RetryPolicy
+        self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents, retries: RetryPolicy
     ) -> None:
         self._scheduler = scheduler
         self._limits = limits
         self._incidents = incidents
-        self._retries = faults
+        self._retries = retries
 
     def take(
         self,
@@ -63,14 +62,15 @@ class ResultHandler:
         task: Task,
         message: TaskMessage,
         now: float,
-    ) -> None:
+    ) -> bool:
+        """Whether the worker, which is idle now, is unfit for more work."""
         task.heard_s = now
         state = task.state
         if isinstance(message, TaskDone):
-            self._done(slot, slots, task, message.elapsed_s, now)
-        elif state.ending is not None or isinstance(message, TaskProgress):
-            return
-        elif isinstance(message, Started):
+            return self._done(slot, slots, task, message.elapsed_s, now)
+        if state.ending is not None or isinstance(message, TaskProgress):
+            return False
+        if isinstance(message, Started):
             task.started.add(message.index)
             state.job.emit(SegmentStarted(message.index, slot.label))
         elif isinstance(message, SegmentDone):
@@ -86,11 +86,13 @@ class ResultHandler:
             for entry in task.open.values():
                 entry.avoid.add(slot.label)
             self._no_language(slot, state, message.error)
+        return False
 
     def worker_lost(
         self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, died: str, now: float
-    ) -> None:
-        """The worker died with this task: its open segments go back, or become gaps."""
+    ) -> bool:
+        """The worker died with this task: its open segments go back, or become gaps. Whether a
+        segment killed it, which says nothing against the slot."""
         state = task.state
         state.job.transcribe_s += now - task.given_s
         self._tell_lost(slot, task, died)
@@ -104,13 +106,15 @@ class ResultHandler:
         suspects = list(task.open.values()) if len(task.open) == 1 else started
         # Of several that were decoded together nobody knows which it was: each goes alone then.
         culprit = suspects[0] if len(suspects) == 1 and not in_detection else None
+        guilty = False
         for entry in task.open.values():
             if entry is culprit and state.ending is None:
-                self._retries.killed(slot, state, entry, died, slot.hung)
+                guilty = self._retries.killed(slot, state, entry, died)
             else:
                 self._retries.again(slot, state, entry, f"its worker died ({died})")
         task.open.clear()
         self._release(task)
+        return guilty
 
     def settle(self, state: PoolJobState) -> None:
         """End the job if nothing of it is left to do and no worker has a task of it."""
@@ -141,7 +145,7 @@ class ResultHandler:
         task: Task,
         elapsed_s: float,
         now: float,
-    ) -> None:
+    ) -> bool:
         # Segments left open belong to a cancelled task, or to one whose model went missing
         # between two commands; then they wait for another worker.
         state = task.state
@@ -150,10 +154,11 @@ class ResultHandler:
             state.put(entry)
         if task.finished and not task.open and not task.failed:
             slot.measure(task, elapsed_s)
-        self._retries.raised(slot, slots, task, now)
+        unfit = self._retries.raised(slot, slots, task, now)
         state.job.transcribe_s += elapsed_s
-        slot.task = None
+        slot.end_task()
         self._release(task)
+        return unfit
 
     def _release(self, task: Task) -> None:
         task.state.tasks -= 1
@@ -210,7 +215,7 @@ class ResultHandler:
             extra=task.state.about,
         )
         result = replace(result, compute_type=slot.local(task.state.model).compute_type)
-        answers.finished(task.state, entry, slot.label, result)
+        task.state.finished(entry, slot.label, result)
 
     def _no_language(self, slot: WorkerSlot, state: PoolJobState, error: SubtitleError) -> None:
         state.detections_failed += 1

@@ -15,7 +15,6 @@ import signal
 from collections.abc import Sequence
 
 from core.errors import OutOfMemory, SubtitleError
-from workers import segment_results as answers
 from workers.breaker import blames_device
 from workers.incidents import Incidents, list_of
 from workers.limits import PoolLimits
@@ -39,40 +38,40 @@ class RetryPolicy:
         self._limits = limits
         self._incidents = incidents
 
-    def raised(self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, now: float) -> None:
-        """Judge the segments of a task that came back with an error."""
+    def raised(self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, now: float) -> bool:
+        """Judge the segments of a task that came back with an error. Whether the worker's process
+        is to be replaced: a context that ran out of memory or failed may stay broken
+        (TranscriptionSuite#268)."""
         failed, task.failed = task.failed, []
         memory = [each for each in failed if isinstance(each[1], OutOfMemory)]
         device = [each for each in failed if each not in memory and blames_device(each[1])]
         plain = [each for each in failed if each not in memory and each not in device]
-        if memory or device:
-            # A context that ran out of memory or failed may stay broken (TranscriptionSuite#268).
-            slot.recycle = True
-        if task.state.ending is not None:
-            return
-        if memory:
-            self._out_of_memory(slot, slots, task.state, memory)
-        if device:
-            self._device_failed(slot, task.state, device, now)
-        if plain:
-            self._failed(slot, task.state, plain)
+        if task.state.ending is None:
+            if memory:
+                self._out_of_memory(slot, slots, task.state, memory)
+            if device:
+                self._device_failed(slot, task.state, device, now)
+            if plain:
+                self._failed(slot, task.state, plain)
+        return bool(memory or device)
 
     def killed(
-        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str, hung: bool
-    ) -> None:
-        """The only suspect of a worker's death."""
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
+    ) -> bool:
+        """The only suspect of a worker's death. Whether that was its doing for sure, so that it
+        does not count against the slot."""
         entry.kills += 1
         limit = self._limits.kills_to_fail
         if reason == FROM_OUTSIDE:
             limit = self._limits.outside_kills_to_fail
         if entry.kills >= limit:
-            # This death is the segment's doing, so it does not count against the slot.
-            slot.forgiven = True
             self._exhausted(slot, state, entry, f"killed {_count(entry.kills)} ({reason})")
-        elif hung and _divisible(entry):
+            return True
+        if slot.hung and _divisible(entry):
             self._exhausted(slot, state, entry, f"hung ({reason})")
         else:
             self.again(slot, state, entry, f"its worker died ({reason})")
+        return False
 
     def again(
         self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
@@ -226,7 +225,7 @@ class RetryPolicy:
                 index=entry.index,
                 level=logging.ERROR,
             )
-            answers.failed(state, entry, slot.label, reason)
+            state.failed(entry, slot.label, reason)
             return
         parts = Split(entry.segment, entry.attempts).parts()
         for part in parts:

@@ -39,8 +39,9 @@ class Scheduler:
         limits: PoolLimits,
         may_load: MayLoad | None = None,
         batch_of: BatchOf = batch_as_asked,
+        jobs: list[PoolJobState] | None = None,
     ) -> None:
-        self.jobs: list[PoolJobState] = []
+        self.jobs: list[PoolJobState] = [] if jobs is None else jobs
         self.preload: ModelSpec | None = None
         """For workers that no job wants: one that has nothing loaded, or any while ..."""
         self.preload_pending = False
@@ -135,7 +136,7 @@ class Scheduler:
             return None
         models = [s.model for s in active]
         # What nobody works with yet must not take the memory that a job waits for.
-        room = not any("memory_wait" in s.notified for s in self.jobs)
+        room = not any(s.waits_for_memory for s in self.jobs)
         if self.preload is not None and (self.preload_pending or (not slot.models and room)):
             models.append(self.preload)
         models = [m for m in models if not slot.has(m) and not slot.refuses(m)]

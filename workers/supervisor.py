@@ -23,7 +23,6 @@ from core.types import AudioSegment, ModelSpec
 from gpu.peaks import Peak
 from workers.admission import Batches, LoadAdmission
 from workers.backend import StartBackend
-from workers.cpu_fallback import CpuFallback
 from workers.devices import Device
 from workers.feasibility import Feasibility
 from workers.fleet import Fleet, WorkerStatus
@@ -62,29 +61,29 @@ class Supervisor:
         max_models: int,
     ) -> None:
         self._limits = limits
-        self.incidents = Incidents()
-        self._admission = LoadAdmission(
-            fits,
-            limits,
-            max_models,
-            patient=wait_for_devices,
-            on_refused=lambda slot, model: self._fleet.refused(slot, model),
+        jobs: list[PoolJobState] = []
+        self.incidents = Incidents(jobs)
+        admission = LoadAdmission(
+            fits, limits, max_models, patient=wait_for_devices, incidents=self.incidents
         )
-        self._scheduler = Scheduler(limits, self._admission.may_load, Batches(plan_batch))
-        faults = RetryPolicy(self._scheduler, limits, self.incidents)
-        self._results = ResultHandler(self._scheduler, limits, self.incidents, faults)
+        self._scheduler = Scheduler(limits, admission.may_load, Batches(plan_batch), jobs)
+        retries = RetryPolicy(self._scheduler, limits, self.incidents)
+        self._results = ResultHandler(self._scheduler, limits, self.incidents, retries)
         self._fleet = Fleet(
-            slots, start, spec_for, limits, self._scheduler, self._results, faults, self.incidents
-        )
-        self._fleet.on_freed = self._admission.changed
-        if on_peak is not None:
-            self._fleet.on_peak = on_peak
-        self._cpu_fallback = CpuFallback(
-            self._fleet, self._scheduler, self._admission, self.incidents
+            slots,
+            start,
+            spec_for,
+            limits,
+            admission,
+            self._scheduler,
+            self._results,
+            retries,
+            self.incidents,
+            on_peak,
         )
         self._unloader = Unloader(self._fleet, self._scheduler, limits.unload_after_s)
         self._feasibility = Feasibility(
-            self._fleet, self._admission, self.incidents, wait=wait_for_devices
+            self._fleet, self._scheduler, admission, self.incidents, wait=wait_for_devices
         )
         self._draining: list[Future[None]] | None = None
         self._turned_s = 0.0
@@ -220,7 +219,8 @@ class Supervisor:
         self._notice_pause(now)
         self._fleet.kill_overdue(now)
         working = not self._closing and self._draining is None
-        self._cpu_fallback.look(now)
+        self._feasibility.look_after_reserve(now)
+        self._unloader.make_room()
         if working:
             self._fleet.start_due(now)
         for state in list(self._scheduler.jobs):

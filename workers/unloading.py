@@ -1,4 +1,5 @@
-"""Memory given back: workers that nobody needs end with their model, and start again without one.
+"""Memory given back: workers that nobody needs end with their model, and start again without one:
+on request, after an idle time, and where a job waits for the memory.
 
 Only the end of a process gives back everything: unloading inside it leaves the CUDA context on a
 card (300-500 MiB) and the C library's heap in main memory. The new process is there before the
@@ -8,15 +9,18 @@ next job, and costs that job nothing but the load itself.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from gpu.manager import Released
+from workers.admission import same_memory
 from workers.fleet import Fleet
 from workers.memory import held_mib
+from workers.pending import PoolJobState
 from workers.scheduler import Scheduler
-from workers.worker_slot import WorkerSlot
+from workers.worker_slot import ASLEEP, AT_WORK, WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +56,10 @@ class Unloader:
         self._forget_preload()
         wish = _Wish(answer, monotonic() + ANSWER_S)
         for slot in self._fleet.slots:
-            if slot.dormant:
+            if slot.state in ASLEEP:
                 continue
             model = slot.loading or next(iter(reversed(slot.models)), None)
-            if model is None or not slot.ready:
+            if model is None or slot.state not in AT_WORK:
                 wish.found.append(Released(slot.label, "empty"))
             elif self._unneeded(slot):
                 wish.held_mib[slot.label] = self._held(slot)
@@ -76,12 +80,25 @@ class Unloader:
                 self._forget_preload()
                 self._unload(slot, f"idle for {now - slot.idle_since_s:.0f} s")
 
+    def make_room(self) -> None:
+        """A job waits for memory, and an idle worker holds models no job wants: they go."""
+        going_on = [state for state in self._scheduler.jobs if state.ending is None]
+        for state in going_on:
+            for slot in self._fleet.slots if state.waits_for_memory else ():
+                near = any(
+                    other is not slot and same_memory(other, slot) and other.may_serve(state.model)
+                    for other in self._fleet.slots
+                )
+                if slot.idle and slot.models and near and not _wanted(slot, going_on):
+                    log.info("[%s] unloads its model, a job waits for memory", slot.label)
+                    self._fleet.replace(slot, "makes room for another model")
+
     def answer(self, now: float) -> None:
         """Answer those whose workers are back, and those who have waited long enough."""
         slots = {slot.label: slot for slot in self._fleet.slots}
         for wish in list(self._wishes):
             ended = [slots[label] for label in wish.held_mib]
-            if now < wish.by_s and any(slot.alive and not slot.ready for slot in ended):
+            if now < wish.by_s and any(slot.alive and slot.state not in AT_WORK for slot in ended):
                 continue
             self._wishes.remove(wish)
             freed = {slot.label: self._freed(slot, wish.held_mib[slot.label]) for slot in ended}
@@ -109,7 +126,11 @@ class Unloader:
 
     def _freed(self, slot: WorkerSlot, before_mib: float | None) -> float | None:
         """None where the memory cannot be read, or the new process is not there yet."""
-        after_mib = self._held(slot) if slot.ready else None
+        after_mib = self._held(slot) if slot.state in AT_WORK else None
         if before_mib is None or after_mib is None:
             return None
         return max(0.0, before_mib - after_mib)
+
+
+def _wanted(slot: WorkerSlot, jobs: Sequence[PoolJobState]) -> bool:
+    return any(slot.has(state.model) for state in jobs)

@@ -13,7 +13,9 @@ from workers.backend import SlotBackend
 from workers.breaker import Breaker
 from workers.devices import Device
 from workers.limits import PoolLimits
+from workers.messages import CancelTask, Command, Decode, LoadModel, Stop
 from workers.pending import Task
+from workers.slot_state import SlotEvent, SlotState, after
 
 STUCK_S = 5.0
 """A killed worker that has not ended by then is stuck, a process in the kernel for example (a
@@ -22,7 +24,21 @@ driver's uninterruptible wait); nobody can do more about it, and its slot goes o
 PIPE_GRACE_S = 1.0
 """A dying process closes its pipe a moment before it is gone; longer than this it is not dying."""
 
-State = Literal["starting", "loading", "idle", "busy", "dead", "retired"]
+Shown = Literal["starting", "loading", "idle", "busy", "dead", "retired"]
+"""A slot's state in words for health checks and people."""
+
+SHOWN: dict[SlotState, Shown] = {
+    SlotState.DORMANT: "dead",
+    SlotState.EMPTY: "dead",
+    SlotState.IDLE: "idle",
+    SlotState.LOADING: "loading",
+    SlotState.BUSY: "busy",
+}
+AT_WORK = (SlotState.IDLE, SlotState.LOADING, SlotState.BUSY)
+ASLEEP = (SlotState.DORMANT, SlotState.DISMISSED)
+EXCUSED = (SlotState.LEAVING, SlotState.DISMISSED)
+"""A worker that ends in one of these says nothing against its slot."""
+ENDING = (*EXCUSED, SlotState.HUNG, SlotState.FAILING)
 
 
 class Deadline(NamedTuple):
@@ -41,10 +57,9 @@ class WorkerSlot:
     """CPU threads of a model that was meant for a GPU."""
     reserve: bool = False
     """A CPU slot that works only while no GPU can."""
-    dormant: bool = False
-    """A reserve that is not wanted."""
+    state: SlotState = SlotState.EMPTY
+    """Changes by ``on`` alone."""
     worker: SlotBackend | None = None
-    ready: bool = False
     models: tuple[ModelSpec, ...] = ()
     """Loaded and warmed up, as the worker names them."""
     loading: ModelSpec | None = None
@@ -57,14 +72,8 @@ class WorkerSlot:
     respawn_s: float = 0.0
     """Not before this time; the back-off after deaths."""
     breaker: Breaker = field(default_factory=Breaker)
-    forgiven: bool = False
-    """The worker is killed for a reason that says nothing against its slot."""
-    hung: bool = False
-    """The worker is killed because its work hangs."""
-    recycle: bool = False
-    """The process is to be replaced when its task is done."""
     stop_by_s: float | None = None
-    """The worker is asked to leave."""
+    """The worker was asked to leave, and is killed then."""
     refused: dict[ModelSpec, SubtitleError] = field(default_factory=dict)
     """Models that could not be loaded here."""
     chosen: dict[ModelSpec, ModelSpec] = field(default_factory=dict)
@@ -86,23 +95,26 @@ class WorkerSlot:
     @property
     def usable(self) -> bool:
         """It has a worker or will have one in a moment."""
-        return not self.breaker.out and not self.dormant
+        return not self.breaker.out and self.state not in ASLEEP
 
     @property
     def idle(self) -> bool:
-        return self.ready and self.loading is None and self.task is None
+        return self.state is SlotState.IDLE
 
     @property
-    def state(self) -> State:
+    def hung(self) -> bool:
+        return self.state is SlotState.HUNG
+
+    @property
+    def shown(self) -> Shown:
+        """An ending worker is shown at its work, or as the next one that is to start."""
         if self.breaker.out:
             return "retired"
-        if self.worker is None:
-            return "dead"
-        if not self.ready:
-            return "starting"
-        if self.task is not None:
+        if self.state in ENDING and self.task is not None:
             return "busy"
-        return "loading" if self.loading is not None else "idle"
+        if self.state in ENDING and self.loading is not None:
+            return "loading"
+        return SHOWN.get(self.state, "starting")
 
     @property
     def reason(self) -> str:
@@ -155,6 +167,44 @@ class WorkerSlot:
         """Has the model or may load it some time."""
         return self.usable and not self.refuses(model)
 
+    def on(self, event: SlotEvent) -> None:
+        self.state = after(self.state, event, self.label)
+
+    def load(self, model: ModelSpec, now: float) -> None:
+        """Tell the idle worker to load a model, in one of its ``variants``."""
+        self.on(SlotEvent.LOAD_GIVEN)
+        self.loading, self.loading_since_s = model, now
+        self._send(LoadModel(model))
+
+    def loaded(self, models: tuple[ModelSpec, ...]) -> None:
+        """A load ended; these are in memory now."""
+        self.on(SlotEvent.LOAD_ENDED)
+        self.loading, self.models, self.unloaded = None, models, False
+
+    def give(self, task: Task, command: Decode) -> None:
+        self.on(SlotEvent.TASK_GIVEN)
+        self.task = task
+        self._send(command)
+
+    def end_task(self) -> None:
+        self.on(SlotEvent.TASK_ENDED)
+        self.task = None
+
+    def recall(self, task: Task, by_s: float) -> None:
+        """Ask for a task back; the worker is killed when it still has it then."""
+        task.cancel_by_s = by_s
+        self._send(CancelTask(task.task_id))
+
+    def leave(self, event: SlotEvent, by_s: float) -> None:
+        """Ask the worker to end by itself."""
+        self.on(event)
+        self.stop_by_s = by_s
+        self._send(Stop())
+
+    def _send(self, command: Command) -> None:
+        if self.worker is not None:
+            self.worker.send(command)
+
     def deadline(self, limits: PoolLimits) -> Deadline | None:
         worker = self.worker
         if worker is None:
@@ -165,7 +215,7 @@ class WorkerSlot:
             return Deadline(self.stop_by_s, "no longer needed")
         if worker.closed_s is not None:
             return Deadline(worker.closed_s + PIPE_GRACE_S, "closed its pipe")
-        if not self.ready:
+        if self.state is SlotState.STARTING:
             return Deadline(worker.spawned_s + limits.start_deadline_s, "did not start in time")
         if self.task is not None and self.task.cancel_by_s is not None:
             return Deadline(self.task.cancel_by_s, "did not stop a cancelled task")
@@ -199,21 +249,21 @@ class WorkerSlot:
         pace = elapsed_s / (WINDOW_S * task.windows)
         self.pace[model] = max(pace, (self.pace.get(model, pace) + pace) / 2)
 
-    def bury(self, reason: str, now: float, limits: PoolLimits) -> bool:
-        """The worker is gone: forget it, and decide when there is another. True: the slot is
-        taken out by this."""
+    def bury(self, reason: str, now: float, limits: PoolLimits, *, excused: bool = False) -> bool:
+        """The worker is gone: forget it, and decide when there is another. ``excused``: its death
+        says nothing against the slot. True: the slot is taken out by this."""
         loading, task = self.loading, self.task
+        excused = excused or self.state in EXCUSED
         if self.worker is not None and now - self.worker.spawned_s >= limits.stable_s:
             self.breaker.deaths = 0
         if self.hung and task is not None:
             model = self.local(task.state.model)
             if model in self.pace:
                 self.pace[model] *= limits.hang_slower
-        self.worker, self.ready, self.models, self.loading, self.task = None, False, (), None, None
-        self.recycle = self.hung = False
-        self.respawn_s = now
-        if self.forgiven or self.breaker.out:
-            self.forgiven = False
+        self.worker, self.models, self.loading, self.task = None, (), None, None
+        self.stop_by_s, self.respawn_s = None, now
+        self.on(SlotEvent.DIED)
+        if excused or self.breaker.out:
             return False
         self.unloaded = False
         if loading is not None and not self.breaker.trial:

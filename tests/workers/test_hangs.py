@@ -19,6 +19,7 @@ from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.pool import WorkerPool
+from workers.slot_state import SlotState
 from workers.worker_slot import WorkerSlot
 
 TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
@@ -55,7 +56,7 @@ def test_patience_follows_the_measured_speed() -> None:
 def test_after_a_hang_the_slot_is_believed_to_be_slower() -> None:
     slot = WorkerSlot(Device("GPU 0", "cuda", "0"))
     slot.measure(task(8), 2.4)
-    slot.task, slot.hung = task(8), True
+    slot.task, slot.state = task(8), SlotState.HUNG
     slot.bury("no progress for 54 s", 0.0, LIMITS)
     assert slot.hang_s(task(8), LIMITS) == 30 + 10 * 2.4 * 4
 

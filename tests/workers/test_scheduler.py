@@ -13,6 +13,7 @@ from workers.job import JobSink, JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.scheduler import Scheduler
+from workers.slot_state import SlotState
 from workers.worker_slot import WorkerSlot
 
 TINY = ModelSpec("tiny", "/tiny", "int8", "cpu")
@@ -23,7 +24,8 @@ A_WORKER = cast(SlotBackend, object())
 
 
 def slot(label: str, *models: ModelSpec) -> WorkerSlot:
-    return WorkerSlot(Device(label, "cpu"), worker=A_WORKER, ready=True, models=models)
+    device = Device(label, "cpu")
+    return WorkerSlot(device, state=SlotState.IDLE, worker=A_WORKER, models=models)
 
 
 def job(
@@ -101,7 +103,7 @@ def test_while_more_is_to_come_only_idle_workers_share() -> None:
     scheduler = Scheduler(LIMITS)
     state = job(scheduler, 9, finished=False, batch_size=8)
     idle, busy = slot("CPU 0", TINY), slot("CPU 1", TINY)
-    busy.task = take(scheduler, busy, idle)
+    busy.state, busy.task = SlotState.BUSY, take(scheduler, busy, idle)
     assert len(take(scheduler, idle, busy).open) == 8
     assert not state.waiting
 
@@ -237,12 +239,12 @@ def test_back_off_doubles_until_the_slot_is_taken_out() -> None:
     worker = slot("CPU 0")
     waits, outs = [], []
     for _ in range(5):
-        worker.worker = None
+        worker.state, worker.worker = SlotState.STARTING, None
         outs.append(worker.bury("SIGKILL", 100.0, limits))
         waits.append(worker.respawn_s - 100.0)
     assert waits[:4] == [0.0, 0.5, 1.0, 2.0]
     assert outs == [False, False, False, False, True]
-    assert worker.state == "retired"
+    assert worker.shown == "retired"
 
 
 def test_a_job_limited_to_one_worker_stays_on_it() -> None:

@@ -23,6 +23,7 @@ from workers.fleet import Fleet
 from workers.job import JobSpec, PoolJob
 from workers.pool import WorkerPool
 from workers.scheduler import Scheduler
+from workers.slot_state import SlotState
 from workers.unloading import Unloader
 from workers.worker_slot import WorkerSlot
 
@@ -135,15 +136,15 @@ def test_time_passes_only_for_workers_without_work(bench: Bench) -> None:
 @pytest.mark.parametrize(("after_s", "unloaded"), [(300.0, ["idle for 300 s"]), (0.0, [])])
 def test_idle_time_begins_again_after_work(after_s: float, unloaded: list[str]) -> None:
     model = ModelSpec("base", "/nowhere", "int8", "cpu")
-    slot = WorkerSlot(Device("CPU 0", "cpu"), ready=True, models=(model,))
+    slot = WorkerSlot(Device("CPU 0", "cpu"), state=SlotState.IDLE, models=(model,))
     reasons: list[str] = []
     fleet = SimpleNamespace(slots=(slot,), replace=lambda _, reason: reasons.append(reason))
     unloader = Unloader(cast(Fleet, fleet), Scheduler(QUICK), after_s)
     unloader.look(1000.0)
     unloader.look(1299.0)
-    slot.loading = model
+    slot.state = SlotState.LOADING
     unloader.look(1299.5)
-    slot.loading = None
+    slot.state = SlotState.IDLE
     for now_s in (1301.0, 1600.0):
         unloader.look(now_s)
     assert reasons == []
