@@ -11,19 +11,21 @@ import pytest
 
 from core.events import Incident
 
-ROOMS = ("api", "bench", "cli", "core", "decoding", "doctor", "docs", "jobs", "media", "scripts",
-         "subtitles", "tests", "ui", "workers")  # fmt: skip
+FOLDERS = ("access", "api", "bench", "cli", "core", "decoding", "doctor", "docs", "finetuning",
+           "gpu", "jobs", "media", "model_store", "scripts", "subtitles", "tests", "ui",
+           "workers")  # fmt: skip
 
-FILE = re.compile(rf"(?<![\w/.-])((?:{'|'.join(ROOMS)})/[\w./-]+\.(?:py|md|sh))(?:::(\w+))?")
+
+FILE = re.compile(rf"(?<![\w/.-])((?:{'|'.join(FOLDERS)})/[\w./-]+\.(?:py|md|sh))(?:::(\w+))?")
 DOTTED = re.compile(r"(?:``|`|:(?:func|class|meth|mod|data|attr):`)~?([a-z_]\w*\.[\w.]*\w)(?:\(|`)")
 
 
 @pytest.fixture(scope="module")
 def texts(root: Path) -> dict[Path, str]:
     """Every source file and page."""
-    found = [*root.glob("*.py"), root / "README.md"]
-    for room in ROOMS:
-        found += [*(root / room).rglob("*.py"), *(root / room).glob("*.md")]
+    found = [*root.glob("*.py"), *root.glob("*.md")]
+    for folder in FOLDERS:
+        found += [*(root / folder).rglob("*.py"), *(root / folder).glob("*.md")]
     return {path: path.read_text(encoding="utf-8") for path in found}
 
 

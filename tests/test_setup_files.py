@@ -129,20 +129,20 @@ def test_compose_and_image_name_the_same_folders_and_check() -> None:
         assert line in dockerfile
 
 
-def test_the_image_and_the_package_hold_every_room() -> None:
+def test_the_image_and_the_package_hold_every_package() -> None:
     packages = {
         ".".join(path.relative_to(ROOT).parent.parts)
         for top in ROOT.glob("*/__init__.py")
         if top.parent.name not in ("bench", "scripts", "tests")
         for path in top.parent.rglob("__init__.py")
     }
-    rooms = {package for package in packages if "." not in package}
+    tops = {package for package in packages if "." not in package}
     modules = {path.stem for path in ROOT.glob("*.py")}
     setuptools = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
     assert set(setuptools["packages"]) == packages
     assert modules <= set(setuptools["py-modules"])
     kept = set(read(".dockerignore").splitlines())
-    assert {f"!{room}/" for room in rooms} | {f"!{module}.py" for module in modules} <= kept
+    assert {f"!{top}/" for top in tops} | {f"!{module}.py" for module in modules} <= kept
 
 
 def test_the_settings_file_enters_neither_the_repository_nor_the_image() -> None:
