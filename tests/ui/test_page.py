@@ -100,7 +100,7 @@ def test_the_example_runs_with_one_click_and_gives_every_format(
     page.get_by_role("tab", name="Text").click()
     text = page.locator("#text textarea")
     expect(text).not_to_have_value("")
-    assert word_errors(" ".join(transcripts), text.input_value()).wer <= MAX_WER
+    assert word_errors(" ".join(transcripts[:5]), text.input_value()).wer <= MAX_WER
     strangers = [url for url in asked if not url.startswith((app.url, "data:", "blob:"))]
     assert strangers == [], "the page needs no other server"
     assert asked
