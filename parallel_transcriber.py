@@ -184,7 +184,7 @@ class ParallelWhisperTranscriber:
             only=only,
             job_id=job_id,
         )
-        return TranscriptionRun(request, self.pool, work_dir, journal)
+        return TranscriptionRun(request, self.pool.submit, work_dir, journal)
 
     def transcribe_parallel(
         self,

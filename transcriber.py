@@ -6,11 +6,14 @@ same engine used alone, from a recording to its text in one call.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
-import tempfile
+import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,14 +22,19 @@ import ctranslate2
 import numpy as np
 
 from core.defaults import decode_options, for_model
-from core.errors import DeviceUnavailable, InvalidOption
-from core.events import Decoded, Event, Planned, SegmentFinished
-from core.languages import LANGUAGE_SEGMENTS, voting_windows
-from core.merge import TranscriptBuilder
+from core.errors import (
+    Cancelled,
+    DeviceUnavailable,
+    InvalidOption,
+    SubtitleError,
+    WorkerError,
+)
+from core.events import LanguageDecided, SegmentStarted
+from core.languages import LANGUAGE_PATIENCE_S, LANGUAGE_SEGMENTS, voting_windows
 from core.models import AUTO
 from core.pcm import PcmSpool
+from core.pool_job import JobEnded, JobSpec, PoolJob
 from core.process_memory import resident_mib, return_to_system
-from core.progress import Progress
 from core.settings import Settings
 from core.types import (
     SAMPLE_RATE,
@@ -49,9 +57,9 @@ from gpu.manager import Released, card_of, gpu_manager
 from gpu.nvml import find_device, read_gpus
 from gpu.physical import setup_of
 from gpu.support import check_compute_type, preferred
-from ingest import start_ingest
 from media.container import DecodeLimits
 from model_store.store import model_spec, resolve_for
+from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
 
 log = logging.getLogger("transcriber")
 
@@ -134,6 +142,110 @@ class WhisperEngine:
         self._rows = {}
 
 
+class _DecodingHere:
+    """``core.pool_job.JobSink`` of one job that an engine does in this process, on a thread.
+
+    The first error ends it: there is no other worker to try.
+    """
+
+    def __init__(self, engine: WhisperEngine, thread: Executor) -> None:
+        self._engine = engine
+        self._thread = thread
+        self._label = device_label(engine.spec)
+        self._came: queue.SimpleQueue[tuple[AudioSegment, ...]] = queue.SimpleQueue()
+        self._input_finished = False
+        self._stopped: SubtitleError | None = None
+
+    def submit(self, spec: JobSpec) -> PoolJob:
+        job = PoolJob(spec, self)
+        self._thread.submit(self._run, job)
+        return job
+
+    def post(self, call: Callable[[], None]) -> None:
+        call()
+
+    def add(self, job: PoolJob, segments: tuple[AudioSegment, ...]) -> None:
+        self._came.put(segments)
+
+    def finish_input(self, job: PoolJob) -> None:
+        self._came.put(())
+
+    def cancel(self, job: PoolJob, error: SubtitleError | None) -> None:
+        self._stopped = self._stopped or error or Cancelled()
+        self._came.put(())
+
+    def _run(self, job: PoolJob) -> None:
+        error: SubtitleError | None = None
+        try:
+            self._decode_all(job)
+        except SubtitleError as caught:
+            error = caught
+        except Exception as caught:
+            error = WorkerError(f"{type(caught).__name__}: {caught}")
+            error.__cause__ = caught
+        job.emit(JobEnded(self._stopped or error))
+
+    def _decode_all(self, job: PoolJob) -> None:
+        options = job.spec.options
+        while segments := self._next(LANGUAGE_SEGMENTS if options.language is None else 1):
+            begun_s = time.monotonic()
+            if options.language is None:
+                windows = voting_windows(segments)
+                language, probability = self._engine.detect_language(job.spec.spool, windows)
+                log.info("[%s] Language: %s (%.0f%%)", self._label, language, 100 * probability)
+                job.emit(LanguageDecided(language, probability))
+                options = replace(options, language=language)
+            self._decode(job, segments, options)
+            job.transcribe_s += time.monotonic() - begun_s
+
+    def _next(self, count: int) -> list[AudioSegment]:
+        """All segments that are there. Waits for so many, or, if there are some at least, for as
+        long as the vote on the language may wait; empty when no more will come."""
+        segments: list[AudioSegment] = []
+        until_s: float | None = None
+        while True:
+            wait = len(segments) < count and not self._input_finished
+            try:
+                timeout_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+                came = self._came.get(wait, timeout_s)
+            except queue.Empty:
+                return segments
+            self._input_finished = self._input_finished or not came
+            if came and until_s is None:
+                until_s = time.monotonic() + LANGUAGE_PATIENCE_S
+            segments.extend(came)
+
+    def _decode(
+        self, job: PoolJob, segments: Sequence[AudioSegment], options: DecodeOptions
+    ) -> None:
+        known = {segment.index: segment for segment in segments}
+
+        def started(index: int) -> None:
+            log.info(
+                "[%s] Processing segment %d (%.1fs)",
+                *(self._label, index, known[index].duration_s),
+            )
+            job.emit(SegmentStarted(index, self._label))
+
+        def done(result: SegmentResult) -> None:
+            log.info("[%s] ✓ Segment %d: %d texts", self._label, result.index, len(result.segments))
+            result = replace(result, compute_type=self._engine.spec.compute_type)
+            job.finish(known[result.index], self._label, result)
+
+        def failed(index: int, error: Exception) -> None:
+            raise error
+
+        self._engine.decode(
+            job.spec.spool,
+            segments,
+            options,
+            on_started=started,
+            on_result=done,
+            on_error=failed,
+            should_stop=lambda: self._stopped is not None,
+        )
+
+
 class WhisperTranscriber:
     """A Whisper model on one device, used alone: from a recording to its text. One call at a time.
 
@@ -189,7 +301,7 @@ class WhisperTranscriber:
         """Unload the model, unless a recording is being transcribed; the next call of
         :meth:`transcribe` loads it again. A CUDA context stays on the card until the process ends.
         """
-        name, device = self._spec.name, "GPU" if self._spec.device == "cuda" else "CPU"
+        name, device = self._spec.name, device_label(self._spec)
         if not self._busy.acquire(blocking=False):
             return (Released(device, "busy", name),)
         try:
@@ -199,6 +311,8 @@ class WhisperTranscriber:
             before_mib = self._held_mib()
             # CTranslate2 frees the device memory when the object goes.
             self._engine = None
+            # An error of its last job may hold it in a circle of tracebacks.
+            gc.collect()
             return_to_system()
             after_mib = self._held_mib()
         finally:
@@ -225,7 +339,7 @@ class WhisperTranscriber:
         audio_path: str | Path,
         language: str | None = None,
         task: Task = "transcribe",
-        progress_callback: Callable[[float, str], None] | None = None,
+        progress_callback: ProgressCallback | None = None,
         *,
         options: DecodeOptions | None = None,
     ) -> list[TranscriptSegment]:
@@ -247,66 +361,21 @@ class WhisperTranscriber:
             batch_size=options.batch_size or self._batch_size,
         )
         options = for_model(options, self.model.info, audit=self._use_vad)
-        with self._busy, tempfile.TemporaryDirectory(prefix="spool-") as folder:
-            spool = PcmSpool(Path(folder) / "audio.pcm")
-            spool.path.touch()
-            return self._run(Path(audio_path), spool, options, progress_callback)
+        request = RunRequest(
+            path=Path(audio_path),
+            model=self._spec,
+            options=options,
+            plan=PlanOptions(use_vad=self._use_vad),
+            limits=DecodeLimits.of(self._settings),
+        )
+        with self._busy, ThreadPoolExecutor(1, "engine") as thread:
+            run = TranscriptionRun(request, _DecodingHere(self.engine, thread).submit)
+            return list(run.result(progress_callback).transcript.segments)
 
-    def _run(
-        self,
-        path: Path,
-        spool: PcmSpool,
-        options: DecodeOptions,
-        progress_callback: Callable[[float, str], None] | None,
-    ) -> list[TranscriptSegment]:
-        limits = DecodeLimits.of(self._settings)
-        progress, builder = Progress(), TranscriptBuilder()
 
-        def note(event: Event) -> None:
-            progress.feed(event)
-            if progress_callback is not None:
-                progress_callback(progress.fraction, progress.message)
-
-        def done(result: SegmentResult) -> None:
-            builder.add(result.index, result.segments, result.gaps)
-            for gap in result.gaps:
-                log.warning("No text from %.1fs to %.1fs: %s", gap.start_s, gap.end_s, gap.reason)
-            note(SegmentFinished(result.index, self.engine.spec.device, (), (), 0.0))
-
-        def failed(index: int, error: Exception) -> None:
-            raise error
-
-        def decode(batch: list[AudioSegment]) -> None:
-            nonlocal options
-            if options.language is None:
-                language, _ = self.engine.detect_language(spool, voting_windows(batch))
-                options = replace(options, language=language)
-            self.engine.decode(
-                spool,
-                batch,
-                options,
-                on_started=lambda index: None,
-                on_result=done,
-                on_error=failed,
-            )
-            batch.clear()
-
-        waiting: list[AudioSegment] = []
-        plan = PlanOptions(use_vad=self._use_vad)
-        with start_ingest(path, spool, plan, limits) as process:
-            for message in process.messages():
-                if isinstance(message, Decoded | Planned):
-                    note(message)
-                if isinstance(message, Planned):
-                    waiting.append(message.segment)
-                    voters = options.language is not None or len(waiting) >= LANGUAGE_SEGMENTS
-                    if voters and sum(len(s.windows) for s in waiting) >= options.batch_size:
-                        decode(waiting)
-            if waiting:
-                decode(waiting)
-        if progress_callback is not None:
-            progress_callback(1.0, "")
-        return list(builder.build().segments)
+def device_label(spec: ModelSpec) -> str:
+    """What people call the device of a model that is used alone."""
+    return "GPU" if spec.device == "cuda" else "CPU"
 
 
 def _first_card(settings: Settings) -> Card | None:

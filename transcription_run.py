@@ -1,4 +1,4 @@
-"""One recording's run: the ingest process and the pool's job, woven into one stream of events."""
+"""One recording's run: the ingest process and what decodes, woven into one stream of events."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from core.journal import Journal, Recorded
 from core.logs import set_job
 from core.merge import TranscriptBuilder
 from core.pcm import PcmSpool
+from core.pool_job import JobEnded, JobSpec, PoolEvent, PoolJob
 from core.progress import Progress
 from core.types import (
     DecodeOptions,
@@ -42,8 +43,6 @@ from core.types import (
 from ingest import IngestSummary, start_ingest
 from media.container import DecodeLimits
 from media.process import IsolatedProcess
-from workers.job import JobEnded, JobSpec, PoolEvent, PoolJob
-from workers.pool import WorkerPool
 
 log = logging.getLogger("parallel_transcriber")
 
@@ -90,6 +89,7 @@ class TranscriptionRun:
     """One recording on its way. Iterate :meth:`events` once, in one thread; cancel from any.
 
     Args:
+        submit: where the segments are decoded: ``WorkerPool.submit``, or one engine's.
         work_dir: where the spool lies while the run lasts; None: the system's temporary folder.
         journal: what an earlier run of the same job finished; None: nothing is kept.
     """
@@ -97,12 +97,12 @@ class TranscriptionRun:
     def __init__(
         self,
         request: RunRequest,
-        pool: WorkerPool,
+        submit: Callable[[JobSpec], PoolJob],
         work_dir: Path | None = None,
         journal: Journal | None = None,
     ) -> None:
         self._request = request
-        self._pool = pool
+        self._submit = submit
         self._work_dir = work_dir
         self._journal = journal
         self._stopped: SubtitleError | None = None
@@ -155,7 +155,7 @@ class TranscriptionRun:
         options = request.options
         if request.decided is not None:
             options = replace(options, language=request.decided.language)
-        job = self._pool.submit(
+        job = self._submit(
             JobSpec(
                 model=request.model,
                 spool=spool,
@@ -350,7 +350,7 @@ class _RunState:
 
     def _lost_end(self) -> Gap | None:
         """The end of a recording that is cut off or cannot be read."""
-        assert self._ingested is not None, "the pool ends a job after its input"
+        assert self._ingested is not None, "a job ends after its input"
         ended = self._ingested
         if ended.summary is not None and not ended.summary.decode.truncated:
             return None

@@ -53,7 +53,7 @@ def run(folder: Path, level: str, **script: dict[str, str]) -> None:
         job_id="a1b2",
     )
     try:
-        TranscriptionRun(request, pool).result()
+        TranscriptionRun(request, pool.submit).result()
     finally:
         pool.close()
 

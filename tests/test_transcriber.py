@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.errors import (
     ModelError,
     OutOfMemory,
     UnreadableMedia,
+    WorkerError,
 )
 from core.pcm import PcmSpool
 from core.process_memory import resident_mib
@@ -27,6 +29,7 @@ from core.settings import Settings
 from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, SpeechSpan, Window
 from decoding.model import SpeechModel
 from gpu.manager import Released, gpu_manager
+from parallel_transcriber import ParallelWhisperTranscriber
 from tests.spoken import MAX_WER, Recording, joined, quiet, word_errors
 from transcriber import WhisperEngine, WhisperTranscriber, load_engine
 
@@ -136,6 +139,68 @@ def test_options_reach_the_decoder(
     }
     assert {(o.language, o.task, o.audit) for o in seen} == {("en", "transcribe", True)}
     assert all(segment.words == () for segment in segments)
+
+
+@pytest.mark.parametrize("model", ["tiny.en", "base"])
+def test_both_public_classes_give_the_same(
+    settings: Settings,
+    base: Path,
+    path: Path,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one = settings.model_copy(update={"device": "cpu", "workers": 1})
+    with ParallelWhisperTranscriber(model, "int8", settings=one) as parallel:
+        there = parallel.start(path).result()
+    alone = WhisperTranscriber(model, "cpu", "int8", settings=one)
+    seen = options_seen(alone, monkeypatch)
+    caplog.set_level(logging.INFO)
+    assert alone.transcribe(path) == list(there.transcript.segments)
+    assert {options.language for options in seen} == {there.transcript.language} == {"en"}
+    count = len(there.report.segments)
+    said = "\n".join(caplog.messages)
+    assert len(re.findall(r"^\[CPU\] Processing segment \d \(\d+\.\ds\)$", said, re.M)) == count
+    assert len(re.findall(r"^\[CPU\] ✓ Segment \d: \d+ texts$", said, re.M)) == count
+    assert len(re.findall(rf"^Complete! {count} segments \| Speed: ", said, re.M)) == 1
+    voted = re.findall(r"^\[CPU\] Language: en \(\d+%\)$", said, re.M)
+    assert len(voted) == (model == "base")
+
+
+def test_a_failure_of_the_model_is_an_error_and_the_next_call_works(
+    transcriber: WhisperTranscriber, path: Path, spools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise RuntimeError("the card is on fire")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(transcriber.engine._model, "generate", fail)
+        with pytest.raises(WorkerError, match="the card is on fire"):
+            transcriber.transcribe(path)
+    assert transcriber.transcribe(path)
+
+
+def test_a_callback_that_raises_ends_the_call(
+    transcriber: WhisperTranscriber, path: Path, spools: Path
+) -> None:
+    def stop(share: float, _: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        transcriber.transcribe(path, progress_callback=stop)
+    assert transcriber.transcribe(path)
+
+
+def test_a_file_that_was_cut_off_keeps_its_text_and_names_the_end(
+    transcriber: WhisperTranscriber,
+    path: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    assert transcriber.transcribe(cut)
+    assert [m for m in caplog.messages if m.endswith("ends before the length it declares")]
 
 
 def test_silence_has_no_text(transcriber: WhisperTranscriber, tmp_path: Path, spools: Path) -> None:

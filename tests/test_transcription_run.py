@@ -82,7 +82,7 @@ class Bench:
             plan=PlanOptions(),
             limits=DecodeLimits(),
         )
-        return TranscriptionRun(replace(request, **changes), self.pool, self.spools)
+        return TranscriptionRun(replace(request, **changes), self.pool.submit, self.spools)
 
     def nothing_left(self) -> bool:
         return not list(self.spools.iterdir()) and all(ended(pid) for pid in self.pids)

@@ -9,17 +9,16 @@ import bisect
 from dataclasses import dataclass, field
 
 from core.errors import SubtitleError
-from core.events import SegmentFailed, SegmentFinished
+from core.events import SegmentFailed
+from core.pool_job import PoolJob
 from core.types import (
     AudioSegment,
     DecodeOptions,
     Gap,
     ModelSpec,
-    SegmentReport,
     SegmentResult,
     Window,
 )
-from workers.job import PoolJob
 
 
 @dataclass(slots=True, eq=False)
@@ -161,7 +160,7 @@ class PoolJobState:
     def finished(self, entry: PendingSegment, label: str, result: SegmentResult) -> None:
         """A worker decoded the segment, or one window of a segment that was divided."""
         if entry.split is None:
-            self._finish(entry.segment, label, result, entry.attempts)
+            self.job.finish(entry.segment, label, result, entry.attempts)
         else:
             entry.split.results[entry.part] = result
             self._close_part(entry, entry.split, label)
@@ -186,29 +185,7 @@ class PoolJobState:
             gap = _gap(split.segment, "; ".join(reasons))
             self.job.emit(SegmentFailed(entry.index, label, gap))
         else:
-            self._finish(split.segment, label, result, split.attempts)
-
-    def _finish(
-        self, segment: AudioSegment, label: str, result: SegmentResult, attempts: int
-    ) -> None:
-        self.job.report(
-            SegmentReport(
-                index=segment.index,
-                start_s=segment.start_s,
-                end_s=segment.end_s,
-                windows=result.windows,
-                device=label,
-                texts=len(result.segments),
-                elapsed_s=result.elapsed_s,
-                redecoded_windows=result.redecoded_windows,
-                attempts=attempts,
-                reduced_batch=result.reduced_batch,
-                compute_type=result.compute_type,
-            )
-        )
-        self.job.emit(
-            SegmentFinished(segment.index, label, result.segments, result.gaps, result.elapsed_s)
-        )
+            self.job.finish(split.segment, label, result, split.attempts)
 
 
 @dataclass(slots=True, eq=False)

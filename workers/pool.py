@@ -23,6 +23,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
+from core.pool_job import JobSpec, PoolJob
 from core.types import ModelSpec
 from gpu.choice import Card
 from gpu.manager import Released, gpu_manager
@@ -31,7 +32,6 @@ from workers.backend import StartBackend
 from workers.devices import Device
 from workers.engine import DEFAULT_ENGINE
 from workers.fleet import WorkerStatus
-from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec

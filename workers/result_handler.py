@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from core.errors import SubtitleError, WorkerCrashed, WorkerError
 from core.events import LanguageDecided, SegmentStarted
+from core.pool_job import JobEnded
 from core.types import SegmentResult
 from workers.incidents import Incidents, list_of
-from workers.job import JobEnded
 from workers.limits import PoolLimits
 from workers.messages import (
     LanguageDetected,

@@ -19,6 +19,7 @@ from multiprocessing.connection import wait
 from time import monotonic
 
 from core.errors import Cancelled, SubtitleError, WorkerCrashed
+from core.pool_job import JobEnded, PoolJob
 from core.types import AudioSegment, ModelSpec
 from gpu.peaks import Peak
 from workers.admission import Batches, LoadAdmission
@@ -27,7 +28,6 @@ from workers.devices import Device
 from workers.feasibility import Feasibility
 from workers.fleet import Fleet, WorkerStatus
 from workers.incidents import Incidents
-from workers.job import JobEnded, PoolJob
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import InvalidOption, ModelError
-from core.languages import LANGUAGES, language_code
+from core.languages import LANGUAGES, language_code, voting_windows
 from core.models import ALIASES, MODELS, QUALITIES, check_request, find_model, unknown_model
+from core.types import AudioSegment, SpeechSpan, Window
 from tests.conftest import ROOT
 
 
@@ -179,3 +180,18 @@ def test_the_page_about_models_has_the_table() -> None:
         ]
         for info in MODELS.values()
     ]
+
+
+def test_the_window_with_the_most_speech_of_each_of_the_first_three_segments_votes() -> None:
+    def window(start_s: float, speech_s: float) -> Window:
+        spoken = SpeechSpan(start_s, start_s + speech_s)
+        return Window((SpeechSpan(start_s, start_s + 30.0),), (spoken,))
+
+    def segment(index: int, *speech_s: float) -> AudioSegment:
+        windows = tuple(window(100.0 * index + 30.0 * i, s) for i, s in enumerate(speech_s))
+        return AudioSegment(index, windows[0].start_s, windows[-1].end_s, windows)
+
+    segments = [segment(0, 2.0, 20.0), segment(1, 9.0), segment(2, 7.0, 5.0), segment(3, 28.0)]
+    chosen = (segments[0].windows[1], segments[1].windows[0], segments[2].windows[0])
+    assert voting_windows(segments) == chosen
+    assert voting_windows(segments[:1]) == chosen[:1]

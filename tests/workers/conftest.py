@@ -10,11 +10,11 @@ import pytest
 
 from core.events import Incident, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
+from core.pool_job import JobSpec, PoolEvent, PoolJob
 from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SpeechSpan, Window
 from tests.waiting import eventually
 from tests.workers.scripted_engine import FACTORY, Script
 from workers.devices import Device
-from workers.job import JobSpec, PoolEvent, PoolJob
 from workers.limits import PoolLimits
 from workers.pool import WorkerPool
 

@@ -9,12 +9,12 @@ import pytest
 
 from core.errors import DeviceUnavailable, ModelError, WorkerCrashed
 from core.events import Incident
+from core.pool_job import PoolEvent, PoolJob
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, gaps, incidents, reported, segment, texts
 from tests.workers.scripted_engine import read_log
 from workers.breaker import Breaker, blames_device
 from workers.devices import Device
-from workers.job import PoolEvent, PoolJob
 from workers.limits import PoolLimits
 from workers.pool import WorkerPool
 

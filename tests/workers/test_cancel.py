@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import Cancelled
+from core.pool_job import PoolJob
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, texts
 from tests.workers.scripted_engine import read_log
-from workers.job import PoolJob
 
 PATIENT = replace(QUICK, cancel_grace_s=PATIENCE_S)
 """A worker that listens is not killed, however slow the machine is."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ModelError, WorkerCrashed, WorkerError
+from core.pool_job import PoolEvent
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import (
     HASTY,
@@ -23,7 +24,6 @@ from tests.workers.conftest import (
 )
 from tests.workers.scripted_engine import FACTORY, read_log
 from workers.devices import Device
-from workers.job import PoolEvent
 from workers.limits import PoolLimits
 from workers.messages import WorkerSpec
 from workers.worker import Worker

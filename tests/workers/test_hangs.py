@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.pcm import PcmSpool
+from core.pool_job import JobSpec, PoolJob
 from core.types import DecodeOptions, ModelSpec
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import HANG_S, QUICK, Bench, incidents, segment, texts
 from tests.workers.scripted_engine import read_log
 from tests.workers.test_scheduler import NOBODY
 from workers.devices import Device
-from workers.job import JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.pool import WorkerPool

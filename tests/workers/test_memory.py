@@ -13,6 +13,7 @@ import pytest
 
 from core.errors import OutOfMemory
 from core.events import Incident, WorkersLoading
+from core.pool_job import PoolEvent
 from core.types import ModelSpec
 from gpu.nvml import GpuDevice, GpuList, GpuProcess
 from gpu.peaks import Peak, Peaks
@@ -21,7 +22,6 @@ from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import read_log
 from workers.devices import Device
-from workers.job import PoolEvent
 from workers.memory import LoadPlan, MemoryFit, Neighbour, Verdict, see_cards, tell_cards
 
 GPU = Device("GPU 0", "cuda", "0", "NVIDIA L4", (8, 9), 8192)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from core.events import Incident, SegmentFailed, SegmentFinished
+from core.pool_job import PoolEvent, PoolJob
 from core.types import SpeechSpan, Window
 from tests.workers.conftest import HASTY, QUICK, Bench, all_gaps, gaps, incidents, segment, texts
 from tests.workers.scripted_engine import read_log
-from workers.job import PoolEvent, PoolJob
 from workers.limits import PoolLimits
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from core.errors import Cancelled, DeviceUnavailable
 from core.events import LanguageDecided, SegmentFinished, SegmentStarted, WorkersLoading
+from core.pool_job import JobEnded, JobSpec, PoolEvent
 from core.types import DecodeOptions
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import Bench, ended, gaps, gone, segment, segments, texts
 from tests.workers.scripted_engine import FACTORY, read_log
-from workers.job import JobEnded, JobSpec, PoolEvent
 from workers.pool import WorkerPool
 
 ROOT = Path(__file__).parents[2]
@@ -212,7 +212,7 @@ PROGRAM = textwrap.dedent(
     from tests.workers.conftest import segments
     from workers.devices import Device
     from workers.engine import ModelSpec
-    from workers.job import JobSpec
+    from core.pool_job import JobSpec
     from workers.pool import WorkerPool
 
     model = ModelSpec("scripted", sys.argv[1], "int8", "cpu")

@@ -9,12 +9,12 @@ import pytest
 
 from core.errors import ComputeTypeUnsupported, ModelError
 from core.models import AUTO
+from core.pool_job import PoolEvent
 from core.types import ModelSpec
 from tests.waiting import PATIENCE_S
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import FACTORY, read_log
 from workers.devices import Device
-from workers.job import PoolEvent
 from workers.memory import LoadPlan, Verdict
 from workers.pool import WorkerPool
 

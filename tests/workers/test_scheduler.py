@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from core.pcm import PcmSpool
+from core.pool_job import JobSink, JobSpec, PoolJob
 from core.types import DecodeOptions, ModelSpec
 from tests.workers.conftest import segment
 from workers.backend import SlotBackend
 from workers.devices import Device
-from workers.job import JobSink, JobSpec, PoolJob
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.scheduler import Scheduler

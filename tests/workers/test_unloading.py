@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from core.pool_job import JobSpec, PoolJob
 from core.process_memory import resident_mib
 from core.types import DecodeOptions, ModelSpec
 from gpu.manager import GpuManager, Released, gpu_manager
@@ -20,7 +21,6 @@ from tests.workers.conftest import QUICK, Bench, reported, segments, texts
 from tests.workers.scripted_engine import read_log
 from workers.devices import Device
 from workers.fleet import Fleet
-from workers.job import JobSpec, PoolJob
 from workers.pool import WorkerPool
 from workers.scheduler import Scheduler
 from workers.slot_state import SlotState

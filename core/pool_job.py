@@ -1,7 +1,8 @@
-"""One recording's work in the pool, as its owner sees it.
+"""One recording's work, as its owner sees it: in the pool, or alone with one engine.
 
 The owner adds segments from any thread while they are being planned, and watches the events;
-everything else is written by the pool's supervisor thread alone.
+everything else is written by one thread of who decodes them: the pool's supervisor, or the one
+that runs the engine.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from core.events import (
     WorkersLoading,
 )
 from core.pcm import PcmSpool
-from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentReport
+from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentReport, SegmentResult
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,12 @@ class JobSpec:
     job_id: str = ""
     """For the log."""
     on_event: Callable[[PoolEvent | JobEnded], None] | None = None
-    """Called on the supervisor's thread instead of filling ``events()``: must return at once,
+    """Called on the decoding side's thread instead of filling ``events()``: must return at once,
     a queue's ``put`` for example. The last call is with :class:`JobEnded`."""
 
 
 class JobSink(Protocol):
-    """Who takes the owner's calls; all but ``post`` run on the supervisor's thread, through it."""
+    """Who takes the owner's calls; all but ``post`` run through it."""
 
     def post(self, call: Callable[[], None]) -> None: ...
 
@@ -70,7 +71,7 @@ class JobSink(Protocol):
 
 
 class PoolJob:
-    """Made by ``WorkerPool.submit``. Every method may be called from any thread."""
+    """Made by who decodes. Every method may be called from any thread."""
 
     def __init__(self, spec: JobSpec, sink: JobSink) -> None:
         self.spec = spec
@@ -131,7 +132,7 @@ class PoolJob:
         if event.error is not None:
             raise event.error
 
-    # The rest is for the supervisor's thread.
+    # The rest is for the thread that decodes.
 
     def emit(self, event: PoolEvent | JobEnded) -> None:
         if isinstance(event, LanguageDecided):
@@ -150,5 +151,23 @@ class PoolJob:
         if isinstance(event, JobEnded):
             self._ended.set()
 
-    def report(self, report: SegmentReport) -> None:
-        self._reports[report.index] = report
+    def finish(
+        self, segment: AudioSegment, device: str, result: SegmentResult, attempts: int = 1
+    ) -> None:
+        """A segment is done."""
+        self._reports[segment.index] = SegmentReport(
+            index=segment.index,
+            start_s=segment.start_s,
+            end_s=segment.end_s,
+            windows=result.windows,
+            device=device,
+            texts=len(result.segments),
+            elapsed_s=result.elapsed_s,
+            redecoded_windows=result.redecoded_windows,
+            attempts=attempts,
+            reduced_batch=result.reduced_batch,
+            compute_type=result.compute_type,
+        )
+        self.emit(
+            SegmentFinished(segment.index, device, result.segments, result.gaps, result.elapsed_s)
+        )
