@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import Cancelled, OutOfMemory
+from core.memory_ladder import MAX_HALVINGS, Event, Situation, Step, next_step
 from core.pcm import PcmSpool
 from core.planning import pack_windows
 from core.types import AudioSegment, Gap, SegmentResult, SpeechSpan, TranscriptSegment, Window
@@ -20,10 +21,6 @@ log = logging.getLogger("transcriber")
 
 MAX_ROUNDS = 3
 """Encoder passes speech gets to yield words: the planned one and two over what was left."""
-
-MAX_HALVINGS = 2
-"""Times the batch is halved when memory runs out; after that only a new process helps
-(TranscriptionSuite#268)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,9 +89,11 @@ class SegmentDecoder:
             except Exception as caught:
                 error = explain_failure(caught)
                 if isinstance(error, OutOfMemory):
-                    if not smaller_may_fit(caught):
+                    step = self._out_of_memory(caught, len(batch))
+                    if step is Step.END_TASK:
                         raise error from caught
-                    if self._halve(batch):
+                    if step is Step.HALVE_BATCH:
+                        self._halve(batch)
                         queue.extendleft(reversed(batch))
                         continue
                 failed = {id(progress) for progress, _ in batch}
@@ -105,11 +104,18 @@ class SegmentDecoder:
             # What is left of a window goes first: its segment is nearest to being done.
             queue.extendleft(reversed(self._settle(batch, decoded)))
 
-    def _halve(self, batch: Sequence[tuple[_Progress, Window]]) -> bool:
-        """Go on with half the batch that did not fit, if that may still help."""
+    def _out_of_memory(self, error: Exception, windows: int) -> Step:
+        return next_step(
+            Event.BATCH_FAILED,
+            {
+                Situation.DEVICE_UNSOUND: not smaller_may_fit(error),
+                Situation.HALVES_LEFT: windows > 1 and self._halvings < MAX_HALVINGS,
+            },
+        )
+
+    def _halve(self, batch: Sequence[tuple[_Progress, Window]]) -> None:
+        """Go on with half the batch that did not fit."""
         tried = len(batch)
-        if self._halvings == MAX_HALVINGS or tried == 1:
-            return False
         self._halvings += 1
         self._batch_size = tried // 2
         indices = sorted({progress.segment.index for progress, _ in batch})
@@ -117,7 +123,6 @@ class SegmentDecoder:
             "Out of memory with a batch of %d windows (segments %s); going on with %d",
             *(tried, ", ".join(map(str, indices)), self._batch_size),
         )
-        return True
 
     def _opened(
         self, progress: _Progress, windows: Sequence[Window]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.errors import OutOfMemory
+from core.memory_ladder import Event, Situation, Step, next_step
 from core.types import ModelSpec
 from workers.incidents import Incidents
 from workers.limits import PoolLimits
@@ -43,19 +44,27 @@ class LoadAdmission:
     def may_load(
         self, slot: WorkerSlot, slots: Sequence[WorkerSlot], asked: ModelSpec, now: float
     ) -> bool:
-        left = [model for model in slot.variants(asked) if model not in slot.refused]
+        left = slot.left(asked)
         if self.fits is None:
             return bool(left)
-        # The best compute type that fits; a lower one before waiting for memory.
-        for model in left:
+        waiting: list[tuple[ModelSpec, Verdict]] = []
+        for place, model in enumerate(left, 1):
             if self._fits_now(self.fits, slot, slots, model, now):
                 return self._choose(slot, asked, model)
-        for model in left if not self.patient else ():
             answer = self._answers.get((slot.label, model))
-            if answer is not None and not self._plan(slot, slots, model).shared:
-                # Nobody of ours will ever free anything, and nobody watches who could.
-                log.warning("[%s] %s; it is tried all the same", slot.label, answer.verdict.text)
-                return self._choose(slot, asked, model)
+            if answer is not None:
+                waiting.append((model, answer.verdict))
+            step = next_step(
+                Event.NO_ROOM,
+                {
+                    Situation.LOWER_TYPE_LEFT: place < len(left),
+                    Situation.ROOM_MAY_COME: self.patient or self._plan(slot, slots, model).shared,
+                },
+            )
+            if step is Step.LOAD_ANYWAY and waiting:
+                best, verdict = waiting[0]
+                log.warning("[%s] %s; it is tried all the same", slot.label, verdict.text)
+                return self._choose(slot, asked, best)
         return False
 
     def _choose(self, slot: WorkerSlot, asked: ModelSpec, model: ModelSpec) -> bool:
@@ -100,7 +109,7 @@ class LoadAdmission:
         return verdict.fit == "yes"
 
     def changed(self) -> None:
-        """Memory was freed: what waited is judged anew."""
+        """Memory was freed: ask again for every model that waits."""
         for answer in self._answers.values():
             answer.until_s = 0.0
 

@@ -2,8 +2,8 @@
 it waits.
 
 A job whose model no slot will ever load fails. One for which there is no device left fails too, or
-waits where somebody said so: a service that runs for months has devices that come back. CPU slots
-in reserve take the place of lost GPUs meanwhile.
+waits where the pool was told to: a service that runs for months has devices that come back. CPU
+slots in reserve take the place of lost GPUs meanwhile.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from core.events import Incident
+from core.memory_ladder import Event, Situation, Step, next_step
 from core.types import ModelSpec
 from workers.pending import PendingSegment, PoolJobState
 from workers.worker_slot import WorkerSlot
@@ -57,7 +58,7 @@ class Incidents:
         ``logged``: the worker has written it down with its traceback."""
         jobs = [s for s in self._jobs if model in slot.variants(s.model)]
         text = f"{slot.label} cannot load model {model.name}: {slot.refused[model].message}"
-        going_on = [s for s in jobs if not slot.refuses(s.model)]
+        going_on = [s for s in jobs if _next(slot, s) is Step.LOWER_TYPE]
         if going_on:
             other = slot.local(going_on[0].model)
             self.tell(
@@ -80,3 +81,8 @@ def list_of(entries: Sequence[PendingSegment]) -> str:
     indices = sorted({entry.index for entry in entries})
     word = "segment" if len(indices) == 1 else "segments"
     return f"{word} {', '.join(map(str, indices))}"
+
+
+def _next(slot: WorkerSlot, state: PoolJobState) -> Step:
+    """After one compute type of the job's model was refused."""
+    return next_step(Event.CANNOT_LOAD, {Situation.LOWER_TYPE_LEFT: bool(slot.left(state.model))})

@@ -43,8 +43,8 @@ class PoolLimits:
     looks like a broken device where there is one only."""
 
     memory_steps: int = 2
-    """Times a segment may run out of memory before its windows go one by one: a fresh process of
-    the same device, then another device. The engine has halved the batch twice before each."""
+    """Times a segment may run out of memory before its windows go one by one; see
+    ``core.memory_ladder``."""
 
     load_kills_to_fail: int = 3
     """Workers that may die while loading one model before the slot refuses that model: mostly

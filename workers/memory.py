@@ -1,8 +1,8 @@
 """Whether a model fits into the memory of a device, and with how many windows at a time.
 
 Asked before a model is loaded, by estimate (``gpu.estimate``: calculated, and corrected by
-what workers measured on such a card). What does not fit after all halves its batch, or is an
-OutOfMemory error.
+what workers measured on such a card). What follows when it does not fit, now or after all, says
+``core.memory_ladder``.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class WorkerPool:
                 None: everything does.
             plan_batch: how many windows a device takes at a time, ``MemoryFit.batch`` for example;
                 None: as jobs say.
-            cards: the slots' GPUs before any worker takes memory, for who asks what fits.
+            cards: the slots' GPUs before any worker takes memory, to plan what fits.
             on_peak: told what memory workers took at most, on the pool's thread.
             start: what does the work behind a slot; ``Worker`` is a process of this machine.
         """

@@ -2,7 +2,7 @@
 
     raised ───────► again on another slot ─► its windows one by one ─► gap
     killed, hung ─► again on another slot ─► its windows one by one ─► gap
-    out of memory ► fresh process, alone ──► another slot ─► its windows one by one ─► gap
+    out of memory ► as core.memory_ladder says: the last four steps of it
     device failed ► fresh process, and the slot's breaker counts
 
 Each step is one log line and one incident. A window is given up only after it failed alone.
@@ -15,6 +15,7 @@ import signal
 from collections.abc import Sequence
 
 from core.errors import OutOfMemory, SubtitleError
+from core.memory_ladder import Event, Situation, Step, next_step
 from workers.breaker import blames_device
 from workers.incidents import Incidents, list_of
 from workers.limits import PoolLimits
@@ -129,19 +130,27 @@ class RetryPolicy:
         elsewhere = others(state, slot, slots)
         for entry, error in failed:
             entry.out_of_memory += 1
-            step = entry.out_of_memory
-            if step == 1:
+            step = next_step(
+                Event.SEGMENT_FAILED,
+                {
+                    Situation.FIRST_TIME: entry.out_of_memory == 1,
+                    Situation.OTHER_DEVICE_LEFT: bool(elsewhere)
+                    and entry.out_of_memory <= self._limits.memory_steps,
+                    Situation.SEVERAL_WINDOWS: _divisible(entry),
+                },
+            )
+            if step is Step.FRESH_PROCESS:
                 entry.bound = slot.label
                 self._put_back(slot, state, entry, error.message)
                 fresh.append(entry)
-            elif step <= self._limits.memory_steps and elsewhere:
+            elif step is Step.OTHER_DEVICE:
                 entry.failed_on[slot.label] = error
                 # Not only preferred: this device would run out of memory once more.
                 entry.bound = max(elsewhere, key=lambda other: other.has(state.model)).label
                 self.again(slot, state, entry, error.message)
                 moved.append(entry)
             else:
-                times = "again" if entry.split else f"{step} times"
+                times = "again" if entry.split else f"{entry.out_of_memory} times"
                 self._exhausted(slot, state, entry, f"ran out of memory {times}: {error.message}")
         if fresh:
             self._incidents.tell(

@@ -240,7 +240,7 @@ class Supervisor:
         self._unloader.answer(now)
 
     def _notice_pause(self, now: float) -> None:
-        """Whoever was stopped together with its workers must not take them for dead."""
+        """A pool that was stopped together with its workers must not take them for dead."""
         away_s = now - self._turned_s - self._waited_s if self._turned_s else 0.0
         if away_s > self._limits.pause_s:
             log.warning("The worker supervisor was away for %.1f s", away_s)

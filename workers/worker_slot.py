@@ -1,4 +1,4 @@
-"""One slot through the life of the pool: its present worker, and what earlier ones died of."""
+"""One slot through the life of the pool: its current worker, and what earlier ones died of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from core.errors import ComputeTypeUnsupported, OutOfMemory, SubtitleError, WorkerCrashed
+from core.memory_ladder import Event, Situation, Step, next_step
 from core.models import AUTO
 from core.types import WINDOW_S, ModelSpec
 from gpu.support import preferred
@@ -143,7 +144,7 @@ class WorkerSlot:
         chosen = self.chosen.get(model)
         if chosen is not None and chosen not in self.refused:
             return chosen
-        return next((v for v in variants if v not in self.refused), variants[0])
+        return next(iter(self.left(model)), variants[0])
 
     def refuse(self, model: ModelSpec, error: SubtitleError) -> None:
         """Remember what cannot be loaded. Where it is not memory or the compute type, no other
@@ -160,8 +161,12 @@ class WorkerSlot:
         """Has the model, or will have it in a moment."""
         return self.alive and (self.has(model) or self.local(model) == self.loading)
 
+    def left(self, model: ModelSpec) -> list[ModelSpec]:
+        """The variants that have not been refused, best first."""
+        return [variant for variant in self.variants(model) if variant not in self.refused]
+
     def refuses(self, model: ModelSpec) -> bool:
-        return all(variant in self.refused for variant in self.variants(model))
+        return not self.left(model)
 
     def may_serve(self, model: ModelSpec) -> bool:
         """Has the model or may load it some time."""
@@ -244,7 +249,7 @@ class WorkerSlot:
         )
 
     def measure(self, task: Task, elapsed_s: float) -> None:
-        """Learn from a finished task; a slower one counts at once, faster ones by and by."""
+        """Learn from a finished task; a slower one counts at once, faster ones gradually."""
         model = self.local(task.state.model)
         pace = elapsed_s / (WINDOW_S * task.windows)
         self.pace[model] = max(pace, (self.pace.get(model, pace) + pace) / 2)
@@ -279,7 +284,8 @@ class WorkerSlot:
 
     def _count_load_kill(self, model: ModelSpec, reason: str, limits: PoolLimits) -> None:
         kills = self.load_kills[model] = self.load_kills.get(model, 0) + 1
-        if kills >= limits.load_kills_to_fail:
+        few = {Situation.FEW_DEATHS: kills < limits.load_kills_to_fail}
+        if next_step(Event.LOAD_KILLED, few) is Step.REFUSE_TYPE:
             error = WorkerCrashed(
                 f"Loading model {model.name} on {self.label} killed {kills} workers ({reason}).",
                 hint="SIGKILL mostly means that memory ran out: choose a smaller model.",
