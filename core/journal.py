@@ -1,6 +1,7 @@
 """What a run remembers of its finished segments, so that a killed one does not begin again.
 
-The contract alone: ``transcription_run`` asks and tells, ``jobs.journal`` keeps it in the database.
+The contract alone: ``transcription_run`` asks and tells; ``jobs.journal`` keeps it in the database,
+``jobs.segment_cache`` in files.
 """
 
 from __future__ import annotations

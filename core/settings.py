@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     data_dir: Path = PROJECT / "data"
     """Where jobs keep their audio and subtitles."""
 
+    cache_mib: int = Field(default=256, ge=0)
+    """Size of the cache in which commands keep finished segments (:func:`cache_dir`), so that one
+    that was killed goes on where it was; 0: none."""
+
     allowed_hub_models: tuple[str, ...] = ()
     """Hub ids (``owner/name``) users may name besides the table; JSON list in the environment."""
 
@@ -192,6 +196,14 @@ def service_url(settings: Settings) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}{root_path_of(settings)}"
+
+
+def cache_dir() -> Path:
+    """Our folder in the user's cache folder, which may not exist yet. Raises RuntimeError: the user
+    has no home."""
+    # A relative path is to be ignored, says the XDG Base Directory Specification.
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "whisper-for-subs"
 
 
 LIBRARY_VARIABLES = (
