@@ -48,7 +48,7 @@ def transcribe(recording: Path, model: str, out: Path) -> LongRun:
     """One run of the command line, its own peak memory read from the kernel until it ends."""
     report = out / f"{recording.stem}.report.json"
     command = [sys.executable, "-m", "cli.main", "transcribe", str(recording), "--model", model]
-    command += ["--language", "en", "--output-dir", str(out), "--report", str(report)]
+    command += ["--no-cache", "--language", "en", "--output-dir", str(out), "--report", str(report)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak_kib = 0
     while True:

@@ -29,6 +29,9 @@ Each link of --url is fetched first, and its subtitles are named by the recordin
 --output-dir or the current folder; there no file is replaced. Sites, limits and cookies are
 settings: see "Links" in README.md.
 
+Finished segments are kept for a while: a command that was killed goes on where it was when it is
+called again, and other formats of the same recording cost no decoding.
+
 Paths of the subtitles go to standard output, everything else to standard error.
 
 Where an option is not given, the environment (WHISPER_MODEL, WHISPER_BEAM_SIZE …), then a file
@@ -132,6 +135,7 @@ def _add_transcribe(commands: Commands, name: str, about: str) -> None:
     add("--report", type=Path, metavar="FILE.json", help="where the time went, as JSON: an"
         " object for one FILE, a list of them for several")  # fmt: skip
     add("--quiet", action="store_true", help="only warnings and errors")
+    add("--no-cache", action="store_true", help="neither use nor keep finished segments")
 
     how = command.add_argument_group("hearing")
     add = how.add_argument

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: a bar on a terminal, nothing where the log tells it."""
+"""What a person sees of a running command: a bar on a terminal, nothing where the log tells it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Never, Protocol
 from tqdm import tqdm
 
 from core.logs import one_line
-from jobs.job import JobView
+from core.progress import Progress
 
 MAX_NAME = 30
 MAX_DEVICES = 4
 
 
 class Display(Protocol):
-    def show(self, view: JobView) -> None: ...
+    def show(self, name: str, progress: Progress) -> None: ...
 
     def say(self, text: str) -> None: ...
 
@@ -28,7 +28,7 @@ class Display(Protocol):
 class NoDisplay:
     """The log goes to the same place and says more."""
 
-    def show(self, view: JobView) -> None:
+    def show(self, name: str, progress: Progress) -> None:
         pass
 
     def say(self, text: str) -> None:
@@ -48,22 +48,22 @@ class Bar:
     """
 
     def __init__(self) -> None:
-        # No thread that redraws: the job's own news do.
+        # No thread that redraws: the recording's own news do.
         tqdm.monitor_interval = 0
         self._bar: tqdm[Never] | None = None
         self._name = ""
         self._began: tuple[float, float] | None = None
-        """When the shown job was first seen to move, and how far it was."""
+        """When the shown recording was first seen to move, and how far it was."""
 
-    def show(self, view: JobView) -> None:
-        if view.name != self._name:
+    def show(self, name: str, progress: Progress) -> None:
+        if name != self._name:
             self.close()
-            self._name = view.name
-        name, status = _literal(_short(one_line(view.name))), _literal(self._status(view))
-        self._draw(f"{name} {{percentage:3.0f}}%|{{bar:20}}| {status}", view.fraction)
+            self._name = name
+        label, status = _literal(_short(one_line(name))), _literal(self._status(progress))
+        self._draw(f"{label} {{percentage:3.0f}}%|{{bar:20}}| {status}", progress.fraction)
 
     def say(self, text: str) -> None:
-        """A line in place of the bar, while there is no job yet."""
+        """A line in place of the bar, while there is no recording yet."""
         self._draw(_literal(one_line(text)), 0.0)
 
     def download(self, fraction: float | None, text: str) -> None:
@@ -86,21 +86,21 @@ class Bar:
         self._bar.n = fraction
         self._bar.refresh()
 
-    def _status(self, view: JobView) -> str:
-        if view.message:
-            return one_line(view.message)
-        parts = [f"{clock(view.done_s)}/{clock(view.total_s)}"]
+    def _status(self, progress: Progress) -> str:
+        if progress.message:
+            return one_line(progress.message)
+        parts = [f"{clock(progress.done_s)}/{clock(progress.total_s)}"]
         now = time.monotonic()
         if self._began is None:
-            self._began = (now, view.done_s)
+            self._began = (now, progress.done_s)
         since, done_s = self._began
-        if view.done_s > done_s and now > since:
-            parts[0] += f" {(view.done_s - done_s) / (now - since):.1f}x"
-        if view.remaining_s is not None:
-            parts.append(f"{clock(view.remaining_s)} left")
-        busy = [f"{name}: {what}" for name, what in view.devices.items() if what != "waiting"]
+        if progress.done_s > done_s and now > since:
+            parts[0] += f" {(progress.done_s - done_s) / (now - since):.1f}x"
+        if progress.remaining_s is not None:
+            parts.append(f"{clock(progress.remaining_s)} left")
+        busy = [f"{name}: {what}" for name, what in progress.devices.items() if what != "waiting"]
         if len(busy) > MAX_DEVICES:
-            busy = [f"{len(busy)} of {len(view.devices)} devices busy"]
+            busy = [f"{len(busy)} of {len(progress.devices)} devices busy"]
         return ", ".join([*parts, *busy])
 
 

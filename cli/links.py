@@ -73,7 +73,7 @@ class Links:
             progress=self._progress,
             should_stop=self._should_stop,
         )
-        # The job takes the file and removes it in its time.
+        # Nobody else has the file: it goes when its subtitles are there.
         return self._named(replace(self._like, path=found.path, name=found.name, adopt="move"))
 
     def _named(self, request: JobRequest) -> JobRequest:
@@ -101,7 +101,7 @@ def _keys(request: JobRequest) -> set[tuple[Path, str]]:
 
 @contextmanager
 def folder_for_links(data_dir: Path) -> Iterator[Path]:
-    """Where links are fetched to, until their jobs take the recordings."""
+    """Where links are fetched to, until their subtitles are there."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix="links-", dir=data_dir)

@@ -14,7 +14,7 @@ from core.events import Event, TranscriptSoFar
 from core.logs import without_secrets
 from core.progress import Part, Progress
 from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
-from jobs.pipeline import PipelineResult
+from jobs.pipeline import PipelineResult, verdict
 from jobs.recorder import Recorder
 from jobs.records import JobRecord
 from jobs.request import JobRequest
@@ -355,14 +355,3 @@ def _with_text(
     view: JobView, segments: tuple[TranscriptSegment, ...], cues: tuple[Cue, ...]
 ) -> JobView:
     return replace(view, segments=segments, cues=cues)
-
-
-def verdict(transcript: Transcript) -> str:
-    """How a finished job ended, where there is something to say."""
-    if not transcript.complete:
-        count, lost_s = len(transcript.gaps), sum(gap.duration_s for gap in transcript.gaps)
-        what = "gap" if count == 1 else "gaps"
-        return f"Finished with {count} {what}: {lost_s:.1f} s of speech have no text."
-    if not transcript.segments:
-        return "No speech was found in the recording."
-    return ""

@@ -1,4 +1,5 @@
-"""The second half of a job: a run's transcript to cues to files, and the report of the whole."""
+"""The second half of a job: a run's transcript to cues to files, the report of the whole, and in
+words how it ended."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.errors import WorkerError
+from core.errors import DiskFull, SubtitleError, WorkerError
 from core.events import Event, Finished
 from core.types import Cue, JobReport, Transcript
+from jobs.folders import NO_SPACE
 from subtitles.formats import get_format, write_files
 from subtitles.layout import layout
 from transcription_run import TranscriptionRun
@@ -62,3 +64,22 @@ def _write(
         outputs=tuple(str(path) for path in paths),
     )
     return PipelineResult(transcript, cues, dict(zip(names, paths, strict=True)), report)
+
+
+def verdict(transcript: Transcript) -> str:
+    """How a finished recording ended, where there is something to say."""
+    if not transcript.complete:
+        count, lost_s = len(transcript.gaps), sum(gap.duration_s for gap in transcript.gaps)
+        what = "gap" if count == 1 else "gaps"
+        return f"Finished with {count} {what}: {lost_s:.1f} s of speech have no text."
+    if not transcript.segments:
+        return "No speech was found in the recording."
+    return ""
+
+
+def explained(error: Exception) -> SubtitleError:
+    """What an unexpected error becomes, which is in the log."""
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return DiskFull("No space left for the job.")
+    # What exactly is for the log: it may name files and code that are nobody else's business.
+    return WorkerError("The job failed: an unexpected error.", hint="The log has the details.")

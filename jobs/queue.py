@@ -9,12 +9,11 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from core.errors import Cancelled, DiskFull, Paused, SubtitleError, WorkerError
+from core.errors import Cancelled, Paused, SubtitleError
 from core.logs import set_job
 from jobs.execution import Executor, before_gaps_run
-from jobs.folders import NO_SPACE
 from jobs.job import Job
-from jobs.pipeline import PipelineResult
+from jobs.pipeline import PipelineResult, explained
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +202,7 @@ class JobQueue:
             error = caught
         except Exception as caught:
             log.exception("%s failed", job.request.title)
-            error = _explained(caught)
+            error = explained(caught)
         return None, error
 
 
@@ -216,10 +215,3 @@ def _tell(job: Job, error: SubtitleError) -> None:
         log.warning("%s is not finished: %s", title, error.explain(), extra=about)
     else:
         log.error("%s failed: %s", title, error.explain(), extra=about)
-
-
-def _explained(error: Exception) -> SubtitleError:
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return DiskFull("No space left for the job.")
-    # What exactly is for the log: it may name files and code that are nobody else's business.
-    return WorkerError("The job failed: an unexpected error.", hint="The log has the details.")

@@ -15,7 +15,13 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def environment(root: Path, tmp_path: Path) -> dict[str, str]:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's cache folder, empty."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def environment(root: Path, tmp_path: Path, cache: Path) -> dict[str, str]:
     """As a user has it who calls the command from a folder of his own."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
@@ -23,6 +29,7 @@ def environment(root: Path, tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": str(root),
         "PYTHONWARNINGS": "error::ResourceWarning",
         "TMPDIR": str(temporary),
+        "XDG_CACHE_HOME": str(cache),
         "WHISPER_MODELS_DIR": str(root / "models"),
         "WHISPER_MODEL": "tiny.en",
         "WHISPER_DEVICE": "cpu",
