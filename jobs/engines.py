@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from core.errors import DeviceUnavailable, Paused, SubtitleError
 from core.models import AUTO
@@ -23,23 +23,14 @@ CLOSE_GRACE_S = 1.0
 
 
 class Engines:
-    """Thread-safe. No process starts before the first call that needs one.
-
-    Args:
-        wait_for_devices: jobs wait when no device is left, instead of failing.
-    """
+    """Thread-safe. No process starts before the first call that needs one."""
 
     def __init__(
-        self,
-        settings: Settings,
-        gpu_ids: Sequence[int | str] | None,
-        multi_gpu: bool,
-        wait_for_devices: bool,
+        self, settings: Settings, gpu_ids: Sequence[int | str] | None, multi_gpu: bool
     ) -> None:
         self._settings = settings
         self._gpu_ids = gpu_ids
         self._multi_gpu = multi_gpu
-        self._wait_for_devices = wait_for_devices
         self._lock = threading.Lock()
         self._closed = False
         self._pool: WorkerPool | None = None
@@ -57,7 +48,8 @@ class Engines:
                     self._settings,
                     gpu_ids=self._gpu_ids,
                     multi_gpu=self._multi_gpu,
-                    wait_for_devices=self._wait_for_devices,
+                    # Jobs wait when no device is left, instead of failing.
+                    wait_for_devices=True,
                 )
             return self._pool
 
@@ -102,31 +94,12 @@ class Engines:
                 )
             return self._transcribers[key]
 
-    def load(
-        self,
-        progress: Callable[[str], None] | None = None,
-        *,
-        task: str = "transcribe",
-        language: str | None = None,
-    ) -> float:
-        """Load the settings' model in all workers; the seconds it took. ``auto`` is the one that
-        jobs of that task and language will take.
-
-        ``progress`` gets a line for people now and then while the model is downloaded.
-
-        Raises:
-            ModelError, WorkerError, DiskFull: it cannot be had or loaded.
-        """
-        transcriber = self.transcriber(self._settings.model, self._settings.compute_type)
-        transcriber.resolve(progress, task=task, language=language)
-        return transcriber.preload(task=task, language=language)
-
     def preload(self) -> float:
-        """As :meth:`load`, but it never raises: what went wrong is logged and is the reason not to
-        be ready."""
+        """Load the settings' model in all workers; the seconds it took. It never raises: what went
+        wrong is logged and is the reason not to be ready."""
         self.not_ready = "The model is being loaded."
         try:
-            seconds = self.load()
+            seconds = self.transcriber(self._settings.model, self._settings.compute_type).preload()
         except SubtitleError as error:
             log.error("The model cannot be loaded: %s", error.explain())
             self.not_ready = error.explain()

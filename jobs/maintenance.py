@@ -43,17 +43,15 @@ class Maintenance:
     enqueue: Callable[[JobRecord, str, str], object]
     """Takes a record, and kind and text of the line in its history."""
 
-    def tasks(self, *, take_over: bool) -> list[PeriodicTask]:
-        """For ``jobs.periodic``. ``take_over``: also jobs of other services that died."""
-        tasks = [
+    def tasks(self) -> list[PeriodicTask]:
+        """For ``jobs.periodic``."""
+        return [
             PeriodicTask(BEAT_EVERY_S, self.runner.beat),
             PeriodicTask(SWEEP_EVERY_S, self.sweep),
             PeriodicTask(FORGET_AFTER_S / 6, self._forget_ended),
             PeriodicTask(TICK_S, self._hear_cancels),
+            PeriodicTask(ORPHANS_EVERY_S, self.take_over),
         ]
-        if take_over:
-            tasks.append(PeriodicTask(ORPHANS_EVERY_S, self.take_over))
-        return tasks
 
     def take_over(self) -> None:
         """Go on with jobs of this data directory that no living service has."""

@@ -32,8 +32,8 @@ class JobRecord:
     since the epoch."""
 
     id: str
-    origin: str
-    """Who submitted it, ``service`` or ``cli``: a service never takes over a job of the CLI."""
+    origin: str = "service"
+    """``cli`` in rows that commands of older versions left: no service shows or runs those."""
     owner: str
     """Who may list it: ``local``, ``user:NAME``, ``key:NAME`` or ``visitor:COOKIE``."""
     client: str

@@ -49,9 +49,6 @@ STOP_S = 5.0
 """Longest wait for a stopped job's thread on closing. A download of a model may hold one
 longer; it ends with the process."""
 
-SERVICE, CLI = "service", "cli"
-"""Where a service's jobs come from."""
-
 
 class JobService:
     """Runs jobs; thread-safe. No worker process starts before :meth:`preload` or the first job.
@@ -59,8 +56,6 @@ class JobService:
     Args:
         gpu_ids: GPUs to use, indices or UUIDs; None: as the settings say.
         multi_gpu: False: the pool has one worker.
-        origin: ``cli``: jobs of a command. They end with it: closing cancels them, and no other
-            service takes them over.
 
     Raises:
         DatabaseUnavailable: the job database does not answer.
@@ -73,15 +68,13 @@ class JobService:
         *,
         gpu_ids: Sequence[int | str] | None = None,
         multi_gpu: bool = True,
-        origin: str = SERVICE,
     ) -> None:
         self.settings = settings
         self.folders = JobFolders(settings.data_dir)
-        self._origin = origin
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._stopped = False
-        self.engines = Engines(settings, gpu_ids, multi_gpu, wait_for_devices=origin == SERVICE)
+        self.engines = Engines(settings, gpu_ids, multi_gpu)
         self.engines.check_compute_type(settings.compute_type)
         self._database = Database.open(settings)
         self.store = JobStore(self._database)
@@ -108,10 +101,9 @@ class JobService:
             keep_s=settings.keep_jobs_hours * 3600.0,
             enqueue=self._enqueue,
         )
-        if origin == SERVICE:
-            # Before anybody can submit: who waited longest goes first.
-            self.housekeeping.take_over()
-        self._periodic = PeriodicThread(self.housekeeping.tasks(take_over=origin == SERVICE))
+        # Before anybody can submit: who waited longest goes first.
+        self.housekeeping.take_over()
+        self._periodic = PeriodicThread(self.housekeeping.tasks())
 
     def preload(self) -> float:
         """Load the settings' model in all workers; the seconds it took. It never raises: what went
@@ -313,21 +305,15 @@ class JobService:
         """Stop. Returns when no process is left.
 
         Segments in work are finished within ``grace_s`` (None: as the settings say) and kept; jobs
-        are then paused, and go on when a service starts on the same data. Those of a command are
-        cancelled at once.
+        are then paused, and go on when a service starts on the same data.
         """
         if self._stopped:
             return
         self._stopped = True
         with self._lock:
             self.stop_admission()
-        if self._origin == SERVICE:
-            self.engines.drain(self.settings.shutdown_grace_s if grace_s is None else grace_s)
-        for job in self.jobs():
-            if self._origin == SERVICE:
-                job.pause()
-            else:
-                job.cancel()
+        self.engines.drain(self.settings.shutdown_grace_s if grace_s is None else grace_s)
+        self.hurry()
         self.engines.close()
         self._queue.join(STOP_S)
         self._periodic.close(STOP_S)
@@ -364,7 +350,6 @@ class JobService:
     def _record(self, job_id: str, request: JobRequest, source_id: str | None) -> JobRecord:
         return JobRecord(
             id=job_id,
-            origin=self._origin,
             owner=request.owner,
             client=request.client,
             name=request.title,

@@ -20,7 +20,7 @@ from core.errors import (
 )
 from core.settings import Settings
 from jobs.request import JobRequest
-from jobs.service import CLI, JobService
+from jobs.service import JobService
 from jobs.states import JobState
 from tests.gpu.fake_nvml import Card, FakeNvml
 from tests.jobs.conftest import ended, seen
@@ -194,14 +194,14 @@ def test_two_jobs_share_the_loaded_models(
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 
-def test_a_closing_command_cancels_everything(
-    settings: Settings, long: JobRequest, short: JobRequest
+def test_a_closing_service_pauses_everything_and_takes_no_more(
+    settings: Settings, long: JobRequest, short: JobRequest, tmp_path: Path
 ) -> None:
-    service = JobService(settings, origin=CLI)
+    service = JobService(settings.model_copy(update={"data_dir": tmp_path}))
     running, waiting = service.submit(long), service.submit(short)
     seen(running, lambda view: bool(view.devices))
-    service.close()
-    assert {running.state, waiting.state} == {JobState.CANCELLED}
+    service.close(0.0)
+    assert {running.state, waiting.state} == {JobState.PAUSED}
     assert (service.health().alive, service.health().ready) == (False, False)
     with pytest.raises(Paused):
         service.submit(short)
