@@ -11,11 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from access.identity import Identity
 from core.defaults import decode_options
 from core.errors import InvalidOption
-from core.models import AUTO, find_model, unknown_model
+from core.models import AUTO
 from core.settings import Settings
 from core.types import PlanOptions
 from jobs.request import JobRequest, format_names
-from model_store.store import available_models
+from model_store.store import check_offered
 
 
 def _names(value: object) -> object:
@@ -50,8 +50,7 @@ class JobOptions(BaseModel):
         self, path: Path, name: str | None, who: Identity, settings: Settings
     ) -> JobRequest:
         """The job for a recording that the job is to take."""
-        if not is_offered(self.model, settings):
-            raise unknown_model(self.model)
+        check_offered(self.model, settings)
         chosen = {name: getattr(self, name) for name in _PLAN}
         plan = {name: value for name, value in chosen.items() if value is not None}
         formats = format_names() if self.formats == ("all",) else self.formats
@@ -113,14 +112,3 @@ def read_options(fields: Mapping[str, Any], kind: type[Options]) -> Options:
         raise InvalidOption(
             f"{'; '.join(wrong)}.", hint=f"Known options: {', '.join(kind.model_fields)}."
         ) from error
-
-
-def is_offered(model: str, settings: Settings) -> bool:
-    """Whether people may name that model: a stranger must not name folders of this machine."""
-    name = model.strip()
-    return (
-        name.lower() == AUTO
-        or find_model(name) is not None
-        or name in (settings.model, *settings.allowed_hub_models)
-        or name in available_models(settings.models_dir)
-    )

@@ -30,15 +30,15 @@ from starlette.requests import ClientDisconnect
 from access.identity import Identity, identity_of
 from api.asgi import EarlyAnswer
 from api.errors import Refused, answer
-from api.job_options import GapOptions, JobOptions, Submission, is_offered, read_options
+from api.job_options import GapOptions, JobOptions, Submission, read_options
 from api.job_views import history_json, job_json, record_json
 from api.upload_body import Upload
 from api.uploads import Uploads
 from core.errors import NoSuchJob, SubtitleError
-from core.models import unknown_model
 from jobs.job import JobHandle, JobView
 from jobs.service import JobService
 from jobs.states import JobState
+from model_store.store import check_offered
 
 SUBMITTERS = 8
 READERS = 16
@@ -106,8 +106,8 @@ class _Calls:
 
     def retry_gaps(self, job_id: str, options: GapOptions, who: Identity) -> JobView:
         self.check_owner(job_id, who)
-        if options.model is not None and not is_offered(options.model, self.service.settings):
-            raise unknown_model(options.model)
+        if options.model is not None:
+            check_offered(options.model, self.service.settings)
         job = self.service.retry_gaps(job_id, model=options.model, device=options.device)
         return job.view(text=False)
 

@@ -8,7 +8,6 @@ a link and fields.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +17,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from core.errors import InvalidOption
+from core.logs import plain_line
 from jobs.folders import harmless_extension
 from jobs.folders import recording_name as stored_name
 
 MAX_FIELDS = 40
 MAX_FIELD_BYTES = 16 * 1024
 MAX_NAME = 200
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Upload:
 
 def recording_name(name: str) -> str:
     """A name for people from what a stranger calls a file: no folders, no control characters."""
-    last = _CONTROL.sub("", name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
+    last = plain_line(name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
     if len(last) > MAX_NAME:
         extension = harmless_extension(last)
         last = last[: MAX_NAME - len(extension)] + extension

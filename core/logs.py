@@ -60,6 +60,12 @@ def one_line(text: str) -> str:
     return _CONTROL.sub(_escape, text)
 
 
+def plain_line(text: str) -> str:
+    """The text as one line without what :func:`one_line` escapes: each of these characters counts
+    as a space, and runs of spaces become one. For names and titles that strangers chose."""
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
 def without_secrets(text: str) -> str:
     """The text with its links as they may be shown: without user, password, fragment and query, in
     which tokens stand. The ``v`` by which YouTube names a recording stays."""

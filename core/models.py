@@ -144,6 +144,10 @@ MODELS: dict[str, ModelInfo] = {
     )
 }
 
+SIZES = ("tiny", "base", "small", "medium")
+"""The multilingual models below the large ones, smallest first: every list of models by size is
+made of this one."""
+
 ALIASES: dict[str, str] = {"turbo": "large-v3-turbo", "large": "large-v3"}
 
 _BY_REPO = {info.repo_id: info for info in MODELS.values()}

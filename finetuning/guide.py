@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from finetuning.options import FinetuneOptions
 
-GUIDE_MODELS = ("tiny", "base", "small", "medium", "large-v3")
 GUIDE_GB = {
     "tiny": (2.0, 1.0, 0.5),
     "base": (3.0, 1.5, 1.0),
@@ -18,6 +17,7 @@ GUIDE_GB = {
     "large-v3": (12.0, 6.0, 4.0),
 }
 """The guide's table: normal mode, 8-bit mode, batch 1."""
+GUIDE_MODELS = tuple(GUIDE_GB)
 
 GUIDE_CARDS_GB = (8, 12, 16)
 CARDS_GB = (8, 12, 16, 24, 40, 80)

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from core.errors import InvalidOption
+from core.models import SIZES
 from finetuning.memory import CONTEXT_MIB, FinetuneEstimate, estimate_finetune
 from finetuning.options import MAX_BATCH, Attention, FinetuneOptions, Method
 from finetuning.warnings import warnings_of
@@ -35,7 +36,7 @@ WAYS: tuple[tuple[Method, bool], ...] = (
 )
 """Method and ``use_8bit``, by increasing harm."""
 
-LADDER = ("large-v3", "medium", "small", "base", "tiny")
+LADDER = ("large-v3", *reversed(SIZES))
 """Models that people fine-tune, by decreasing size."""
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from core.models import find_model
+from core.models import SIZES, find_model
 from gpu import support
 from gpu.choice import BATCHES, Card, fits, judge, on_card
 from gpu.estimate import Estimate
@@ -23,7 +23,7 @@ from gpu.peaks import Peaks
 from gpu.physical import Setup
 from gpu.whisper_shapes import SHAPES
 
-SMALLER = ("large-v3", "large-v3-turbo", "medium", "small", "base", "tiny")
+SMALLER = ("large-v3", "large-v3-turbo", *reversed(SIZES))
 """Models to step down to, best first."""
 
 Kind = str

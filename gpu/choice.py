@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.models import find_model
+from core.models import SIZES, find_model
 from gpu import support
 from gpu.estimate import Estimate, estimate
 from gpu.nvml import GpuProcess
@@ -25,10 +25,10 @@ CPU_BATCH = 8
 """Windows together on a CPU, with which the README's speeds are measured; there only the searches
 are batched, the encoder takes three windows at a time."""
 
-TRANSCRIBERS = ("large-v3-turbo", "medium", "small", "base", "tiny")
+TRANSCRIBERS = ("large-v3-turbo", *reversed(SIZES))
 """For transcription, best first. large-v3 is not among them: turbo takes a third to a half of its
-time (faster-whisper#1030, speaches#169) for about the same words; who wants more asks for it."""
-TRANSLATORS = ("large-v3", "large-v2", "medium", "small", "base", "tiny")
+time (faster-whisper#1030, speaches#169) for about the same words, so it must be asked for."""
+TRANSLATORS = ("large-v3", "large-v2", *reversed(SIZES))
 """For translation into English, which turbo never learned."""
 
 

@@ -43,9 +43,6 @@ log = logging.getLogger(__name__)
 
 Backend = Literal["ctranslate2", "pytorch"]
 
-LADDER = ("large", "medium", "small", "base", "tiny")
-"""The guide's models, largest first."""
-
 ON_CPU = "Use the CPU: --device cpu, or the command audio."
 
 MAX_BATCH, MAX_BEAM = 1024, 100
@@ -262,10 +259,10 @@ class GpuManager:
     def assign_optimal_model(self, available_memory: float, **options: Any) -> str:
         """The guide's choice: the largest of large, medium, small, base, tiny whose recommended
         memory fits into so many GB; ``tiny`` if none does."""
-        for model in LADDER:
+        for model in pytorch.SMALLER:
             if self._recommended(model, options) <= available_memory:
                 return model
-        return LADDER[-1]
+        return pytorch.SMALLER[-1]
 
     def _recommended(self, model: str, options: Mapping[str, Any]) -> float:
         """GB, for a task that is to run."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from core.errors import InvalidOption, ModelError
 from core.models import AUTO, MODELS
 from gpu import support
-from gpu.advice import Advice, advise
+from gpu.advice import SMALLER, Advice, advise
 from gpu.choice import (
     Card,
     best_batch,
@@ -150,7 +150,7 @@ def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
 def _beside(card: Card, left_mib: float, peaks: Peaks | None) -> tuple[Setup, ...]:
     rest = replace(card, free_mib=left_mib)
     found = []
-    for model in ("large-v3", "large-v3-turbo", "medium", "small", "base", "tiny"):
+    for model in SMALLER:
         setup = on_card(Setup(model=model, compute_type=compute_types(card, AUTO)[0]), card)
         if fits(rest, judge(rest, peaks)(setup)):
             found.append(setup)

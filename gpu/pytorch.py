@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from core.errors import InvalidOption
+from core.models import SIZES
 from gpu.whisper_shapes import SHAPES, canonical
 
 PRECISIONS = ("float32", "float16", "int8", "int4")
@@ -53,8 +54,7 @@ def row_of(model_name: str) -> str:
     if plain in BASE_GB:
         return plain
     parameters = SHAPES[name].parameters
-    rows = ("tiny", "base", "small", "medium")
-    return next((row for row in rows if SHAPES[row].parameters >= parameters), "large")
+    return next((row for row in SIZES if SHAPES[row].parameters >= parameters), "large")
 
 
 def calculate(
@@ -91,7 +91,8 @@ def recommended(
 
 
 SEGMENTS_S = (600, 300, 120, 60, 30)
-SMALLER = ("large", "medium", "small", "base", "tiny")
+SMALLER = ("large", *reversed(SIZES))
+"""The guide's models, largest first."""
 
 
 def suggest(

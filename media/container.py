@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from core.errors import (
     NoAudioTrack,
     UnreadableMedia,
 )
-from core.logs import one_line
+from core.logs import one_line, plain_line
 from media.formats import FORMAT_WHITELIST, HEAD_BYTES, why_refused
 
 if TYPE_CHECKING:  # pydantic would cost every ingest process a tenth of a second
@@ -218,7 +217,7 @@ def _clean(text: str | None) -> str | None:
     """Metadata for a menu: no control or direction characters, no novel, nothing for "und"."""
     if text is None:
         return None
-    kept = "".join(c for c in text if unicodedata.category(c)[0] != "C").strip()
+    kept = plain_line(text)
     return kept[:_TITLE_CHARACTERS] if kept and kept != "und" else None
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import DiskFull, DownloadFailed, DownloadRefused, InvalidOption, SubtitleError
+from core.logs import plain_line
 from media.addresses import Network
 from media.child import Send
 from media.download_errors import BY_HAND, explain
@@ -304,13 +305,11 @@ class _Logger:
 
 MAX_TITLE = 200
 
-_UNPRINTED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
-
 
 def clean_title(info: Mapping[str, Any]) -> str:
     """The recording's title as one line of text, or its id."""
     for key in ("title", "id"):
-        title = " ".join(_UNPRINTED.sub(" ", str(info.get(key) or "")).split())
+        title = plain_line(str(info.get(key) or ""))
         if title:
             return title[:MAX_TITLE].rstrip()
     return "recording"

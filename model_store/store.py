@@ -152,6 +152,19 @@ def available_models(models_dir: Path) -> dict[str, str]:
     return found
 
 
+def check_offered(name: str, settings: Settings) -> None:
+    """Refuse a model that a request from the network may not name: it must not reach folders of
+    this machine. Raises ModelError."""
+    name = name.strip()
+    if (
+        name.lower() != AUTO
+        and find_model(name) is None
+        and name not in (settings.model, *settings.allowed_hub_models)
+        and name not in available_models(settings.models_dir)
+    ):
+        raise unknown_model(name)
+
+
 def _resolve_auto(device: str, where: _Sources, wanted: Wanted) -> ResolvedModel:
     installed = model_files.installed_models()
     if device == "cuda":

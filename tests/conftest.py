@@ -9,6 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from model_store.packaged import ensure_installed, installed_models
@@ -18,6 +19,10 @@ from tests.postgres import postgres as postgres
 from tests.postgres import postgres_url as postgres_url
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# A busy machine may take any time over an example.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program
 # they start.

@@ -17,13 +17,14 @@ import gradio as gr
 
 from access.identity import identity_of
 from core.errors import InvalidOption, SubtitleError
-from core.models import AUTO, find_model
+from core.models import AUTO
 from core.types import PlanOptions
 from jobs.job import JobView
 from jobs.service import JobService
+from model_store.store import check_offered
 from ui import wording
 from ui.live_view import Watchers
-from ui.options import Choices, model_choices
+from ui.options import Choices
 
 
 class ProcessAudio:
@@ -32,7 +33,6 @@ class ProcessAudio:
     def __init__(self, service: JobService, watchers: Watchers) -> None:
         self._service = service
         self._watchers = watchers
-        self._models = {name for _, name in model_choices(service.settings)}
         self._srt_file = gr.File(visible=False, label="srt_file")
         outputs = [
             gr.Textbox(visible=False, label="status"),
@@ -95,8 +95,9 @@ class ProcessAudio:
         try:
             if not audio_file:
                 raise InvalidOption("No recording was sent.", hint="Use handle_file(path).")
+            check_offered(model_size, self._service.settings)
             choices = Choices(
-                model=self._model(model_size),
+                model=model_size,
                 language=language or AUTO,
                 task=task,
                 # The job outlives this call: opened by its link it has a player with captions.
@@ -124,14 +125,6 @@ class ProcessAudio:
                 error.explain(), title=wording.title(error), print_exception=False
             ) from error
         return self._answer(view)
-
-    def _model(self, name: str) -> str:
-        """Only what the page offers: a stranger must not name folders of this machine."""
-        if name in self._models or find_model(name) is not None:
-            return name
-        raise InvalidOption(
-            f"Unknown model {name!r}.", hint=f"Choose from: {', '.join(sorted(self._models))}."
-        )
 
     def _answer(self, view: JobView) -> tuple[str, str, str]:
         status = wording.verdict(len(view.cues), view.gaps, view.report, view.language)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.models import SIZES
 from gpu.choice import Card, judge, on_card
 from gpu.estimate import Estimate
 from gpu.manager import Released
@@ -16,7 +17,7 @@ from ui.memory_bar import memory_bar, mib
 
 TABLE_TYPES = ("float16", "int8_float16")
 TABLE_BATCHES = (1, 8)
-TABLE_MODELS = ("tiny", "base", "small", "medium", "large-v3", "large-v3-turbo",
+TABLE_MODELS = (*SIZES, "large-v3", "large-v3-turbo",
                 "distil-small.en", "distil-medium.en", "distil-large-v3")  # fmt: skip
 """One of each size: English-only models take as much as the others."""
 

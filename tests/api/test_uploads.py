@@ -83,7 +83,7 @@ def test_a_form_that_is_none_is_explained(tmp_path: Path, body: bytes, message: 
     [
         ("../../etc/passwd", "passwd", "recording"),
         ("C:\\Users\\me\\talk.wav", "talk.wav", "recording.wav"),
-        ("a\r\nSet-Cookie: x.mp3", "aSet-Cookie: x.mp3", "recording.mp3"),
+        ("a\r\nSet-Cookie: x.mp3", "a Set-Cookie: x.mp3", "recording.mp3"),
         ("\u202egpj.exe.mp4", "gpj.exe.mp4", "recording.mp4"),
         ("film.m4a;sh", "film.m4a;sh", "recording"),
         ("x" * 300 + ".webm", "x" * 195 + ".webm", "recording.webm"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from core.logs import LineFormatter, one_line, set_job, without_secrets
+from core.logs import LineFormatter, one_line, plain_line, set_job, without_secrets
 from tests.subtitles.samples import any_text
 
 
@@ -141,3 +141,8 @@ def test_set_up_twice_writes_one_line_an_event_to_standard_error(root: Path) -> 
     assert len(lines) == 2
     assert "Z Warning: " in lines[1]
     assert "odd" in lines[1]
+
+
+def test_a_plain_line_has_words_and_single_spaces_alone() -> None:
+    name = "  a\x00\r\n b\u202ec\u2028\ud800d\x1b[31m  Über\u200dx "
+    assert plain_line(name) == "a b c d [31m Über\u200dx"
