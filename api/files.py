@@ -1,6 +1,6 @@
 """The files of a job: its recording for the player, its subtitles for the player and to keep.
 
-A job's id is 96 random bits, and is the key to its files for whoever passes the access check.
+A job's id is 96 random bits, and is the key to its files for anyone who passes the access check.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``/health`` and ``/ready``: what the container's check and a load balancer ask.
 
-They look at what the service remembers and ask nobody, so that no work can hold them up, and they
+They read what the service remembers and wait for nothing, so that no work can delay them, and they
 need no login.
 """
 
@@ -56,7 +56,7 @@ def _fault(health: Health) -> str:
     if not health.alive:
         return health.reason
     if health.workers and all(worker.pid is None for worker in health.workers):
-        return health.reason or "No worker lives."
+        return health.reason or "No worker is alive."
     return ""
 
 

@@ -6,8 +6,8 @@
     curl -H "Authorization: Bearer $KEY" --json '{"url": "https://youtu.be/ID"}'  …/api/jobs
     curl -H "Authorization: Bearer $KEY"  …/api/jobs/ID        state, progress, then the files
 
-Whoever passes the access check and has a job's id sees the job; a list holds one's own jobs, and
-cancelling, deleting and mending are for the owner (``access.identity``).
+Anyone who passes the access check and has a job's id sees the job. Lists hold the caller's own
+jobs; only the owner may cancel or delete a job or retry its gaps (``access.identity``).
 
 No handler waits in the event loop, and each kind of waiting has threads of its own: uploads,
 submissions and questions do not hold each other up, and ``/health`` needs none.
@@ -78,8 +78,8 @@ class _Calls:
             raise Refused(
                 403,
                 "NotYours",
-                "Only who started the job may change it.",
-                "You may run it again as a job of your own.",
+                "Only the person who started a job may change it.",
+                "You can run it again as a job of your own.",
             )
 
     def submit(self, fields: Mapping[str, Any], upload: Upload, who: Identity) -> JobView:
@@ -140,7 +140,7 @@ def _add_submit(router: APIRouter, calls: _Calls, uploads: Uploads) -> None:
         except Refused as refused:
             return EarlyAnswer(refused.answer())
         except ClientDisconnect:
-            # Nobody hears it.
+            # The client has gone and does not see this.
             return Response(status_code=400)
         return _accepted(view, request)
 

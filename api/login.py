@@ -35,7 +35,7 @@ HASHES_AT_ONCE = 2
 
 
 def ensure_somebody(settings: Settings, users: Users, keys: ApiKeys) -> None:
-    """Make the first user where a login is needed and nobody could log in."""
+    """Make the first user if a login is needed and there are no users."""
     if policy_of(settings) != "login" or users.names() or keys.names():
         return
     password = secrets.token_urlsafe(12)
@@ -44,12 +44,12 @@ def ensure_somebody(settings: Settings, users: Users, keys: ApiKeys) -> None:
     rule = "=" * 72
     for line in (
         rule,
-        "This service needs a login and has no users yet. It has made the first one:",
+        "This service needs a login and has no users yet. It has created the first one:",
         f"    user      {FIRST_USER}",
         f"    password  {password}",
         "The password is shown here once and cannot be read again. To change it:",
         f"    python -m cli.main users add {FIRST_USER}",
-        "To work without a login set WHISPER_ACCESS=open.",
+        "To work without a login, set WHISPER_ACCESS=open.",
         rule,
     ):
         log.warning(line)
@@ -130,7 +130,7 @@ async def _fields(request: Request) -> dict[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_FORM:
-            raise Refused(413, "FormTooLarge", "That is no login.")
+            raise Refused(413, "FormTooLarge", "The login form is too long.")
     try:
         fields = parse_qs(body.decode("utf-8"), max_num_fields=10)
     except ValueError as error:

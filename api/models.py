@@ -1,4 +1,4 @@
-"""``/api/models/unload``: give back the memory of models that nobody is using.
+"""``/api/models/unload``: free the memory of idle models.
 
     curl -X POST -H "Authorization: Bearer $KEY"  …/api/models/unload
 
@@ -29,7 +29,7 @@ def models_router(service: JobService) -> APIRouter:
             raise Refused(
                 403,
                 "NotAllowed",
-                "Only people who log in and programs with an API key may unload models.",
+                "Only logged-in users and programs with an API key may unload models.",
                 "Send a key as: Authorization: Bearer KEY.",
             )
         found = await anyio.to_thread.run_sync(service.engines.unload)

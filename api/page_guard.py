@@ -4,8 +4,8 @@ Gradio brings dozens of routes: a proxy for strangers' addresses, a video conver
 the app's own source, dashboards. Most are off or safe in the pinned version; here they are simply
 not there, whatever a later version adds or switches on.
 
-Uploads to the page are let in only while the disk has room. Gradio itself stops a file that is too
-large, but leaves behind what came of an upload that breaks off: so it is told in its own way.
+Uploads to the page are accepted only while the disk has space. Gradio itself stops a file that is
+too large. It leaves the parts of a broken upload behind unless it sees an error of its own kind.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _GRADIO_API = re.compile(
     r"/gradio_api/("
     r"upload|upload_progress|info/?|app_id/?|login_check/?|user/?|startup-events|theme\.css"
     r"|queue/(join|data|status)|call/(v2/)?process_audio(/.*)?|heartbeat/[^/]+|cancel|reset/?"
-    # Not an address of another server: Gradio would fetch it for whoever asks.
+    # Not an address of another server: Gradio would fetch it for any client.
     r"|file=(?!\w+:).+"
     r")"
 )
@@ -80,7 +80,7 @@ class PageGuard:
                 looked_at = received
                 refused = await self._no_room(0)
                 if refused is not None:
-                    raise MultiPartException("There is no room for the upload.")
+                    raise MultiPartException("There is not enough disk space for the upload.")
             return message
 
         async def watched_send(message: Message) -> None:

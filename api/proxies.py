@@ -15,7 +15,7 @@ from core.settings import Settings, root_path_of
 
 _FORWARDED = (b"x-forwarded-for", b"x-forwarded-proto")
 _ANYBODYS = (b"x-forwarded-port", b"x-forwarded-server", b"x-gradio-server", b"forwarded")
-"""Read by Gradio, or by nobody; never needed."""
+"""Read by Gradio only, or not at all; never needed."""
 
 FORWARDED_KEY = "forwarded"
 """In a request's state: whether a proxy says that somebody else asks."""
@@ -57,7 +57,7 @@ class Proxies:
 
 
 def _believed(headers: list[tuple[bytes, bytes]], trusted: bool) -> list[tuple[bytes, bytes]]:
-    """The headers without words nobody should trust; a trusted proxy's host becomes the host."""
+    """The headers without those that cannot be trusted; a trusted proxy's host becomes the host."""
     hosts = [value for name, value in headers if name == b"x-forwarded-host"]
     kept = [
         (name, value)

@@ -26,7 +26,7 @@ ANSWERS_S = 2
 """Longest wait for answers that are being sent when the server ends."""
 
 KEEP_ALIVE_S = 75
-"""Longer than proxies keep a connection (nginx: 60 s), so that they, who then ask again, end it."""
+"""Longer than proxies keep a connection (nginx: 60 s), so that the proxy ends it and retries."""
 
 STOP_S = 10.0
 """Longest wait for the service of a server that was told to end at once."""
@@ -48,7 +48,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 http="h11",
-                # Nothing speaks it, so nobody needs to be able to.
+                # Nothing here uses it.
                 ws="none",
                 # Done in the app (api.proxies), where tests of the app see it too.
                 proxy_headers=False,
@@ -78,11 +78,11 @@ class Server(uvicorn.Server):
             self._stopping.join(STOP_S)
 
     def _stop(self) -> None:
-        log.info("Stopping: no new jobs; segments in work are finished")
+        log.info("Stopping: no new jobs; segments in progress are finished")
         try:
             self._service.close()
         except Exception:
-            log.exception("The job service did not stop as it should")
+            log.exception("The job service did not stop cleanly")
         finally:
             self.should_exit = True
 

@@ -68,7 +68,7 @@ class Cookies:
         return self._set(self.login_name, "", 0, secure)
 
     def new_visitor(self, *, secure: bool) -> tuple[str, str]:
-        """Id of a visitor nobody has seen before, and the Set-Cookie to know them again."""
+        """Id of a new visitor, and the Set-Cookie that recognises them later."""
         visitor = secrets.token_hex(16)
         value = _text(self._visitors.dumps(visitor))
         return visitor, self._set(self.visitor_name, value, VISITOR_DAYS * 86400, secure)
@@ -112,7 +112,9 @@ def _secret(path: Path) -> str:
             hint="Make the data directory writable for the user the service runs as.",
         ) from error
     if len(secret) < 32:
-        raise InvalidOption(f"{path} is damaged.", hint="Delete it; everybody logs in again.")
+        raise InvalidOption(
+            f"{path} is damaged.", hint="Delete it; everyone must then log in again."
+        )
     return secret
 
 

@@ -81,7 +81,7 @@ def _keys(address: str, user: str) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _network(address: str) -> str:
-    """One household or server of IPv6 has 2^64 addresses."""
+    """A single home or server has 2^64 IPv6 addresses."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

@@ -201,7 +201,7 @@ class JsonBody(PlainBody):
         except (ValueError, RecursionError) as error:
             raise InvalidOption(f"The JSON cannot be read: {error}.") from error
         if not isinstance(fields, dict):
-            raise InvalidOption("The JSON is no object.", hint='Send {"url": "https://…"}.')
+            raise InvalidOption("The JSON is not an object.", hint='Send {"url": "https://…"}.')
         self._fields = fields
         return super().end()
 

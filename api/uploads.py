@@ -54,7 +54,7 @@ T = TypeVar("T")
 def too_large(settings: Settings) -> MediaLimitExceeded:
     return MediaLimitExceeded(
         f"The recording is larger than {settings.max_upload_mib} MiB.",
-        hint="Send its sound alone, for example as .m4a, or cut it into shorter files.",
+        hint="Send only its audio, for example as .m4a, or split it into shorter files.",
     )
 
 
@@ -102,7 +102,7 @@ class Uploads:
             MediaLimitExceeded: it is larger than the settings allow.
             DiskFull: it leaves too little space.
             InvalidOption: there is no recording, or the form cannot be read.
-            ClientDisconnect: nobody waits for an answer any more.
+            ClientDisconnect: the client has gone.
         """
         expected = declared_bytes(request.headers.get("content-length"))
         if expected > self._limit + FORM_BYTES:
@@ -163,4 +163,4 @@ async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
         with anyio.fail_after(SILENCE_S):
             return await anext(stream, None)
     except TimeoutError as error:
-        raise Refused(408, "UploadStalled", f"Nothing came for {SILENCE_S:g} s.") from error
+        raise Refused(408, "UploadStalled", f"No data arrived for {SILENCE_S:g} s.") from error

@@ -67,7 +67,7 @@ class Bar:
         self._draw(_literal(one_line(text)), 0.0)
 
     def download(self, fraction: float | None, text: str) -> None:
-        """How far a link is fetched; a line alone where nobody knows how long it will be."""
+        """How far a link is fetched; a line alone if its length is unknown."""
         line = _literal(one_line(text))
         known = "{percentage:3.0f}%|{bar:20}| "
         self._draw(line if fraction is None else known + line, fraction or 0.0)
@@ -105,7 +105,7 @@ class Bar:
 
 
 def clock(seconds: float | None) -> str:
-    """``5:24`` or ``1:05:24``; ``?`` for what nobody knows."""
+    """``5:24`` or ``1:05:24``; ``?`` if unknown."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)

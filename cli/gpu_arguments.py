@@ -59,7 +59,7 @@ def _add_gpu(commands: Commands) -> None:
         "--interval",
         type=float,
         metavar="S",
-        help="show anew every S seconds until Ctrl-C (default: 2 on a terminal, else once)",
+        help="refresh every S seconds until Ctrl-C (default: 2 on a terminal, else once)",
     )
     command.add_argument("--once", action="store_true", help="show once, also on a terminal")
 
@@ -112,7 +112,7 @@ def _add_finetune(commands: Commands) -> None:
     add("lora-rank", type=int, default=32, metavar="N", help="of the adapters (default 32)")
     add("attention", choices=("sdpa", "eager"), default="sdpa", help="eager: transformers before"
         " 4.37, much more memory (default sdpa)")  # fmt: skip
-    add("gradient-checkpointing", type=_truth, metavar="BOOL", help="activations computed anew"
+    add("gradient-checkpointing", type=_truth, metavar="BOOL", help="activations computed again"
         " instead of kept: less memory, a third slower (default: when needed)")  # fmt: skip
     command.add_argument("--json", action="store_true", help="for programs")
 

@@ -72,7 +72,7 @@ def _lines(plan: FinetunePlan, card: Card) -> list[str]:
         "",
         checkpointing(plan),
         "",
-        "Options of the training",
+        "Training options",
         *_command(plan.chosen),
         "",
         "When memory runs out",
@@ -86,7 +86,7 @@ def _lines(plan: FinetunePlan, card: Card) -> list[str]:
     if others:
         lines += ["", "What would fit", *(f"  {line}" for line in others)]
     if plan.warnings:
-        lines += ["", "To know", *(f"  {line}" for line in plan.warnings)]
+        lines += ["", "Good to know", *(f"  {line}" for line in plan.warnings)]
     return [*lines, "", DATA_HINT]
 
 

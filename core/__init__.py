@@ -1,1 +1,1 @@
-"""What every room shares: types, errors, settings, models table. Imports nothing of ours."""
+"""Shared by every package: types, errors, settings, the models table. Imports none of them."""

@@ -89,11 +89,11 @@ class MediaLimitExceeded(InputError):
 
 
 class DownloadRefused(InputError):
-    default_hint = "Download the recording by hand and give the file."
+    default_hint = "Download the recording yourself and use that file."
 
 
 class DownloadFailed(InputError):
-    default_hint = "Try again later, or download the recording by hand and give the file."
+    default_hint = "Try again later, or download the recording yourself and use that file."
 
 
 class InvalidOption(InputError):
@@ -105,11 +105,11 @@ class ModelError(SubtitleError):
 
 
 class ComputeTypeUnsupported(ModelError):
-    default_hint = "Choose the compute type auto, which takes one the device can do."
+    default_hint = "Choose the compute type auto, which picks one that the device supports."
 
 
 class CapacityError(SubtitleError):
-    """The machine has no room for this now."""
+    """The machine cannot take this now."""
 
     retry_after_s: int | None = None
     """When it is worth trying again; None: not before somebody has done something."""
@@ -130,7 +130,9 @@ class DiskFull(CapacityError):
 
 
 class DatabaseUnavailable(CapacityError):
-    default_hint = "Running jobs go on. Try again in a moment; if it lasts, see the log."
+    default_hint = (
+        "Running jobs continue. Try again in a moment; if the problem persists, see the log."
+    )
     retry_after_s = 10
 
 
@@ -139,7 +141,9 @@ class WorkerError(SubtitleError):
 
 
 class WorkerCrashed(WorkerError):
-    default_hint = "See the log for the signal; a segment that crashes workers is left as a gap."
+    default_hint = (
+        "See the log for the signal. A segment that crashes its workers is left out as a gap."
+    )
 
 
 class DeviceUnavailable(WorkerError):
@@ -160,7 +164,7 @@ class Cancelled(SubtitleError):
 class Paused(SubtitleError):
     """The service stops. What is finished of the job is kept."""
 
-    default_hint = "The job goes on when the service is started again."
+    default_hint = "The job resumes when the service starts again."
 
     def __init__(
         self, message: str = "Paused: the service was stopped.", *, hint: str | None = None

@@ -73,8 +73,8 @@ OUT_OF_MEMORY = KnownError(
         "failed to allocated memory",
     ),
     "Out of memory.",
-    "Choose a smaller model, batch size (`WHISPER_BATCH_SIZE=1`) or an int8 compute type"
-    " (`WHISPER_COMPUTE_TYPE=int8_float16`), or end what else holds memory (`nvidia-smi`,"
+    "Choose a smaller model or batch size (`WHISPER_BATCH_SIZE=1`) or an int8 compute type"
+    " (`WHISPER_COMPUTE_TYPE=int8_float16`), or close programs that hold memory (`nvidia-smi`,"
     " `python -m cli.main gpu`).",
     OutOfMemory,
 )
@@ -82,7 +82,7 @@ OUT_OF_MEMORY_DISGUISED = KnownError(
     "out of memory in disguise",
     # Without the prefix it is a wrong device index (TranscriptionSuite#268).
     ("parallel_for failed: cudaErrorInvalidDevice: invalid device ordinal",),
-    "The GPU has not enough free memory, which CUDA reports as a wrong device.",
+    "The GPU does not have enough free memory; CUDA reports this as a wrong device.",
     OUT_OF_MEMORY.fix,
     OutOfMemory,
 )
@@ -97,8 +97,8 @@ OUT_OF_MEMORY_PYTORCH = KnownError(
         "Free memory on device…is less than desired GPU memory utilization",
     ),
     "A model that runs on PyTorch is out of memory.",
-    "Where it runs, choose a smaller model or fewer requests at a time (vLLM: a smaller"
-    " --max-num-seqs), or end what else holds the card's memory (`nvidia-smi`).",
+    "There, choose a smaller model or fewer requests at a time (vLLM: a smaller"
+    " --max-num-seqs), or close other programs that hold the GPU's memory (`nvidia-smi`).",
     OutOfMemory,
 )
 
@@ -106,7 +106,7 @@ _LIBRARIES = tuple(
     KnownError(
         f"{name} missing",
         (f"Library {file} is not found or cannot be loaded", f"{file}: cannot open shared object"),
-        f"The CUDA library {name} is not found.",
+        f"The CUDA library {name} was not found.",
         fix,
         DeviceUnavailable,
     )
@@ -148,7 +148,7 @@ _DRIVER = (
     KnownError(
         "wrong device index",
         ("invalid device ordinal",),
-        "A GPU was named that does not exist.",
+        "The GPU that was asked for does not exist.",
         "Name GPUs that `nvidia-smi -L` lists in CUDA_VISIBLE_DEVICES or --gpus, or"
         " `unset CUDA_VISIBLE_DEVICES`.",
         DeviceUnavailable,
@@ -156,7 +156,8 @@ _DRIVER = (
     KnownError(
         "NVML gone",
         ("NVML…Unknown Error",),
-        "The container has lost its GPUs, as happens after `systemctl daemon-reload` on the host.",
+        "The container has lost its GPUs, which happens after `systemctl daemon-reload` on the "
+        "host.",
         "Restart the container: `docker restart whisper-for-subs`. To keep it from coming back,"
         ' put `"exec-opts": ["native.cgroupdriver=cgroupfs"]` into /etc/docker/daemon.json and'
         " `sudo systemctl restart docker`, or name the cards as devices (`--device /dev/nvidiactl"
@@ -173,30 +174,31 @@ _DRIVER = (
     KnownError(
         "driver not loaded",
         ("Driver Not Loaded", "couldn't communicate with the NVIDIA driver"),
-        "The NVIDIA driver is installed and not loaded.",
-        "`sudo modprobe nvidia`; if that fails, install the driver anew for the running kernel"
+        "The NVIDIA driver is installed but not loaded.",
+        "`sudo modprobe nvidia`; if that fails, reinstall the driver for the running kernel"
         " (Ubuntu: `sudo apt-get install --reinstall nvidia-driver-570`) and reboot.",
         DeviceUnavailable,
     ),
     KnownError(
         "NVML missing",
         ("NVML Shared Library Not Found", "libnvidia-ml.so.1: cannot open shared object"),
-        "NVIDIA's management library is not here: no driver, or a container without `utility`.",
+        "NVIDIA's management library is missing: there is no driver, or the container lacks "
+        "`utility`.",
         DRIVER + " In a container: `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility`.",
         DeviceUnavailable,
     ),
     KnownError(
         "fabric manager",
         ("system not yet initialized",),
-        "The cards wait for the manager of their NVSwitch.",
-        "`sudo systemctl enable --now nvidia-fabricmanager`, in the driver's own version.",
+        "The GPUs are waiting for the NVSwitch fabric manager.",
+        "`sudo systemctl enable --now nvidia-fabricmanager`; its version must match the driver's.",
         DeviceUnavailable,
     ),
     KnownError(
         "forward compatibility",
         ("forward compatibility was attempted on non supported HW",),
-        "CUDA's compatibility libraries do not fit this driver.",
-        "Take /usr/local/cuda/compat out of LD_LIBRARY_PATH, or install driver 570 or newer.",
+        "CUDA's compatibility libraries do not match this driver.",
+        "Remove /usr/local/cuda/compat from LD_LIBRARY_PATH, or install driver 570 or newer.",
         DeviceUnavailable,
     ),
 )
@@ -205,7 +207,7 @@ _CARD = (
     KnownError(
         "int8 rejected",
         ("CUBLAS_STATUS_NOT_SUPPORTED",),
-        "The card rejects this compute type, as new cards do with int8.",
+        "The GPU rejects this compute type; some new GPUs do so with int8.",
         "Set `WHISPER_COMPUTE_TYPE=float16` (--compute-type float16).",
         ComputeTypeUnsupported,
     ),
@@ -219,7 +221,7 @@ _CARD = (
     KnownError(
         "GPU lost",
         ("GPU is lost", "fallen off the bus", "GPU requires restart", "reset required"),
-        "The GPU does not answer any more.",
+        "The GPU has stopped responding.",
         RESTART,
         DeviceUnavailable,
     ),
@@ -234,7 +236,8 @@ _CARD = (
     KnownError(
         "GPU busy",
         ("CUDA-capable device(s) is/are busy or unavailable",),
-        "Another program has the GPU for itself, or it is in MIG mode without instances.",
+        "Another program has exclusive use of the GPU, or the GPU is in MIG mode without "
+        "instances.",
         "`sudo nvidia-smi -c DEFAULT`; with MIG: `sudo nvidia-smi mig -cgi 0 -C`.",
         DeviceUnavailable,
     ),
@@ -248,8 +251,8 @@ _CARD = (
     KnownError(
         "CUDA unknown error",
         ("CUDA failed with error unknown error",),
-        "The driver's memory module is in a bad state, as happens after sleep.",
-        "End all programs on the GPU, then `sudo modprobe -r nvidia_uvm && sudo modprobe"
+        "The driver's memory module is in a bad state, which happens after sleep.",
+        "Stop all programs on the GPU, then `sudo modprobe -r nvidia_uvm && sudo modprobe"
         " nvidia_uvm`, or reboot.",
         DeviceUnavailable,
     ),
@@ -259,7 +262,7 @@ _CONTAINER = (
     KnownError(
         "no container toolkit",
         ('could not select device driver "…with capabilities: [[gpu]]',),
-        "Docker does not know how to give a container a GPU.",
+        "Docker cannot give containers a GPU: NVIDIA's toolkit is missing.",
         TOOLKIT,
         DeviceUnavailable,
     ),
@@ -287,7 +290,7 @@ _MODEL = (
     KnownError(
         "compute type bfloat16",
         ("Requested bfloat16 compute type", "Requested int8_bfloat16 compute type"),
-        "The device does not calculate in bfloat16.",
+        "The device does not support bfloat16.",
         "Set `WHISPER_COMPUTE_TYPE=float16` on a GPU, or auto: bfloat16 needs compute capability"
         " 8.0.",
         ComputeTypeUnsupported,
@@ -295,7 +298,7 @@ _MODEL = (
     KnownError(
         "compute type int8",
         ("Requested int8 compute type", "Requested int8_float32 compute type"),
-        "The device does not calculate in int8.",
+        "The device does not support int8.",
         "Set `WHISPER_COMPUTE_TYPE=auto`, or float32: int8 needs compute capability 6.1, or 7.0"
         " and newer.",
         ComputeTypeUnsupported,
@@ -303,16 +306,16 @@ _MODEL = (
     KnownError(
         "compute type",
         ("Requested … compute type", "Invalid compute type"),
-        "The device cannot work with this compute type.",
+        "The device does not support this compute type.",
         COMPUTE_TYPE,
         ComputeTypeUnsupported,
     ),
     KnownError(
         "model.bin missing",
         ("Unable to open file '… in model '",),
-        "The model's files are damaged or not CTranslate2's.",
-        "Remove the model's folder and let it be downloaded again; `make setup` brings the"
-        " installed ones back.",
+        "The model's files are damaged or not in CTranslate2 format.",
+        "Delete the model's folder so that it is downloaded again; `make setup` restores the "
+        "installed models.",
         ModelError,
     ),
     KnownError(

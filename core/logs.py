@@ -5,7 +5,7 @@
 
 The levels are written as operators search for them: ``grep -E "ERROR|Warning|GPU"`` (docs/logs.md).
 File names and titles come from users and may hold line breaks or terminal escapes: control
-characters of a message are written as escapes, so that one event stays one line and nobody can
+characters of a message are written as escapes, so that one event stays one line and no one can
 forge a second. Tracebacks follow on lines of their own, indented, because what they quote may hold
 line breaks too; one that came as text from another process is passed as
 ``extra={"traceback_text": text}``. Worker processes inherit standard error
@@ -112,7 +112,7 @@ def _indented(text: str) -> str:
 
 
 def setup_logging(level: str = "info", device: str = "") -> None:
-    """Log to standard error in the house's format; call once in every process, in a worker with
+    """Log to standard error in the app's format; call once in every process, in a worker with
     the label of its device.
 
     Called again it only sets the level, so that a front and a library may both call it.

@@ -303,7 +303,7 @@ def audit_coverage(
     Whisper's alignment is off by 0.2–0.5 s and VAD pads its spans. A hole of ``x`` seconds
     between two words therefore counts as ``x - 2 * tolerance_s``.
     min_uncovered_s: shorter uncovered parts are not reported (breath, cough, a late alignment).
-    max_word_s: nobody takes longer over a word; one that claims to covers only the first and the
+    max_word_s: no one takes longer over a word; one that claims to covers only the first and the
     last half of this, so that a stretched word cannot hide lost speech. Pass ``math.inf`` when
     ``words`` are whole segments.
 

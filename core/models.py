@@ -33,13 +33,13 @@ class ModelInfo:
     can_translate: bool
     """Whether it learned the task ``translate`` (speech of any language to English text)."""
     parameters_m: int | None
-    """Parameters in millions; None where nobody said."""
+    """Parameters in millions; None if unknown."""
     download_mib: int | None
     """About what a download costs; None where nothing is downloaded."""
     speed: float | None = None
-    """How many times as fast as large-v3, as published (``_PUBLISHED``); None: nobody said."""
+    """How many times as fast as large-v3, as published (``_PUBLISHED``); None if unknown."""
     quality: str = ""
-    """A word on the scale ``QUALITIES``; empty: nobody said."""
+    """A word on the scale ``QUALITIES``; empty if unknown."""
     use: str = ""
     """What it is good for."""
 
@@ -56,7 +56,7 @@ class ModelInfo:
 
     @property
     def advice(self) -> str:
-        """For people who choose; empty for a model nobody has said anything of."""
+        """One line to choose a model by; empty if nothing is published about it."""
         if self.speed is None:
             return ""
         speed = f"speed {self.speed:g}x (large-v3: 1x)"
@@ -85,11 +85,11 @@ _PUBLISHED: dict[str, tuple[float, str, str]] = {
     "tiny.en": (10, "low", "English on the weakest machines"),
     "base": (7, "low", "CPUs, where it is the default"),
     "base.en": (7, "fair", "English on CPUs"),
-    "small": (4, "fair", "GPUs of 1 GB, and CPUs that have time"),
-    "small.en": (4, "good", "English on GPUs of 1 GB, and on CPUs that have time"),
-    "medium": (2, "good", "translation into English on GPUs of 3 GB"),
-    "medium.en": (2, "good", "English where the larger models cannot be had"),
-    "large-v1": (1, "very good", "repeating old transcripts"),
+    "small": (4, "fair", "GPUs with 1 GB, and CPUs when time does not matter"),
+    "small.en": (4, "good", "English on GPUs with 1 GB, and on CPUs when time does not matter"),
+    "medium": (2, "good", "translation into English on GPUs with 3 GB"),
+    "medium.en": (2, "good", "English where the larger models are not available"),
+    "large-v1": (1, "very good", "reproducing old transcripts"),
     "large-v2": (1, "very good", "a second opinion beside large-v3"),
     "large-v3": (1, "best", "the highest quality, and translation into English"),
     "large-v3-turbo": (8, "very good", "most recordings; the default on GPUs"),
@@ -97,7 +97,7 @@ _PUBLISHED: dict[str, tuple[float, str, str]] = {
     "distil-medium.en": (6.8, "good", "English in little memory"),
     "distil-large-v2": (5.8, "very good", "English; distil-large-v3 is newer"),
     "distil-large-v3": (6.3, "very good", "long recordings in English"),
-    "distil-large-v3.5": (6.4, "very good", "English, clips under 30 s most of all"),
+    "distil-large-v3.5": (6.4, "very good", "English, especially clips under 30 s"),
 }
 """Speed against large-v3, quality and use of each model.
 
@@ -160,7 +160,7 @@ def find_model(name: str) -> ModelInfo | None:
 
 
 def unknown_model(name: str) -> ModelError:
-    """The error for a name nobody knows, with the nearest known one."""
+    """The error for an unknown name, with the nearest known one."""
     close = difflib.get_close_matches(name.strip().lower(), [*MODELS, *ALIASES], n=1)
     return ModelError(
         f"Unknown model {name!r}.",
@@ -177,7 +177,7 @@ def check_request(model: ModelInfo | str, language: str | None, task: str) -> st
     (``auto``, a directory, a hub id): then only the language and the task are checked, and the
     caller checks again with the resolved model's info.
 
-    Raises ``InvalidOption`` for a language or task nobody knows, ``ModelError`` for one that
+    Raises ``InvalidOption`` for an unknown language or task, ``ModelError`` for one that
     this model cannot do.
     """
     code = language_code(language)

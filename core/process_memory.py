@@ -11,7 +11,7 @@ PROC = Path("/proc")
 
 
 def resident_mib(pid: int, proc: Path = PROC) -> float | None:
-    """MiB a process holds in main memory now; None where it is gone or nobody says."""
+    """MiB a process holds in main memory now; None if it has ended or cannot be read."""
     try:
         lines = (proc / str(pid) / "status").read_text("ascii", "replace").splitlines()
     except OSError:
@@ -23,7 +23,7 @@ def resident_mib(pid: int, proc: Path = PROC) -> float | None:
 
 
 def return_to_system() -> None:
-    """Free what nobody refers to, and hand freed pages back: the C library keeps them otherwise."""
+    """Free unreferenced objects and return their pages, which the C library otherwise keeps."""
     gc.collect()
     # Other C libraries than glibc have no such call and keep less.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     """CPU threads of each CPU worker."""
 
     batch_size: int = Field(default=0, ge=0, le=128)
-    """Windows decoded together on one device; 0: as many as its memory and kind make worth while,
+    """Windows decoded together on one device; 0: the largest useful batch for its memory and kind,
     each device for itself."""
 
     beam_size: int = Field(default=5, ge=1, le=20)
@@ -239,7 +239,7 @@ def setting_names() -> tuple[str, ...]:
 
 
 def unknown_names() -> tuple[str, ...]:
-    """Names of the environment and of ``.env`` that look like settings and are none: nobody reads
+    """Names of the environment and of ``.env`` that look like settings but are not: nothing reads
     them."""
     given = {name.upper() for name in [*os.environ, *DotEnvSettingsSource(Settings).env_vars]}
     looks_so = {name for name in given if name.startswith("WHISPER_")}

@@ -1,4 +1,4 @@
-"""The frozen types that travel through the house, one per step of the data's way.
+"""The frozen types of the data flow, one per step.
 
 Float seconds (``_s``) on the recording's clock everywhere before ``subtitles.layout``;
 integer milliseconds (``_ms``) in :class:`Cue` and after.
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SAMPLE_RATE = 16_000
-"""Samples per second of every PCM in the house: what Whisper and Silero were trained on."""
+"""Samples per second of all PCM here: what Whisper and Silero were trained on."""
 
 WINDOW_S = 30.0
 """Longest audio one encoder pass can hear (Whisper pads or cuts everything to 30 s)."""
@@ -211,7 +211,7 @@ class DecodeOptions:
     task: Task = "transcribe"
     beam_size: int = 5
     batch_size: int = 0
-    """Windows decoded together; 0: as many as fit the device's memory and are worth while."""
+    """Windows decoded together; 0: the largest useful batch that fits the device."""
     initial_prompt: str | None = None
     hotwords: str | None = None
     word_timestamps: bool = True

@@ -48,7 +48,7 @@ def cards(gpus: GpuList) -> list[Finding]:
         text = f"{_title(card)}: {memory if card.total_mib else 'memory unknown'}{held}."
         if not card.mig and card.free_mib < min(MEMORY_WANTED_MIB, card.total_mib // 2):
             fix = (
-                "End what is not needed there, or leave this card out with"
+                "Stop programs you do not need there, or exclude this GPU with"
                 " `CUDA_VISIBLE_DEVICES`; smaller: `WHISPER_COMPUTE_TYPE=int8_float16`."
             )
             found.append(Finding("warning", AREA, text, fix))
@@ -82,7 +82,7 @@ def types(gpus: GpuList, wanted: str) -> list[Finding]:
             reason = why_not(capability, wanted)
             found.append(Finding("error", AREA, f"GPU {card.index}: {reason}", fix))
         else:
-            found.append(Finding("ok", AREA, f"GPU {card.index} calculates in {able}."))
+            found.append(Finding("ok", AREA, f"GPU {card.index} supports {able}."))
     return found
 
 
@@ -102,7 +102,7 @@ def architecture(gpus: GpuList, machine: Machine) -> list[Finding]:
             continue
         code, number = code_for(card.capability), ".".join(map(str, card.capability))
         if code == "none":
-            fix = "Leave it out with `CUDA_VISIBLE_DEVICES`, or `WHISPER_DEVICE=cpu`."
+            fix = "Exclude it with `CUDA_VISIBLE_DEVICES`, or `WHISPER_DEVICE=cpu`."
             text = f"GPU {card.index} has compute capability {number}; CTranslate2 needs 5.3."
             found.append(Finding("error", AREA, text, fix))
         elif code == "compiled":
@@ -122,19 +122,19 @@ def _compiled(card: GpuDevice, number: str, cuda: tuple[int, int] | None) -> Fin
 def jit_cache(machine: Machine) -> list[Finding]:
     """Compiled code should outlive the process, and its container."""
     if machine.variables.get("CUDA_CACHE_DISABLE") == "1":
-        text = "CUDA_CACHE_DISABLE is set: the code is compiled anew at each start."
+        text = "CUDA_CACHE_DISABLE is set: the code is compiled again at every start."
         return [Finding("warning", AREA, text, "`unset CUDA_CACHE_DISABLE`.")]
     given = machine.variables.get("CUDA_CACHE_PATH")
     path = Path(given) if given else Path.home() / ".nv" / "ComputeCache"
     why = why_not_writable(path)
     if why:
-        fix = "`export CUDA_CACHE_PATH=…` to a folder on a disk that lasts, writable for this user."
+        fix = "`export CUDA_CACHE_PATH=…` to a permanent folder that this user can write to."
         text = f"Compiled code cannot be kept in {path}: {why}."
         return [Finding("warning", AREA, text, fix)]
     mount = machine.mount_of(path.absolute())
     if machine.container and (mount is None or mount.kind in VOLATILE):
         fix = "Give it a volume: `-v cuda-cache:/app/cache -e CUDA_CACHE_PATH=/app/cache`."
-        text = f"Compiled code in {path} ends with the container and is compiled anew."
+        text = f"Compiled code in {path} is lost with the container and is then compiled again."
         return [Finding("warning", AREA, text, fix)]
     return [Finding("ok", AREA, f"Compiled code is kept in {path}.")]
 
@@ -149,8 +149,8 @@ def visible_devices(settings: Settings, gpus: GpuList) -> list[Finding]:
         text = f"CUDA_VISIBLE_DEVICES is {listed!r}, which hides every GPU."
         return [Finding("hint", AREA, text, "To use them: `unset CUDA_VISIBLE_DEVICES`.")]
     if not gpus.devices:
-        text = f"CUDA_VISIBLE_DEVICES is {listed!r}, and no GPU can be listed here."
-        return [Finding("hint", AREA, text, "`unset CUDA_VISIBLE_DEVICES`, or see the driver.")]
+        text = f"CUDA_VISIBLE_DEVICES is {listed!r}, but no GPU can be found here."
+        return [Finding("hint", AREA, text, "`unset CUDA_VISIBLE_DEVICES`, or check the driver.")]
     found = []
     for entry in entries:
         device = find_device(entry, gpus)

@@ -1,4 +1,4 @@
-"""Settings that contradict each other or the machine, and names nobody reads."""
+"""Settings that contradict each other or the machine, and names that nothing reads."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def unknown(
     every = known or setting_names()
     for name in unknown_names() if names is None else names:
         near = difflib.get_close_matches(name, every, n=1)
-        fix = f"Did you mean `{near[0]}`?" if near else "See docs/settings.md; remove it."
-        found.append(Finding("warning", AREA, f"{name} is set, and no setting has this name.", fix))
+        fix = f"Did you mean `{near[0]}`?" if near else "See docs/settings.md, or remove it."
+        found.append(Finding("warning", AREA, f"{name} is set, but no setting has this name.", fix))
     return found
 
 
@@ -46,9 +46,10 @@ def without_effect(machine: Machine) -> list[Finding]:
         Finding(
             "hint",
             AREA,
-            f"{name} is set, and does nothing here: the engine is CTranslate2, not PyTorch.",
-            "Unset it. Against a lack of memory: a smaller batch (`WHISPER_BATCH_SIZE`), int8"
-            " (`WHISPER_COMPUTE_TYPE`) or a smaller model; `python -m cli.main plan` calculates.",
+            f"{name} is set but does nothing here: the engine is CTranslate2, not PyTorch.",
+            "Unset it. If memory is short, try a smaller batch (`WHISPER_BATCH_SIZE`), int8"
+            " (`WHISPER_COMPUTE_TYPE`) or a smaller model; `python -m cli.main plan` shows what "
+            "fits.",
         )
         for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
         if name in machine.variables
@@ -63,21 +64,21 @@ def contradictions(settings: Settings, has_gpu: bool) -> list[Finding]:
         fix = f"`WHISPER_COMPUTE_TYPE={near[0] if near else 'auto'}`"
         found.append(Finding("error", AREA, f"There is no compute type {compute!r}.", fix))
     elif not runs_on_cpus(compute) and (settings.device == "cpu" or not has_gpu):
-        text = f"WHISPER_COMPUTE_TYPE is {compute}, which no CPU calculates in."
+        text = f"WHISPER_COMPUTE_TYPE is {compute}, which no CPU supports."
         found.append(Finding("error", AREA, text, "`WHISPER_COMPUTE_TYPE=auto`"))
     if settings.device == "cpu":
         if settings.cuda_visible_devices:
-            text = "CUDA_VISIBLE_DEVICES is set and WHISPER_DEVICE=cpu leaves GPUs unused."
+            text = "CUDA_VISIBLE_DEVICES is set, but WHISPER_DEVICE=cpu leaves the GPUs unused."
             found.append(Finding("hint", AREA, text, "For GPUs: `WHISPER_DEVICE=auto`."))
         elif has_gpu:
-            text = "There is a GPU, and WHISPER_DEVICE=cpu leaves it unused."
+            text = "There is a GPU, but WHISPER_DEVICE=cpu leaves it unused."
             found.append(Finding("hint", AREA, text, "To use it: `WHISPER_DEVICE=auto`."))
     if has_gpu and settings.device != "cpu" and settings.workers:
         text = "WHISPER_WORKERS counts CPU workers; each GPU has one of its own."
         found.append(Finding("hint", AREA, text))
     cookies = settings.download_cookies
     if cookies is not None and not cookies.is_file():
-        text = f"WHISPER_DOWNLOAD_COOKIES names {cookies}, which is no file."
+        text = f"WHISPER_DOWNLOAD_COOKIES names {cookies}, which is not a file."
         found.append(Finding("error", AREA, text, "Export it from the browser, or unset it."))
     return found + access(settings)
 
@@ -86,7 +87,7 @@ def access(settings: Settings) -> list[Finding]:
     """Who may use the page, where that should make somebody think."""
     found = []
     if open_to_strangers(settings):
-        text = f"WHISPER_ACCESS is open on {settings.host}: anybody who reaches it may use it."
+        text = f"WHISPER_ACCESS is open on {settings.host}: anyone who can reach it may use it."
         fix = "`WHISPER_ACCESS=login`, then `python -m cli.main users add NAME`."
         found.append(Finding("warning", AREA, text, fix))
         if settings.links == "on":

@@ -33,7 +33,7 @@ def container(device: Device, machine: Machine) -> list[Finding]:
     severity: Severity = "error" if device == "cuda" else "hint"
     if not given and device != "cpu":
         says = "not set" if visible is None else repr(visible)
-        text = f"It was given no GPU: no /dev/nvidia*, NVIDIA_VISIBLE_DEVICES is {says}."
+        text = f"The container has no GPU: no /dev/nvidia*, NVIDIA_VISIBLE_DEVICES is {says}."
         found.append(Finding(severity, AREA, text, GIVE_GPU))
     if given and able is not None and "all" not in able:
         missing = [name for name in ("compute", "utility") if name not in able.split(",")]
@@ -51,7 +51,7 @@ def nodes(device: Device, machine: Machine) -> list[Finding]:
     if device == "cpu" or (not names and machine.driver is None):
         return []
     if "dxg" in names:
-        return [Finding("ok", AREA, "/dev/dxg: Windows' own way to the GPU.")]
+        return [Finding("ok", AREA, "/dev/dxg: the GPU, through Windows.")]
     missing = [name for name in ("nvidiactl", "nvidia-uvm") if name not in names]
     if not any(name.removeprefix("nvidia").isdigit() for name in names):
         missing.append("nvidia0")

@@ -39,7 +39,7 @@ def driver(device: Device, machine: Machine, gpus: GpuList) -> list[Finding]:
     elif "nvidia-ml-py" in gpus.problem:
         fix = "`python -m pip install -r requirements.txt`"
     severity: Severity = "warning" if device == "cpu" else "error"
-    return [Finding(severity, AREA, f"{loaded}, and cannot be asked. {gpus.problem}", fix)]
+    return [Finding(severity, AREA, f"{loaded}, but NVML cannot be used. {gpus.problem}", fix)]
 
 
 def _answering(gpus: GpuList) -> Finding:
@@ -51,7 +51,7 @@ def _answering(gpus: GpuList) -> Finding:
 
 
 def _no_cards(device: Device, gpus: GpuList) -> Finding:
-    text = f"Driver {gpus.driver} is loaded and shows no card."
+    text = f"Driver {gpus.driver} is loaded but shows no GPU."
     fix = "See `sudo dmesg | grep -i nvrm` and `lspci | grep -i nvidia` on the host."
     return Finding("error" if device == "cuda" else "hint", AREA, text, fix)
 
@@ -64,10 +64,10 @@ def _absent(device: Device, machine: Machine) -> Finding:
         severity = "warning" if cards and device == "auto" else "hint"
     if cards:
         have = "an NVIDIA card" if cards == 1 else f"{cards} NVIDIA cards"
-        text = f"This machine has {have} and no driver that reaches this program."
+        text = f"This machine has {have} but no driver that this program can use."
         fix = f"{GIVE_GPU} If that fails: {TOOLKIT}" if machine.container else DRIVER
     elif device == "cuda":
-        text = "WHISPER_DEVICE is cuda, and there is neither an NVIDIA driver nor a card."
+        text = "WHISPER_DEVICE is cuda, but there is neither an NVIDIA driver nor an NVIDIA GPU."
         fix = f"Set `WHISPER_DEVICE=auto`. {GIVE_GPU if machine.container else ''}".strip()
     else:
         text = "No NVIDIA driver and no NVIDIA card: transcription runs on the CPU."

@@ -67,7 +67,7 @@ def guarded(area: str, check: Check) -> list[Finding]:
         known = recognise(str(error))
         fix = known.fix if known else "Report it with this text."
         where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"This could not be examined: {type(error).__name__}: {error}"
+        text = f"This check could not run: {type(error).__name__}: {error}"
         text += f" ({Path(where.filename).name}:{where.lineno})"
         return [Finding("error", area, text, fix)]
 
@@ -167,7 +167,7 @@ class _Examination:
         on_gpu = [device for device in devices if device.kind == "cuda"]
         seen = [each.card for each in see_cards(on_gpu, lambda: self._gpus)]
         if on_gpu and not seen:
-            text = "Nobody can tell how much memory the GPUs have, nor what auto takes there."
+            text = "The memory of the GPUs is unknown, and so is what auto would choose for them."
             chosen = [Finding("hint", models.AREA, text, "See the NVIDIA driver's findings.")]
         else:
             chosen = models.choice(settings, seen, self._closed)
@@ -179,7 +179,7 @@ class _Examination:
         devices, found = inference.devices(self._settings, self._gpus)
         model = self._smallest()
         if model is None:
-            text = "No model is here, so no device can be tried."
+            text = "There is no model, so no device can be tested."
             return [*found, Finding("error", inference.AREA, text, "`make setup`")]
         return found + inference.inference(devices, model, self._settings, self._progress)
 

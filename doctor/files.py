@@ -20,7 +20,7 @@ def why_not_writable(path: Path) -> str:
     """Empty where files can be made there, or where the folder could be; else the reason."""
     place = standing(path)
     if not place.is_dir():
-        return f"{place} is no folder"
+        return f"{place} is not a folder"
     if place != path.absolute():
         # Making and removing the whole way would leave traces; the permission has to do.
         return "" if os.access(place, os.W_OK | os.X_OK) else f"{place} is not writable"

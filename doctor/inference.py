@@ -120,7 +120,7 @@ def _outcome(
         text = f"{what} gave no answer within {limit_s:g} s with {how}; it hangs."
         fix = "See `nvidia-smi` and `sudo dmesg | tail`; reboot if they hang too."
         if device.kind == "cpu":
-            fix = "See what keeps the machine busy (`top`), and whether its disk answers."
+            fix = "Check what keeps the machine busy (`top`), and whether its disk answers."
         return Finding("error", AREA, text, fix)
     except SubtitleError as error:
         known = recognise(error.message)

@@ -45,9 +45,9 @@ def probe(visible: str | None) -> Facts:
             hint="See whether `nvidia-smi` answers; if not, reboot.",
         ) from error
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise WorkerCrashed(
-            f"The native libraries end their process (exit code {done.returncode}): {last}",
+            f"The native libraries crash their process (exit code {done.returncode}): {last}",
             hint="Install them again: `make clean setup`.",
         )
     facts: Facts = json.loads(done.stdout)
@@ -60,12 +60,12 @@ def cublas(facts: Facts, expected: bool, machine: Machine) -> list[Finding]:
     if "path" in found and "path" in light:
         path = str(found["path"])
         by = _found_by(Path(path), machine.variables.get("LD_LIBRARY_PATH", ""))
-        return [Finding("ok", AREA, f"cuBLAS 12 is found by {by}: {path}.")]
+        return [Finding("ok", AREA, f"cuBLAS 12 was found by {by}: {path}.")]
     severity: Severity = "error" if expected else "hint"
     newer = cuda_13(facts, machine)
-    only = f"; there is CUDA 13 ({newer}), which cannot stand in for it" if newer else ""
+    only = f"; there is CUDA 13 ({newer}), which cannot replace it" if newer else ""
     if not expected:
-        text = f"cuBLAS 12 is not found{only}. Only GPUs need it."
+        text = f"cuBLAS 12 was not found{only}. Only GPUs need it."
         return [Finding(severity, AREA, text, f"For a GPU: {LIBRARIES[0].lower()}{LIBRARIES[1:]}")]
     package = packaged_cublas()
     if package is not None:
@@ -73,7 +73,7 @@ def cublas(facts: Facts, expected: bool, machine: Machine) -> list[Finding]:
         text = f"cuBLAS 12 is installed ({package}) and cannot be loaded: {said}{only}."
         fix = "Install it again: `python -m pip install --force-reinstall -r requirements-gpu.txt`."
         return [Finding(severity, AREA, text, fix)]
-    return [Finding(severity, AREA, f"cuBLAS 12 is not found{only}.", LIBRARIES)]
+    return [Finding(severity, AREA, f"cuBLAS 12 was not found{only}.", LIBRARIES)]
 
 
 def cuda_13(facts: Facts, machine: Machine) -> str:
@@ -101,11 +101,11 @@ def engine(
     if "error" in own:
         fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
         return [Finding("error", AREA, f"CTranslate2 cannot be used: {own['error']}", fix)]
-    found = [Finding("ok", AREA, f"CTranslate2 on the CPU calculates in {', '.join(own['cpu'])}.")]
+    found = [Finding("ok", AREA, f"CTranslate2 on the CPU supports {', '.join(own['cpu'])}.")]
     if not expected:
         return found
     if not own["cuda"] and processor == "aarch64":
-        text = "CTranslate2's package for this processor (aarch64) knows no GPUs."
+        text = "CTranslate2's package for this processor (aarch64) has no GPU support."
         fix = "Build CTranslate2 with `-DWITH_CUDA=ON`, or `WHISPER_DEVICE=cpu`."
         return [*found, Finding("error", AREA, text, fix)]
     if own.get("cuda_error") or not own["cuda"]:
@@ -115,12 +115,12 @@ def engine(
         found.append(Finding("error", AREA, f"CTranslate2 cannot use a GPU: {said}.", fix))
         return found
     for index, types in enumerate(own["cuda"]):
-        text = f"CTranslate2 on its GPU {index} calculates in {', '.join(types)}."
+        text = f"CTranslate2 on its GPU {index} supports {', '.join(types)}."
         found.append(Finding("ok", AREA, text))
     if len(own["cuda"]) == len(gpus.devices) == 1:
         missing = {*compute_types(gpus.devices[0].capability)} - {*own["cuda"][0]}
         if missing:
-            text = f"The card could do {', '.join(sorted(missing))}, and CTranslate2 does not."
+            text = f"The GPU supports {', '.join(sorted(missing))}, but CTranslate2 does not."
             found.append(Finding("hint", AREA, text))
     return found
 
@@ -133,11 +133,11 @@ def decoder(facts: Facts, which: Callable[[str], str | None] = shutil.which) -> 
         return [Finding("error", AREA, f"PyAV cannot be used: {av['error']}", fix)]
     names = ("libavformat", "libavcodec", "libswresample")
     libraries = ", ".join(f"{name} {av['libraries'][name]}" for name in names)
-    text = f"PyAV carries FFmpeg {av['ffmpeg']} ({libraries}); no other FFmpeg is needed."
+    text = f"PyAV includes FFmpeg {av['ffmpeg']} ({libraries}); no other FFmpeg is needed."
     found = [Finding("ok", AREA, text)]
     program = which("ffmpeg")
     if program is None:
-        text = "The program ffmpeg is not installed. The app does not use it, its tests do."
+        text = "The program ffmpeg is not installed. Only the tests use it."
         found.append(Finding("hint", AREA, text, "For the tests: `sudo apt-get install ffmpeg`."))
     else:
         found.append(Finding("ok", AREA, f"The program ffmpeg, which only tests use: {program}."))

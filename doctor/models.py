@@ -23,10 +23,12 @@ Reachable = Callable[[float], str | None]
 def installed(settings: Settings) -> list[Finding]:
     here = available_models(settings.models_dir)
     if not here:
-        text = "No model is here: none is installed, in the models directory or the hub's cache."
+        text = (
+            "There is no model: none is installed, in the models directory or in the hub's cache."
+        )
         return [Finding("error", AREA, text, "`make setup` installs base and tiny.en.")]
     names = ", ".join(f"{name} ({where})" for name, where in here.items())
-    return [Finding("ok", AREA, f"Here: {names}.")]
+    return [Finding("ok", AREA, f"Models here: {names}.")]
 
 
 def hub(settings: Settings, offline: bool, reachable: Reachable = model_hub.reachable) -> str:
@@ -43,13 +45,13 @@ def hub_finding(closed: str, endpoint: str, needed: bool) -> list[Finding]:
     if not closed:
         return [Finding("ok", AREA, f"The model hub answers ({endpoint}).")]
     if closed in (NOT_ASKED, NEVER_ASKED):
-        return [Finding("ok", AREA, f"The model hub is not asked: {closed}.")]
+        return [Finding("ok", AREA, f"The model hub is not used: {closed}.")]
     severity: Severity = "warning" if needed else "hint"
     text = f"The model hub ({endpoint}) cannot be reached: {closed}. Installed models work."
     fix = (
-        "Set HTTPS_PROXY or HF_ENDPOINT if there is a way out; without one `WHISPER_OFFLINE=1`"
-        " saves the wait, and models go by hand into folders of their names in the models"
-        f" directory, such as models/{candidates()[0]}."
+        "Set HTTPS_PROXY or HF_ENDPOINT if the hub can be reached through them. If not,"
+        " `WHISPER_OFFLINE=1` avoids the wait; copy models into folders named after them in the"
+        f" models directory, such as models/{candidates()[0]}."
     )
     return [Finding(severity, AREA, text, fix)]
 
@@ -77,7 +79,7 @@ def choice(settings: Settings, cards: Sequence[Card], closed: str) -> list[Findi
             return [Finding("error", AREA, f"WHISPER_MODEL: {error.message}", error.hint)]
         size = f", {info.download_mib:,} MiB" if info and info.download_mib else ""
         if closed and closed != NOT_ASKED:
-            text = f"WHISPER_MODEL is {name}, which is not here, and the hub is out of reach."
+            text = f"WHISPER_MODEL is {name}, which is not here, and the hub cannot be reached."
             return [Finding("error", AREA, text, f"{error.hint} Or `WHISPER_MODEL=auto`.")]
         text = f"WHISPER_MODEL is {name}, which is downloaded at first use{size}."
         return [Finding("hint", AREA, text)]
@@ -91,7 +93,7 @@ def _automatic(settings: Settings, cards: Sequence[Card], closed: str) -> list[F
         found = resolve_model(AUTO, device="cpu", models_dir=settings.models_dir, offline=True)
     except ModelError as error:
         return [Finding("error", AREA, f"auto finds no model: {error.message}", error.hint)]
-    return [Finding("ok", AREA, f"auto takes {found.name} ({found.reason}).")]
+    return [Finding("ok", AREA, f"auto uses {found.name} ({found.reason}).")]
 
 
 def _on_gpus(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
@@ -110,19 +112,20 @@ def _on_gpus(settings: Settings, cards: Sequence[Card], closed: str) -> list[Fin
             )
             name = best
         else:
-            text = f"auto would take {best}, which is not here and cannot be fetched: {closed}."
+            text = f"auto would use {best}, which is not here and cannot be downloaded: {closed}."
             fix = f"Put its CTranslate2 files into {settings.models_dir / best}."
             found.append(Finding("hint", AREA, text, fix))
     for card in cards:
         chosen = _fits(settings, card, name) if name else None
         if chosen is None:
             free = f"{card.free_mib:,.0f} MiB are free"
-            text = f"{card.label}: {name or 'no model that is here'} does not fit; {free}."
+            what = f"{name} does not fit" if name else "none of the models here fits"
+            text = f"{card.label}: {what}; {free}."
             fix = "Free memory there (see GPUs), or choose a smaller one: `WHISPER_MODEL=base`."
             found.append(Finding("warning", AREA, text, fix))
             continue
         setup = chosen.setup
-        text = f"{card.label}: auto takes {setup.model} in {setup.compute_type},"
+        text = f"{card.label}: auto uses {setup.model} in {setup.compute_type},"
         text += f" {setup.batch_size} windows together; it needs {chosen.needs}."
         found.append(Finding("ok", AREA, text))
     return found

@@ -25,8 +25,8 @@ def port(settings: Settings) -> list[Finding]:
     if isinstance(answer, dict) and {"alive", "workers", "version"} <= answer.keys():
         who = f"whisper-for-subs {answer['version']}"
         if answer["alive"]:
-            return [Finding("ok", AREA, f"{place}: {who} answers there and is well.")]
-        text = f"{place}: {who} answers there and is not well: {answer.get('reason', '')}"
+            return [Finding("ok", AREA, f"{place}: {who} runs there and is healthy.")]
+        text = f"{place}: {who} runs there and is unhealthy: {answer.get('reason', '')}"
         return [Finding("warning", AREA, text, "See its log, or restart it.")]
     try:
         family, kind, _, _, address = socket.getaddrinfo(
@@ -44,19 +44,20 @@ def port(settings: Settings) -> list[Finding]:
 def _taken(settings: Settings, place: str, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
         fix = (
-            f"See who: `ss -ltnp 'sport = :{settings.port}'`; or `WHISPER_PORT={settings.port + 1}`"
+            f"See which: `ss -ltnp 'sport = :{settings.port}'`;"
+            f" or `WHISPER_PORT={settings.port + 1}`"
         )
-        return Finding("error", AREA, f"{place} is taken by another program.", fix)
+        return Finding("error", AREA, f"{place} is in use by another program.", fix)
     if error.errno == errno.EACCES:
         fix = "Choose a port over 1023, such as `WHISPER_PORT=7860`, behind a reverse proxy."
         return Finding("error", AREA, f"This user may not listen on {place}.", fix)
-    fix = "`WHISPER_HOST=127.0.0.1` for this machine alone, `0.0.0.0` for all addresses."
+    fix = "`WHISPER_HOST=127.0.0.1` for this machine only, `0.0.0.0` for all addresses."
     why = error.strerror or error
     return Finding("error", AREA, f"The page cannot listen on {place}: {why}.", fix)
 
 
 def _health(host: str, number: int) -> Any:
-    """JSON of whoever answers ``/health`` there; None of others."""
+    """JSON of the service that answers ``/health`` there; None for other programs."""
     url = f"http://{f'[{host}]' if ':' in host else host}:{number}/health"
     # The answer is local: a proxy named in the environment must not be asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -23,7 +23,7 @@ TEMPORARY_MIB = 512
 
 def cores(settings: Settings, usable: Callable[[], int] = usable_cores) -> list[Finding]:
     count, wanted = usable(), settings.workers * settings.threads
-    text = f"{count} core{'s' if count > 1 else ''} can be used"
+    text = f"{count} core{'s are' if count > 1 else ' is'} available"
     if settings.workers and wanted > count:
         fix = f"`WHISPER_WORKERS={max(1, count // settings.threads)}`, or 0 for as many as fit."
         text += f", and the settings ask for {settings.workers} workers x {settings.threads}."
@@ -47,7 +47,7 @@ def memory(
     if needed > free:
         who = f"{settings.workers} workers take" if settings.workers > 1 else "a CPU worker takes"
         text += f"; {who} about {needed:,} MiB."
-        fix = "End other programs, or give the container more (`--memory`)."
+        fix = "Close other programs, or give the container more (`--memory`)."
         if settings.workers > 1:
             fix = f"`WHISPER_WORKERS={max(1, free // CPU_WORKER_MIB)}`. {fix}"
         return [Finding("warning", CORES, text, fix)]
@@ -62,7 +62,7 @@ def disks(settings: Settings, free: Callable[[Path], int] = free_mib) -> list[Fi
     room = free(temporary)
     text = f"Temporary files go to {temporary}: {room:,} MiB free."
     if room < TEMPORARY_MIB:
-        fix = "Free some, or `export TMPDIR=…` to a folder on a larger disk."
+        fix = "Free some space, or `export TMPDIR=…` to a folder on a larger disk."
         found.append(Finding("warning", DISK, text, fix))
     else:
         found.append(Finding("ok", DISK, text))
@@ -76,10 +76,10 @@ def data(settings: Settings, free: Callable[[Path], int]) -> list[Finding]:
         return [Finding("error", DISK, text, _fix_folder(place, "WHISPER_DATA_DIR"))]
     room = free(place)
     text = f"The data directory {place}: {room:,} MiB free"
-    fix = "Free some, or `WHISPER_DATA_DIR=…` on a larger disk."
+    fix = "Free some space, or `WHISPER_DATA_DIR=…` on a larger disk."
     severity: Severity = "ok"
     if room < settings.min_free_mib:
-        severity, text = "error", f"{text}; jobs are refused under {settings.min_free_mib:,}"
+        severity, text = "error", f"{text}; jobs are refused below {settings.min_free_mib:,}"
         fix += f" Or lower `WHISPER_MIN_FREE_MIB` ({settings.min_free_mib})."
     elif room < settings.min_free_mib + ROOM_MIB:
         severity = "warning"
@@ -95,10 +95,10 @@ def models_folder(settings: Settings, free: Callable[[Path], int]) -> list[Findi
     room = free(place)
     text = f"The models directory {place}: {room:,} MiB free"
     if not place.exists():
-        text += "; it is made when a model comes"
+        text += "; it is created with the first model"
     needed = MODELS["large-v3-turbo"].download_mib or 0
     if room < needed:
-        fix = "Free some, or `WHISPER_MODELS_DIR=…` on a larger disk."
+        fix = "Free some space, or `WHISPER_MODELS_DIR=…` on a larger disk."
         text += f"; large-v3-turbo takes {needed:,} MiB"
         return [Finding("warning", DISK, f"{text}.", fix)]
     return [Finding("ok", DISK, f"{text}.")]

@@ -54,7 +54,7 @@ class Kept:
     """What a layer's backward pass needs beside what is kept …"""
     passing_eager: tuple[float, float]
     recomputed: float
-    """… and where checkpointing calculates the layer anew."""
+    """… and where checkpointing calculates the layer again."""
     recomputed_eager: tuple[float, float]
 
 

@@ -51,13 +51,13 @@ class FinetuneOptions:
     fp16: bool = True
     """Mixed precision: calculated in 16 bits from 32-bit weights."""
     gradient_checkpointing: bool = False
-    """Activations are calculated anew when they are needed: less memory, a third slower."""
+    """Activations are calculated again when they are needed: less memory, a third slower."""
     max_audio_len: float = WINDOW_S
     """Longest clip in seconds; longer ones are left out."""
     pad_to_30s: bool = True
     """As every known recipe does. False: the training really shortens the encoder's input."""
     label_tokens: int = 0
-    """Tokens of the longest transcript; 0: by the clip's length."""
+    """Tokens in the longest transcript; 0: by the clip's length."""
     lora_rank: int = 32
     attention: Attention = "sdpa"
 
@@ -78,8 +78,9 @@ class FinetuneOptions:
         _between("max_audio_len", self.max_audio_len, 1, WINDOW_S)
         if self.use_8bit and self.method != "lora":
             raise InvalidOption(
-                f"Weights in 8 bits cannot be trained, which the method {self.method} would do.",
-                hint="Choose the method lora, as the guide's --use_8bit=True means it, or leave"
+                f"The method {self.method} trains all weights; 8-bit weights cannot be trained.",
+                hint="Choose the method lora, which is what the guide means by --use_8bit=True, "
+                "or leave"
                 " use_8bit out (the method 8bit keeps the optimizer's states in 8 bits).",
             )
 

@@ -27,8 +27,8 @@ def verdict(plan: FinetunePlan) -> str:
     if plan.chosen.fit == "fits":
         return f"Fits: {peak}; {bar}."
     if plan.chosen.fit == "tight":
-        return f"Tight: {peak}, but {bar}. Try it; take the next level when memory runs out."
-    return f"Does not fit: {needs}, {estimate.total_mib - free:,.0f} MiB more than there are."
+        return f"Tight: {peak}, but {bar}. Try it; if memory runs out, use the next level."
+    return f"Does not fit: {needs}, {estimate.total_mib - free:,.0f} MiB too much."
 
 
 def advice(plan: FinetunePlan) -> list[str]:

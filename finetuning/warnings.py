@@ -5,7 +5,7 @@ from __future__ import annotations
 from finetuning.options import EFFECTIVE, WINDOW_S, FinetuneOptions
 
 DATA_HINT = (
-    "How much transcribed speech a model wants: under 10 hours small or medium, 10 to 50 hours"
+    "How much transcribed speech a model needs: under 10 hours small or medium, 10 to 50 hours"
     " medium or large-v3, over 50 hours large-v3."
 )
 
@@ -59,11 +59,12 @@ def _of_the_rest(options: FinetuneOptions, used_mib: float) -> list[str]:
         )
     if not options.pad_to_30s:
         found.append(
-            "Shortened input needs a training made for it: transformers refuses anything but 30 s."
+            "Shortened input needs a training program made for it: transformers accepts 30 s only."
         )
     if options.gpus > 1:
         found.append(
-            "Each GPU holds a whole copy: more of them are faster, and none needs less memory."
+            "Each GPU holds a full copy: more GPUs train faster, but each still needs the same "
+            "memory."
         )
     if used_mib > 0:
         found.append(f"Others hold {used_mib:,.0f} MiB of the card; they are planned around.")

@@ -99,7 +99,7 @@ class _Finder:
             return None
         setup, found = best
         text = (
-            f"Take a batch of {setup.batch_size} instead of {self.setup.batch_size}: {_mib(found)}."
+            f"Use a batch of {setup.batch_size} instead of {self.setup.batch_size}: {_mib(found)}."
         )
         return Advice(kind=BATCH, text=text, setup=setup)
 
@@ -108,7 +108,7 @@ class _Finder:
             if best := self.largest_batch(replace(self.setup, compute_type=compute_type)):
                 setup, found = best
                 text = (
-                    f"Take {compute_type} instead of {self.setup.compute_type}{self._batch(setup)}:"
+                    f"Use {compute_type} instead of {self.setup.compute_type}{self._batch(setup)}:"
                     f" {_mib(found)}."
                 )
                 return Advice(kind=PRECISION, text=text, setup=setup)
@@ -126,7 +126,7 @@ class _Finder:
                         "" if compute_type == self.setup.compute_type else f" with {compute_type}"
                     )
                     text = (
-                        f"Take {model}{precision} instead of {self.setup.model}"
+                        f"Use {model}{precision} instead of {self.setup.model}"
                         f"{self._batch(setup)}: {_mib(found)}."
                     )
                     return Advice(kind=MODEL, text=text, setup=setup)
@@ -169,7 +169,7 @@ def _on_the_cpu(setup: Setup, card: Card) -> Advice | None:
         return None
     return Advice(
         kind=DEVICE,
-        text=f"Run {setup.model} on the CPU: slower, and only main memory counts (--device cpu, or"
+        text=f"Run {setup.model} on the CPU: slower, with main memory only (--device cpu, or"
         " the command audio).",
     )
 
@@ -182,7 +182,7 @@ def _others(others: Sequence[GpuProcess], needed: Estimate, card: Card) -> Advic
         return None
     return Advice(
         kind=OTHERS,
-        text=f"End or move what else holds memory of {card.label}: {name_all(holders)}.",
+        text=f"Stop or move the programs that hold memory of {card.label}: {name_all(holders)}.",
     )
 
 

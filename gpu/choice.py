@@ -1,4 +1,4 @@
-"""Which model, compute type and batch a device takes when nobody says: the best that fits.
+"""Which model, compute type and batch a device uses if they are left open: the best that fit.
 
 Quality goes first, then the model's own precision, then the batch: a smaller batch is only slower.
 """
@@ -19,7 +19,7 @@ from gpu.support import Capability
 
 BATCHES = (16, 12, 8, 6, 4, 3, 2, 1)
 """Batches worth trying, largest first. On an RTX 3090 16 windows together are 7 % faster than 8
-with large-v2 and no faster with turbo (speaches#169), so more is left to who asks for it."""
+with large-v2 and no faster with turbo (speaches#169), so only requests that ask for more get it."""
 
 CPU_BATCH = 8
 """Windows together on a CPU, with which the README's speeds are measured; there only the searches
@@ -52,7 +52,7 @@ class SeenCard:
 
     card: Card
     holders: tuple[GpuProcess, ...] = ()
-    """Processes with memory there, whoever they belong to."""
+    """All processes with memory there, including other programs'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def fits(card: Card, found: Estimate) -> bool:
 
 
 def best_batch(setup: Setup, card: Card, peaks: Peaks | None = None) -> int | None:
-    """The largest batch worth while that fits; None: not even one window does."""
+    """The largest useful batch that fits; None: not even one window does."""
     if card.kind == "cpu":
         batches: tuple[int, ...] = tuple(b for b in BATCHES if b <= CPU_BATCH)
     else:

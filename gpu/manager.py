@@ -57,13 +57,13 @@ class Released:
     """``empty``: no model was loaded. ``busy``: a job needs the model."""
     model: str | None = None
     freed_mib: float | None = None
-    """None: nothing was unloaded, or nobody can tell."""
+    """None: nothing was unloaded, or it is unknown."""
 
     def __str__(self) -> str:
         if self.outcome == "empty":
             return f"{self.device}: no model was loaded"
         if self.outcome == "busy":
-            return f"{self.device}: {self.model} stays loaded, a job needs it"
+            return f"{self.device}: {self.model} stays loaded because a job needs it"
         freed = "" if self.freed_mib is None else f", {self.freed_mib:,.0f} MiB freed"
         return f"{self.device}: {self.model} unloaded{freed}"
 
@@ -116,7 +116,7 @@ class GpuManager:
             ``notes`` (sentences), and the arguments.
 
         Raises:
-            ModelError, InvalidOption: a model nobody knows, numbers that cannot be.
+            ModelError, InvalidOption: an unknown model, or impossible numbers.
         """
         name = canonical(model_name)
         _check(segment_duration, batch_size, beam_size)

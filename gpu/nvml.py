@@ -121,7 +121,7 @@ def read_gpus() -> GpuList:
         try:
             nvml.nvmlShutdown()
         except failures as error:
-            log.debug("NVML did not end: %s", error)
+            log.debug("NVML could not be shut down: %s", error)
 
 
 def find_device(entry: str, gpus: GpuList) -> GpuDevice | MigDevice | None:
@@ -207,7 +207,7 @@ class _Reader:
             power_w=_watts(self._maybe("nvmlDeviceGetPowerUsage", handle)),
             power_limit_w=_watts(self._maybe("nvmlDeviceGetEnforcedPowerLimit", handle)),
             mig=migs or (),
-            problem="MIG is on, and there is no MIG device to use." if migs == () else "",
+            problem="MIG is on, but there is no MIG device to use." if migs == () else "",
         )
 
     def _migs(self, card: Any, capability: tuple[int, int] | None) -> tuple[MigDevice, ...] | None:
@@ -222,7 +222,7 @@ class _Reader:
             try:
                 found += [] if handle is None else [self._mig(handle, capability)]
             except self._failures as error:
-                log.debug("A MIG device went away: %s", error)
+                log.debug("A MIG device disappeared: %s", error)
         return tuple(found)
 
     def _mig(self, handle: Any, capability: tuple[int, int] | None) -> MigDevice:

@@ -65,7 +65,7 @@ class Peaks:
             listener(peak)
 
     def load(self, peaks: Iterable[Peak]) -> None:
-        """Take what was kept of measurements; some may be known already. Nobody is told."""
+        """Take what was kept of measurements; some may be known already. No callback is called."""
         with self._lock:
             for peak in peaks:
                 known = self._by_device.setdefault(peak.device, {})

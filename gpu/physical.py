@@ -104,7 +104,7 @@ class Setup:
 
     @property
     def shape(self) -> Shape:
-        """Raises ModelError for a model nobody knows."""
+        """Raises ModelError for an unknown model."""
         if self.model in SHAPES or self.parameters_m is None:
             return shape_of(self.model)
         return SHAPES[nearest(self.parameters_m)]
@@ -160,7 +160,7 @@ def calculate(setup: Setup) -> Mapping[str, float]:
     """MiB by part; the parts add up to the peak.
 
     Raises:
-        ModelError: nobody knows the model, and its size was not given.
+        ModelError: the model is unknown and its size was not given.
     """
     weights = setup.parameters * WEIGHT_BYTES.get(setup.compute_type, 2.0) / MIB
     if setup.kind == "cpu":

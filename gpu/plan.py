@@ -96,7 +96,7 @@ def plan_memory(
     """Answer for one card.
 
     Raises:
-        ModelError: nobody knows the model, or it cannot do the task.
+        ModelError: the model is unknown or cannot do the task.
         InvalidOption: a number or a compute type that cannot be.
     """
     _check(question, card)
@@ -138,7 +138,7 @@ def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
     )
     if choice is not None:
         return choice.setup
-    # An open compute type is shown as it would be taken if there were room.
+    # An open compute type is shown as it would be chosen with enough memory.
     compute_type = compute_types(card, question.compute_type)[0]
     setup = on_card(
         Setup(model=models[-1], compute_type=compute_type, beam_size=question.beam_size), card
@@ -186,7 +186,7 @@ def _check(question: Question, card: Card) -> None:
 
 
 def card_of_size(gigabytes: float, label: str = "") -> Card:
-    """A card of so many GB of which nothing is used.
+    """An empty card of so many GB.
 
     Raises:
         InvalidOption: no card has that.

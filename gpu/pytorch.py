@@ -45,7 +45,7 @@ def row_of(model_name: str) -> str:
     take the row with the next larger number of parameters.
 
     Raises:
-        ModelError: nobody knows the model.
+        ModelError: the model is unknown.
     """
     name = canonical(model_name)
     if name.startswith("large"):
@@ -101,25 +101,25 @@ def suggest(
     """What the guide advises where memory is short, in its order, each with its numbers: shorter
     segments, a smaller batch, a lower precision, a smaller model; those alone that suffice."""
     tries: list[tuple[str, tuple[str, float, int, str]]] = [
-        (f"Take segments of {s} s.", (model_name, s, batch_size, precision))
+        (f"Use segments of {s} s.", (model_name, s, batch_size, precision))
         for s in SEGMENTS_S
         if s < segment_duration
     ]
     tries += [
-        (f"Take a batch of {size}.", (model_name, segment_duration, size, precision))
+        (f"Use a batch of {size}.", (model_name, segment_duration, size, precision))
         for size in (8, 4, 2, 1)
         if size < batch_size
     ]
     lower = PRECISIONS[PRECISIONS.index(precision) + 1 : -1]
-    tries += [(f"Take {name}.", (model_name, segment_duration, batch_size, name)) for name in lower]
+    tries += [(f"Use {name}.", (model_name, segment_duration, batch_size, name)) for name in lower]
     row = SMALLER.index(row_of(model_name))
     tries += [
-        (f"Take the model {name}.", (name, segment_duration, batch_size, precision))
+        (f"Use the model {name}.", (name, segment_duration, batch_size, precision))
         for name in SMALLER[row + 1 :]
     ]
     told: set[str] = set()
     for text, settings in tries:
-        kind = text.rsplit(" ", 1)[0] if not text.startswith("Take segments") else "segments"
+        kind = text.rsplit(" ", 1)[0] if not text.startswith("Use segments") else "segments"
         needed = recommended(*settings)
         if kind not in told and needed <= Decimal(str(free_gb)):
             told.add(kind)

@@ -94,7 +94,7 @@ def canonical(name: str) -> str:
     """The table's name of a model: aliases, hub ids and ``whisper-…`` spellings are understood.
 
     Raises:
-        ModelError: nobody knows it.
+        ModelError: the model is unknown.
     """
     plain = name.strip()
     for prefix in ("", "openai/whisper-", "whisper-"):
@@ -109,7 +109,7 @@ def shape_of(name: str) -> Shape:
     """Measures of a model, however it is spelled.
 
     Raises:
-        ModelError: nobody knows it.
+        ModelError: the model is unknown.
     """
     return SHAPES[canonical(name)]
 
@@ -121,5 +121,5 @@ def nearest(parameters_m: float) -> str:
         ModelError: a number that no model can have.
     """
     if parameters_m <= 0:
-        raise ModelError(f"A model of {parameters_m:g} million parameters cannot be.")
+        raise ModelError(f"A model of {parameters_m:g} million parameters is not possible.")
     return min(SHAPES, key=lambda name: abs(SHAPES[name].parameters / 1e6 - parameters_m))

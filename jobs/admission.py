@@ -29,7 +29,7 @@ class Admission:
         settings = self._settings
         if client != LOCAL and 0 < settings.max_client_jobs <= of_client:
             raise ClientLimit(
-                f"{of_client} of your jobs are running or waiting already, and no more are allowed."
+                f"{of_client} of your jobs are already running or waiting, and that is the limit."
             )
         if jobs >= settings.max_running_jobs + settings.max_waiting_jobs:
             raise QueueFull(f"The queue is full: {jobs} jobs are running or waiting.")

@@ -14,9 +14,11 @@ from core.errors import DatabaseUnavailable, DiskFull, InvalidOption, SubtitleEr
 from jobs.folders import NO_SPACE
 
 _WRITABLE = "Make the data directory writable, or choose another with WHISPER_DATA_DIR."
-_DAMAGED = "The file is damaged: put it back from a backup, or move it away to begin anew."
+_DAMAGED = (
+    "The file is damaged: restore it from a backup, or move it away to start with an empty one."
+)
 _HINTS = {
-    "SQLITE_BUSY": "Another program holds it; close what has the file open.",
+    "SQLITE_BUSY": "Another program has the file open; close it there.",
     "SQLITE_READONLY": _WRITABLE,
     "SQLITE_CANTOPEN": _WRITABLE,
     "SQLITE_CORRUPT": _DAMAGED,

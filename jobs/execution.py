@@ -66,7 +66,7 @@ class Executor:
                 lambda: SegmentJournal(self.store, self.outbox, job.id, model, request.decode),
             )
             if journal.size:
-                text = f"Goes on with {journal.size} finished segments."
+                text = f"Resumed with {journal.size} finished segments."
                 log.info("%s: %s", request.title, text)
                 job.recorder.note("resumed", text)
             run = transcriber.start(

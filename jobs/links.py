@@ -27,14 +27,14 @@ def why_no_links(settings: Settings) -> DownloadRefused | None:
     where somebody wants, with its cookies: nothing for people whom nobody knows."""
     if settings.links == "off":
         return DownloadRefused(
-            "Links are switched off here.",
-            hint="Upload the recording instead. Whoever runs the service can allow links with"
+            "Links are turned off here.",
+            hint="Upload the recording instead. The operator of the service can allow links with"
             " WHISPER_LINKS.",
         )
     if settings.links == "auto" and open_to_strangers(settings):
         return DownloadRefused(
-            "Links are off here, because anybody may use this service without a login.",
-            hint="Upload the recording instead. Whoever runs the service can allow links with"
+            "Links are turned off here because anyone may use this service without a login.",
+            hint="Upload the recording instead. The operator of the service can allow links with"
             " WHISPER_LINKS=on, or ask for a login with WHISPER_ACCESS=login.",
         )
     return None if settings.download_sites else no_sites()

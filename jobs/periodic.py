@@ -59,7 +59,7 @@ class PeriodicThread:
             self._away = True
         except Exception:
             # The next round may do better, and without this thread nothing is ever taken over.
-            log.exception("A chore of the job service failed")
+            log.exception("A periodic task of the job service failed")
         else:
             if self._away:
                 log.info("The job database answers again")

@@ -231,7 +231,7 @@ class JobService:
         record = self._stored(job_id)
         old = record.request
         if old.url is None and not old.path.is_file():
-            raise FileMissing(f"The recording {record.name} is not kept any more.")
+            raise FileMissing(f"The recording {record.name} is no longer kept.")
         request = replace(
             request,
             path=old.path,
@@ -257,7 +257,7 @@ class JobService:
         if record.state is not JobState.COMPLETE_WITH_GAPS:
             raise InvalidOption(
                 f"{record.name} has no gaps to try again.",
-                hint="Only a job that has finished with gaps can be tried again.",
+                hint="Only the gaps of a finished job can be tried again.",
             )
         request = replace(
             record.request,
@@ -319,7 +319,7 @@ class JobService:
         self._periodic.close(STOP_S)
         self._stop_learning()
         if not self._outbox.close(STOP_S):
-            log.error("Some results could not be written to the job database; they are done again.")
+            log.error("Some results could not be written to the job database; they are redone.")
         self._runner.close()
         self._database.close()
 

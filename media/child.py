@@ -22,7 +22,7 @@ from core.errors import MediaLimitExceeded, SubtitleError, WorkerError
 Send = Callable[[object], None]
 
 _CPU_GRACE_S = 5
-"""From SIGXCPU, which says why, to SIGKILL, which nobody can ignore."""
+"""From SIGXCPU, which says why, to SIGKILL, which cannot be ignored."""
 
 _LOST_PARENT = 1
 

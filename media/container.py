@@ -172,13 +172,13 @@ def choose_track(container: InputContainer, wanted: int | None, name: str) -> in
 def refuse_encrypted_stream(stream: AudioStream, name: str) -> None:
     """Raise where the container declares the track encrypted."""
     if _codec_tag(stream) in _ENCRYPTED_TAGS or _ENCRYPTED_METADATA & stream.metadata.keys():
-        raise EncryptedMedia(f"The sound of {name} is copy-protected.")
+        raise EncryptedMedia(f"The audio of {name} is copy-protected.")
 
 
 def refuse_encrypted_packet(packet: Packet[AudioStream], name: str) -> None:
     """Raise where a packet is encrypted: MP4 hides the original codec's tag behind the scheme."""
     if packet.has_sidedata("encryption_info"):
-        raise EncryptedMedia(f"The sound of {name} is copy-protected.")
+        raise EncryptedMedia(f"The audio of {name} is copy-protected.")
 
 
 def _codec_tag(stream: AudioStream) -> str:
@@ -248,7 +248,7 @@ def _require_regular_file(path: Path) -> None:
     if status.st_size == 0:
         raise UnreadableMedia(f"{name} is empty.", hint="Upload the file again.")
     if not os.access(path, os.R_OK):
-        raise UnreadableMedia(f"{name} may not be read.", hint="Check its permissions.")
+        raise UnreadableMedia(f"{name} is not readable.", hint="Check its permissions.")
 
 
 def _unopened(name: str, reason: str) -> UnreadableMedia:

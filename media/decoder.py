@@ -161,7 +161,7 @@ class MediaDecoder:
         self._samples = writer.samples
         self._cpu_s += time.thread_time() - mark
         if not self._samples:
-            raise UnreadableMedia(f"No sound of {self._name} could be decoded.")
+            raise UnreadableMedia(f"No audio in {self._name} could be decoded.")
         if self._damaged:
             log.warning("Skipped %d damaged packets of %s", self._damaged, self._name)
         if self._truncated():

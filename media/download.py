@@ -43,7 +43,7 @@ __all__ = ["DownloadLimits", "Downloaded", "check_link", "check_site", "download
 log = logging.getLogger(__name__)
 
 Progress = Callable[[float | None, str], None]
-"""Gets the share that is done, None where nobody knows, and a line for people."""
+"""Gets the share that is done, None if unknown, and a line for people."""
 
 POLL_S = 0.2
 """Longest time until somebody who wants to stop is heard."""
@@ -129,7 +129,7 @@ def download(
     cookies = _read_cookies(limits.cookies)
     with _workplace(folder) as place:
         if shutil.disk_usage(place).free < limits.min_free_bytes:
-            raise DiskFull("There is no room for a download.")
+            raise DiskFull("There is not enough disk space for a download.")
         environment, proxies = _way_out()
         order = Order(
             url=url,
@@ -150,7 +150,7 @@ def download(
 
 
 def check_link(url: str) -> None:
-    """Refuse at once what is no link of the web. Raises InvalidOption."""
+    """Refuse at once what is not a web link. Raises InvalidOption."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname)
@@ -160,7 +160,7 @@ def check_link(url: str) -> None:
         shown = one_line(without_secrets(url))
         shown = shown if len(shown) <= 100 else f"{shown[:99]}…"
         raise InvalidOption(
-            f"{shown} is no link that can be fetched.",
+            f"{shown} is not a web link.",
             hint="Links begin with https:// or http://.",
         )
 
@@ -185,8 +185,8 @@ def check_site(url: str, sites: tuple[str, ...]) -> None:
 
 def no_sites() -> DownloadRefused:
     return DownloadRefused(
-        "Links are not fetched here.",
-        hint="WHISPER_DOWNLOAD_SITES lists the sites that may be; it is empty.",
+        "Downloads by link are turned off here.",
+        hint="WHISPER_DOWNLOAD_SITES, the list of allowed sites, is empty.",
     )
 
 
@@ -209,8 +209,8 @@ def _run(
             if time.monotonic() >= deadline:
                 raise DownloadFailed(
                     f"The download took longer than {timeout_s:g} s and was stopped.",
-                    hint="Raise WHISPER_DOWNLOAD_TIMEOUT_S, or download the recording by hand"
-                    " and give the file.",
+                    hint="Raise WHISPER_DOWNLOAD_TIMEOUT_S, or download the recording yourself "
+                    "and use that file.",
                 )
             for news in process.receive(POLL_S):
                 if isinstance(news, News):
@@ -225,9 +225,9 @@ def _explaining() -> Iterator[None]:
         yield
     except UnreadableMedia as error:
         raise WorkerCrashed(
-            "The process of the download ended unexpectedly.",
-            hint="Try again; if it happens again, download the recording by hand and give the"
-            " file.",
+            "The download process ended unexpectedly.",
+            hint="Try again; if it happens again, download the recording yourself and use that "
+            "file.",
         ) from error
 
 

@@ -47,7 +47,7 @@ _NATIVE = r"[protocol~='^(https?|m3u8(_native)?|http_dash_segments(_generator)?|
 FORMAT = f"ba{_NATIVE}/wa*{_NATIVE}"
 """The best sound alone, else the smallest that has sound: pictures are of no use here."""
 
-PLAYLIST_HINT = "Give the link of one recording; several links may be given at once."
+PLAYLIST_HINT = "Use the link of a single recording. You can give several links at once."
 
 NOT_ENDED = ("is_live", "is_upcoming")
 
@@ -91,7 +91,7 @@ class Fetched:
 
 def fetch(send: Send, order: Order) -> Fetched:
     """Fetch the one recording. Raises SubtitleError with the reason where it cannot be had."""
-    # Found by nobody: programs that yt-dlp would call if they were there.
+    # Hidden from yt-dlp: programs that it would call if they were there.
     os.environ["PATH"] = ""
     os.environ.update(order.environment)
     guard = NetworkGuard(order.networks, order.proxies)
@@ -153,7 +153,7 @@ class _Work:
             info = ydl.extract_info(self._target(ydl))
         files = [Path(found["filepath"]) for found in (info or {}).get("requested_downloads", ())]
         if len(files) != 1 or not files[0].is_file():
-            raise DownloadFailed("The site gave no recording.", hint=BY_HAND)
+            raise DownloadFailed("The site returned no recording.", hint=BY_HAND)
         self._check_size(files[0].stat().st_size)
         duration = info.get("duration")
         return Fetched(

@@ -14,14 +14,14 @@ from core.logs import one_line, without_secrets
 
 COOKIES = (
     "Export the cookies of a browser that is logged in there, in Netscape format, name the file in"
-    " WHISPER_DOWNLOAD_COOKIES and try again; or download the recording by hand and give the file."
+    " WHISPER_DOWNLOAD_COOKIES and try again; or download the recording yourself and use that file."
 )
 UPDATE = (
     "Sites change often: update yt-dlp (pip install --upgrade yt-dlp) and try again, or download"
-    " the recording by hand and give the file."
+    " the recording yourself and use that file."
 )
-LATER = "Try again later, or download the recording by hand and give the file."
-BY_HAND = "Download the recording by hand and give the file."
+LATER = "Try again later, or download the recording yourself and use that file."
+BY_HAND = "Download the recording yourself and use that file."
 LINK = "Check the link in a browser."
 NETWORK = "Check the network connection of this machine and its proxy settings, then try again."
 
@@ -43,7 +43,7 @@ _KNOWN = (
     _Known(r"DRM protected", "The recording is copy-protected (DRM).", BY_HAND, EncryptedMedia),
     _Known(
         r"not a (ro)?bot|captcha|unusual traffic",
-        "The site wants proof that a person asks.",
+        "The site asks for proof that you are human.",
         COOKIES,
     ),
     _Known(
@@ -53,19 +53,19 @@ _KNOWN = (
     ),
     _Known(
         r"confirm your age|age[- ]restricted|inappropriate for some",
-        "The site asks for a login to prove the age.",
+        "The site asks for a login to prove your age.",
         COOKIES,
     ),
     _Known(
         r"members[- ]only|premium members|supporter-only|only preview|join this channel"
         r"|purchase|requires payment|rental",
-        "The site gives this recording to members or buyers only.",
+        "The site offers this recording to members or buyers only.",
         COOKIES,
     ),
     _Known(
         r"not available (from|in) your (location|country|region)|geo.?restrict"
         r"|not made this video available in your country|blocked it in your country",
-        "The site does not give this recording in this machine's country.",
+        "The site does not offer this recording in this machine's country.",
         BY_HAND,
     ),
     _Known(
@@ -87,28 +87,28 @@ _KNOWN = (
     ),
     _Known(
         r"will begin|Premieres? in|live event|not yet available|is not live",
-        "The recording is not there yet: {text}",
+        "The recording is not available yet: {text}",
         "Try again when it can be watched from beginning to end.",
     ),
     _Known(
         r"No suitable extractor",
-        "Links of this site are not fetched here.",
-        "WHISPER_DOWNLOAD_SITES lists the sites that are; or download the recording by hand and"
-        " give the file.",
+        "Downloads from this site are not allowed here.",
+        "WHISPER_DOWNLOAD_SITES lists the allowed sites. Or download the recording yourself and "
+        "use that file.",
         DownloadRefused,
     ),
     _Known(
         r"Did you forget to quote the URL|Incomplete (YouTube|data)|looks truncated",
         "The link is incomplete.",
-        "Put it in quotes: the shell cuts it at & otherwise.",
+        "Put it in quotes, or the shell cuts it off at the &.",
     ),
     _Known(r"HTTP Error (404|410)", "There is nothing at this link.", LINK),
-    _Known(r"HTTP Error 403", "The site refuses to give the recording (403 Forbidden).", UPDATE),
+    _Known(r"HTTP Error 403", "The site refuses access to the recording (403 Forbidden).", UPDATE),
     _Known(r"HTTP Error 5\d\d", "The site is out of order: {text}", LATER),
     _Known(
         r"CERTIFICATE_VERIFY_FAILED",
         "The site's certificate cannot be verified.",
-        "Where a proxy opens encrypted connections, SSL_CERT_FILE must name its certificate.",
+        "If a proxy decrypts the connections, SSL_CERT_FILE must name its certificate.",
     ),
     _Known(
         r"Tunnel connection failed|Unable to connect to proxy|ProxyError|SOCKS",
@@ -134,7 +134,7 @@ _KNOWN = (
     ),
     _Known(
         r"Requested format is not available",
-        "The site offers no sound track that can be fetched without other programs.",
+        "The site offers no audio track that can be downloaded without other programs.",
         UPDATE,
     ),
     _Known(r"Video unavailable|unavailable", "The site says: {text}", LINK),

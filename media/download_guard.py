@@ -26,8 +26,8 @@ from media.addresses import Network, literal_address, may_connect
 log = logging.getLogger(__name__)
 
 PRIVATE_HINT = (
-    "Only public addresses are fetched from. An own media server is admitted by"
-    " WHISPER_DOWNLOAD_NETWORKS."
+    "Downloads from private addresses are not allowed. For your own media server, add its network"
+    " to WHISPER_DOWNLOAD_NETWORKS."
 )
 
 _PROXY_PORTS = {"http": 80, "https": 443}
@@ -102,7 +102,7 @@ class NetworkGuard:
 
     def _refuse_address(self, host: str, address: str) -> None:
         if self.refused is None:
-            # Not in the message: whoever may send links would learn what the names inside mean.
+            # Not in the message: it would tell strangers what internal names resolve to.
             log.warning("A download was refused: %s leads to %s.", host, address)
         self._refuse(f"The link leads to a private address ({host}).", PRIVATE_HINT)
 
@@ -127,7 +127,7 @@ def _places(proxy: str) -> set[tuple[str, int]]:
     try:
         host, port = parts.hostname, parts.port or _PROXY_PORTS.get(parts.scheme, _SOCKS_PORT)
     except ValueError as error:
-        log.warning("The proxy of the environment is not understood: %s", error)
+        log.warning("The proxy setting in the environment is not valid: %s", error)
         return set()
     if not host:
         return set()

@@ -45,7 +45,7 @@ LOG_EVERY_S = 10.0
 
 
 def cached(repo_id: str) -> Path | None:
-    """Snapshot of a repository in the hub's cache on this machine; asks nobody."""
+    """Snapshot of a repository in the hub's cache on this machine; without network access."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

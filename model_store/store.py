@@ -93,7 +93,7 @@ def resolve_model(
     ``device`` (``cuda`` or ``cpu``) and ``wanted`` matter for ``auto`` alone. ``progress`` gets one
     line for people while something is downloaded. Logs one line that says which model runs and why.
 
-    Raises ``ModelError`` for a model that is unknown, not allowed, incomplete or not to be had.
+    Raises ``ModelError`` for a model that is unknown, not allowed, incomplete or not available.
     """
     where = _Sources(
         models_dir=models_dir, offline=offline, hub_timeout_s=hub_timeout_s, progress=progress
@@ -187,7 +187,7 @@ def _best_on_gpu(where: _Sources, wanted: Wanted, installed: Sequence[str]) -> R
     able = candidates(wanted.task, wanted.language)
     fitting = tuple(name for name in able if wanted.fits(name))
     if fitting and fitting[0] != able[0]:
-        why += f", {able[0]} being too large for its memory"
+        why += f", because {able[0]} does not fit its memory"
     # Where nothing fits, the pool says so with the figures of the smallest.
     ordered = fitting or able[-1:]
     problem = ""
@@ -231,7 +231,7 @@ def _local(info: ModelInfo, models_dir: Path) -> ResolvedModel | None:
 
 def _download(info: ModelInfo, where: _Sources) -> ResolvedModel:
     if where.offline:
-        closed: str | None = "the setting offline forbids asking"
+        closed: str | None = "offline mode is on"
     else:
         closed = model_hub.reachable(where.hub_timeout_s)
     if closed is not None or info.repo_id is None:

@@ -227,7 +227,7 @@ def count(case: Case) -> float:
                 loss = model(input_features=sound, labels=labels).loss
             mixed.cache.clear()
             mixed.caching = False
-            # A torch function would switch the mode off while layers are calculated anew.
+            # A torch function would switch the mode off while layers are calculated again.
             with mixed, torch._C.DisableTorchFunctionSubclass():
                 torch.autograd.Variable._execution_engine.run_backward(
                     (loss,), (torch.ones_like(loss),), False, False, (),

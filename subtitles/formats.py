@@ -7,7 +7,7 @@ What a format says about speech that could not be transcribed (``Transcript.gaps
 - WebVTT carries a ``NOTE`` on top, which editors show and players do not.
 - SRT and TSV have no place for it: a made-up caption would be read as something that was said.
 
-Text is sanitised here again (``subtitles.sanitize``), whoever made the cues.
+Text is sanitised here again (``subtitles.sanitize``), wherever the cues come from.
 """
 
 from __future__ import annotations

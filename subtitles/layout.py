@@ -21,7 +21,7 @@ little after its last word, never over the next cue.
 
 Growing transcripts: the layout of a prefix is the beginning of the layout of the whole, except
 for its end. In ordinary speech the last one or two cues can still change; the bound is the words
-after the last silence of ``silence_s`` or, where nobody pauses, ``horizon_units`` words.
+after the last silence of ``silence_s`` or, without pauses, ``horizon_units`` words.
 """
 
 from __future__ import annotations

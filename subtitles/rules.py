@@ -106,7 +106,7 @@ class LayoutRules:
     def __post_init__(self) -> None:
         if self.max_chars < 10 or self.max_lines < 1:
             raise InvalidOption(
-                f"{self.max_lines} lines of {self.max_chars} characters hold no subtitle.",
+                f"{self.max_lines} lines of {self.max_chars} characters cannot hold a subtitle.",
                 hint="Allow at least one line of 10 characters.",
             )
         if not 0 < self.min_cue_s <= self.max_cue_s or self.min_shown_ms < 1:

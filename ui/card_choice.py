@@ -24,7 +24,7 @@ def card_dropdown(settings: Settings, usual_gb: int, elem_id: str) -> gr.Dropdow
     ]
     options: dict[str, Any] = {
         "label": "GPU memory",
-        "info": "Choose, or type gigabytes",
+        "info": "Choose a size, or type gigabytes",
         "allow_custom_value": True,
         "min_width": 160,
     }
@@ -47,13 +47,13 @@ def card_of_choice(value: str | None, settings: Settings) -> SeenCard:
         seen, place = _here(settings), asked.removeprefix(HERE)
         if place.isdecimal() and int(place) < len(seen):
             return seen[int(place)]
-        raise InvalidOption("This GPU is not there any more.", hint="Choose another.")
+        raise InvalidOption("This GPU is no longer there.", hint="Choose another.")
     number = asked.lower().removesuffix("gb").strip().replace(",", ".")
     try:
         gigabytes = float(number)
     except ValueError:
         raise InvalidOption(
-            f"{asked!r} is not a GPU's memory.", hint="Type its gigabytes, such as 12."
+            f"{asked!r} is not an amount of GPU memory.", hint="Type gigabytes, such as 12."
         ) from None
     return SeenCard(card_of_size(gigabytes))
 

@@ -1,6 +1,6 @@
 """The tab Doctor: what is wrong with the machine or the set-up, and a report to copy.
 
-One examination at a time for all pages: whoever asks while one runs watches that one.
+One examination runs at a time: pages that ask for one meanwhile watch the same one.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _SPOKEN: dict[Severity, str] = {
 }
 
 _EMPTY = (
-    '<div class="empty"><p>Looks at the driver, the GPUs, libraries, disks, models and settings,'
-    " and lets every device decode one second.</p><p>Nothing is changed and no program is ended."
-    " The report can be copied into an issue; it holds no passwords.</p></div>"
+    '<div class="empty"><p>Checks the driver, GPUs, libraries, disks, models and settings,'
+    " and decodes one second of audio on every device.</p><p>It changes nothing and stops no"
+    " program. You can copy the report into an issue; it contains no passwords.</p></div>"
 )
 
 Frame = tuple[str, Any]
@@ -58,7 +58,7 @@ class DoctorTab:
         self._limiter = anyio.CapacityLimiter(MAX_WATCHERS)
         with gr.Row(elem_classes="actions"):
             self.start = gr.Button(
-                "Examine this machine",
+                "Check this machine",
                 variant="primary",
                 size="md",
                 scale=0,
@@ -75,8 +75,8 @@ class DoctorTab:
 
     async def _examine(self, request: gr.Request) -> AsyncIterator[Frame]:
         if identity_of(request).unknown:
-            # Somebody nobody knows, through a proxy in front of an open service.
-            raise toast(InvalidOption("Only people who log in may examine the machine."))
+            # An anonymous user, through a proxy in front of an open service.
+            raise toast(InvalidOption("Only logged-in users may check this machine."))
         running = self._examinations.begin()
         line = ""
         while not running.ended:
@@ -84,10 +84,10 @@ class DoctorTab:
             look = partial(running.news, line, HEARTBEAT_S)
             line = await anyio.to_thread.run_sync(look, limiter=self._limiter)
         if running.found is None:
-            failed = '<p class="problem" role="alert">The examination failed; the log says why.</p>'
+            failed = '<p class="problem" role="alert">The check failed; the log says why.</p>'
             yield failed, gr.update(interactive=True)
         else:
-            yield report(running.found), gr.update(interactive=True, value="Examine again")
+            yield report(running.found), gr.update(interactive=True, value="Check again")
 
 
 class Examination:
@@ -97,7 +97,7 @@ class Examination:
         self.ended = False
         self.found: Diagnosis | None = None
         self._settings = settings
-        self._line = "Looking at the machine"
+        self._line = "Checking the machine"
         self._news = threading.Condition()
         threading.Thread(target=self._run, name="doctor", daemon=True).start()
 
@@ -112,7 +112,7 @@ class Examination:
             self.found = examine(self._settings, progress=self._tell)
         except Exception:
             # Pages would wait for ever for the end of a thread that is gone.
-            log.exception("The examination failed")
+            log.exception("The check failed")
         finally:
             with self._news:
                 self.ended = True
@@ -178,5 +178,5 @@ def _with_commands(words: str) -> str:
 
 
 def _running(line: str) -> str:
-    doing = text(line or "Looking at the machine")
+    doing = text(line or "Checking the machine")
     return f'<div class="empty doctor-running" role="status"><p>{doing} …</p></div>'

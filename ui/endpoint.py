@@ -45,7 +45,8 @@ class ProcessAudio:
             self._inputs(),
             outputs,
             api_name="process_audio",
-            api_description="Transcribe a recording; answers a status line, the SRT and its file.",
+            api_description="Transcribe a recording; returns a status line, the SRT text and "
+            "the SRT file.",
             concurrency_limit=settings.max_running_jobs + settings.max_waiting_jobs,
         )
 

@@ -60,16 +60,16 @@ def opened(service: JobService, job_id: str, who: Identity) -> Entry:
     try:
         job = service.get(job_id) if 0 < len(job_id) <= MAX_ID else None
     except DatabaseUnavailable as error:
-        return refused("The job of this link", error, "Not to be seen now")
+        return refused("The job at this link", error, "Not available now")
     if job is not None:
         return of_job(job, who)
     kept = wording.hours(service.settings.keep_jobs_hours)
     gone = NoSuchJob(
         "There is no job with this link.",
-        hint=f"Check that the link is complete. Jobs are removed {kept} after they have ended;"
-        " then the recording has to be transcribed again.",
+        hint=f"Check that the link is complete. Jobs are removed {kept} after they end; then "
+        "you must transcribe the recording again.",
     )
-    return refused("The job of this link", gone, "Not found")
+    return refused("The job at this link", gone, "Not found")
 
 
 def remembered_ids(value: object) -> list[str]:
@@ -98,11 +98,11 @@ def owned(service: JobService, job_id: str, who: Identity) -> JobHandle:
     """
     job = service.get(job_id) if job_id else None
     if job is None:
-        raise NoSuchJob("This job is not there any more.")
+        raise NoSuchJob("This job no longer exists.")
     if not who.may_change(job.request.owner):
         raise NoSuchJob(
-            "Only who started a job may change it.",
-            hint="You may run it again as a job of your own.",
+            "Only the person who started a job may change it.",
+            hint="You can run it again as a job of your own.",
         )
     return job
 

@@ -1,6 +1,6 @@
 """The tab Fine-tuning: what training a model takes of a GPU's memory, and the settings that fit.
 
-Every change is calculated anew; nothing is trained here yet.
+Every change is calculated at once; nothing is trained here yet.
 """
 
 from __future__ import annotations
@@ -77,13 +77,13 @@ class FinetuneTab:
         add = self._controls
         with gr.Row():
             for name, label in (
-                ("per_device_train_batch_size", "Batch on each GPU"),
+                ("per_device_train_batch_size", "Batch size per GPU"),
                 ("gradient_accumulation_steps", "Accumulation steps"),
             ):
                 add[name] = _number(name, label, BATCHES)
         with gr.Row():
             name = "per_device_eval_batch_size"
-            add[name] = _number(name, "Batch of the evaluation", BATCHES)
+            add[name] = _number(name, "Evaluation batch size", BATCHES)
             add["gradient_checkpointing"] = gr.Dropdown(
                 list(_YES_NO), value=CHOSEN, label="Gradient checkpointing",
                 info="Less memory, a third slower", min_width=140, elem_id="finetune-checkpointing",
@@ -99,16 +99,16 @@ class FinetuneTab:
             add["fp16"] = gr.Checkbox(True, label="Mixed precision (fp16)", min_width=140)
         with gr.Row():
             add["max_audio_len"] = gr.Slider(
-                1, 30, value=30, step=1, label="Longest clip (s)", info="Longer ones are left out",
+                1, 30, value=30, step=1, label="Longest clip (s)", info="Longer clips are left out",
             )  # fmt: skip
             add["pad_to_30s"] = gr.Checkbox(
-                True, label="Clips are filled up to 30 s", info="As all known trainings do"
+                True, label="Pad clips to 30 s", info="As training programs usually do"
             )
         with gr.Row():
             add["label_tokens"] = _number(
-                "label_tokens", "Tokens of the longest transcript", (64, 128, 225, 448)
+                "label_tokens", "Tokens in the longest transcript", (64, 128, 225, 448)
             )
-            add["lora_rank"] = _number("lora_rank", "Rank of the adapters", (8, 16, 32, 64))
+            add["lora_rank"] = _number("lora_rank", "Adapter rank", (8, 16, 32, 64))
         add["attention"] = gr.Dropdown(
             [("fused (sdpa)", "sdpa"), ("eager: transformers before 4.37", "eager")],
             value="sdpa", label="Attention",

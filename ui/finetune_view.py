@@ -36,7 +36,7 @@ def plan_view(plan: FinetunePlan, card: Card) -> str:
     return (
         f'<div class="finetune">{_answer(plan)}{bar}'
         f'<p class="note">{text(checkpointing(plan))}</p>'
-        f"{_section('Options of the training', _command(plan.chosen))}"
+        f"{_section('Training options', _command(plan.chosen))}"
         f"{_instead(plan)}{_levels(plan)}{_warnings(plan)}"
         f"{_section('Common cards', _cards(wishes.gpus, wishes.fp16))}"
         f'<p class="note">{text(DATA_HINT)}</p></div>'
@@ -79,7 +79,7 @@ def _instead(plan: FinetunePlan) -> str:
 
 
 def _warnings(plan: FinetunePlan) -> str:
-    return _section("To know", bullets(plan.warnings)) if plan.warnings else ""
+    return _section("Good to know", bullets(plan.warnings)) if plan.warnings else ""
 
 
 def _numbers(way: Way) -> str:

@@ -64,8 +64,8 @@ class Handlers:
         urls = (links or "").split()
         if not recordings and not urls and not source:
             raise gr.Error(
-                "Add a recording first: drop files on the page, record with the microphone, give a"
-                " link, or try the example.",
+                "Add a recording first: drop files on the page, record with the microphone, "
+                "paste a link, or try the example.",
                 title="Nothing to transcribe",
                 print_exception=False,
             )
@@ -130,7 +130,7 @@ class Handlers:
         try:
             found = [job for job in map(self._service.get, before) if job is not None]
         except SubtitleError as error:
-            return _opened([page_entries.refused("Your jobs", error, "Not to be seen now")])
+            return _opened([page_entries.refused("Your jobs", error, "Not available now")])
         entries = [page_entries.of_job(job, who) for job in found]
         if link and link not in page_entries.ids(entries):
             return _opened([page_entries.opened(self._service, link, who)])

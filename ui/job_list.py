@@ -41,10 +41,10 @@ def pages(total: int) -> int:
 
 def _nothing(narrowed: bool) -> str:
     if narrowed:
-        what, todo = "No job fits.", "Search for another name, or choose all states."
+        what, todo = "No matching jobs.", "Search for another name, or choose all states."
     else:
         what = "No jobs yet."
-        todo = "What you start appears here and stays, also when you close the page."
+        todo = "Jobs you start appear here, and stay when you close the page."
     return f'<div class="empty"><p><strong>{what}</strong></p><p>{todo}</p></div>'
 
 
@@ -98,7 +98,7 @@ def _facts(record: JobRecord, view: JobView | None, now: JobState) -> str:
             told.append(text(view.message))
     if language := wording.language_name(record.language):
         told.append(text(language))
-    # A model of this machine is a folder, whose place concerns nobody.
+    # A local model is a folder; its path stays private.
     told.append(text(PurePath(record.model or record.request.model).name))
     gaps: tuple[Gap, ...] = record.gaps if view is None else view.gaps
     if gaps:

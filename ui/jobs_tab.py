@@ -29,7 +29,7 @@ class JobsTab:
         with gr.Row(elem_classes="finder"):
             self.search = gr.Textbox(
                 label="Search",
-                placeholder="Name of the recording, or the beginning of an id",
+                placeholder="Recording name, or the beginning of a job id",
                 max_length=MAX_SEARCH,
                 scale=3,
                 min_width=220,

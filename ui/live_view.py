@@ -2,7 +2,7 @@
 
 A page that watches costs one waiting thread of its own pool, never one of the pool that serves
 requests, and a page that goes away ends only its own watching: the job belongs to the service.
-A job is looked up anew for every frame, because it may change hands: from a service that was
+A job is looked up again for every frame, because it may change hands: from a service that was
 stopped to this one, or from memory to the database.
 """
 
@@ -39,7 +39,7 @@ class Turns:
         self._newest: dict[str, int] = {}
 
     def take(self, page: str) -> Callable[[], bool]:
-        """Begin; what comes back says whether nobody has begun since."""
+        """Begin; what comes back says whether this is still the latest one."""
         mine = self._newest[page] = self._newest.get(page, 0) + 1
         return lambda: self._newest.get(page) == mine
 
@@ -105,11 +105,11 @@ class Watchers:
             await self._quietly(partial(running.watch, version, HEARTBEAT_S, text=False))
 
     async def job(self, job_id: str) -> JobHandle | None:
-        """The job; None for one that is gone, or while nobody can tell."""
+        """The job; None if it is gone or cannot be read now."""
         return await self._quietly(partial(self._service.get, job_id))
 
     async def history(self, job_id: str) -> tuple[HistoryEntry, ...] | None:
-        """What happened to a job; None while nobody can tell."""
+        """What happened to a job; None if it cannot be read now."""
         return await self._quietly(partial(self._service.history, job_id))
 
     async def late(self, job_id: str, after_s: float) -> tuple[HistoryEntry, ...] | None:

@@ -1,7 +1,7 @@
 """A bar of what memory is made of against a card's size: markup, every value escaped.
 
 Pure: used for inference and for fine-tuning alike. Colours are those of ``memory.css``; the same
-numbers stand in the legend and, for who cannot see the bar, in its description.
+numbers are in the legend and, for screen readers, in the bar's description.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tab Memory: what a model takes of a GPU, against what the card has.
 
-Every change is calculated anew; nothing is loaded for it.
+Every change is calculated at once; nothing is loaded for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MemoryTab:
         with gr.Row(elem_classes="columns", equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 self._inputs = self._controls()
-                # The next job waits for the load: nothing for people whom nobody knows.
+                # The next job waits for the load, so anonymous users may not do this.
                 if not open_to_strangers(settings):
                     self._unload_button()
             with gr.Column(scale=6, min_width=320):
@@ -64,7 +64,7 @@ class MemoryTab:
             )  # fmt: skip
         with gr.Row():
             batch = gr.Slider(
-                0, 64, value=0, step=1, label="Batch size", info="0: what fits and pays",
+                0, 64, value=0, step=1, label="Batch size", info="0: the largest useful one",
                 elem_id="memory-batch",
             )  # fmt: skip
             beam = gr.Slider(
@@ -73,7 +73,7 @@ class MemoryTab:
             )  # fmt: skip
         with gr.Row():
             tasks = gr.Slider(
-                1, 8, value=1, step=1, label="At once on the card", elem_id="memory-tasks"
+                1, 8, value=1, step=1, label="Tasks at once on the GPU", elem_id="memory-tasks"
             )
             segment = gr.Slider(
                 *SEGMENT_S, value=60, step=10, label="Segment length (s)",
@@ -91,8 +91,8 @@ class MemoryTab:
     def unload(self, request: gr.Request) -> str:
         """Give back the memory of models that no job needs; what became of each, as markup."""
         if identity_of(request).unknown:
-            # Somebody nobody knows, through a proxy in front of an open service.
-            raise toast(InvalidOption("Only people who log in may unload models."))
+            # An anonymous user, through a proxy in front of an open service.
+            raise toast(InvalidOption("Only logged-in users may unload models."))
         return view.unloaded_view(self._service.engines.unload())
 
     def wire(self, tab: gr.Tab) -> None:
@@ -124,7 +124,7 @@ class MemoryTab:
                 tasks=_whole(tasks, 1, 64),
             )
             peaks = gpu_manager.peaks
-            # What else runs on the machine is nothing for people whom nobody knows.
+            # Anonymous users may not see what else runs on the machine.
             others = () if open_to_strangers(self._settings) else seen.holders
             plan = plan_memory(question, seen.card, others=others, peaks=peaks)
             return view.plan_view(plan, _guide_gb(plan, segment or 30.0), peaks)

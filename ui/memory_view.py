@@ -55,7 +55,7 @@ def _facts(plan: MemoryPlan, guide_gb: float | None) -> str:
     lines = [
         f"Each takes {mib(plan.estimate.total_mib)} ±{plan.estimate.error:.0%}:"
         f" {plan.estimate.source}.",
-        f"At once on this card: {plan.tasks_at_once}.",
+        f"Tasks at once on this GPU: {plan.tasks_at_once}.",
     ]
     if plan.fits:
         beside = ", ".join(f"{s.model} ({s.compute_type})" for s in plan.beside)

@@ -27,7 +27,7 @@ EVENTS_AT_ONCE = 32
 """Events of one kind that are handled at the same time; the default of Gradio is one."""
 
 ANY_LANGUAGE = ("Detect automatically", "auto")
-_TASK_INFO = "Translation writes English subtitles whatever is spoken."
+_TASK_INFO = "Translation writes English subtitles, whatever language is spoken."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +138,7 @@ def _label(info: ModelInfo, where: str, marks: Mapping[str, str]) -> str:
 def model_info(name: str) -> str:
     """What to know of a model before it is chosen."""
     if name == AUTO:
-        return "Takes the best model that fits this machine."
+        return "Uses the best model that fits this machine."
     info = find_model(name)
     return "" if info is None else info.advice
 
@@ -223,11 +223,11 @@ class OptionsForm:
                 info="auto: the best each GPU can do, int8 on a CPU",
             )
             self.multi_gpu = gr.Checkbox(
-                value=True, label="Use all devices", info="Off: one worker does it alone"
+                value=True, label="Use all devices", info="Off: use one worker only"
             )
         self.vad_threshold = gr.Slider(
             0.1, 0.9, value=plan.vad_threshold, step=0.05, label="Speech threshold",
-            info="Higher ignores more noise, lower hears quieter speech",
+            info="Higher ignores more noise; lower detects quieter speech",
         )  # fmt: skip
         with gr.Row():
             self.min_segment = gr.Slider(
@@ -243,21 +243,21 @@ class OptionsForm:
             )  # fmt: skip
             self.batch_size = gr.Slider(
                 0, MAX_BATCH, value=settings.batch_size, step=1, label="Batch size",
-                info="Windows decoded together on a device; 0: as its memory allows",
+                info="Windows decoded together on a device; 0: as many as fit",
             )  # fmt: skip
         self.initial_prompt = gr.Textbox(
-            label="Initial prompt", max_length=1000, placeholder="A sentence in the wanted style"
+            label="Initial prompt", max_length=1000, placeholder="A sentence in the style you want"
         )
         self.hotwords = gr.Textbox(
             label="Words to expect",
             max_length=1000,
-            placeholder="Names and terms that will be said",
+            placeholder="Names and terms in the recording",
         )
         self.audio_track = gr.Dropdown(
             [("Default", 0), *((str(number), number) for number in range(1, MAX_TRACK + 1))],
             value=0,
             label="Audio track",
-            info="Of films with several languages or commentaries",
+            info="For films with several languages or commentaries",
         )
 
     @property

@@ -25,10 +25,10 @@ function sentence(words) {
 
 function tell(health, ready) {
   if (!health.alive) {
-    say(`${sentence(health.reason || 'The service is stopping')} Jobs are kept and go on when it`
-      + ' works again; this page reconnects by itself.', 'bad');
+    say(`${sentence(health.reason || 'The service is stopping')} Jobs are kept and resume when it`
+      + ' works again. This page reconnects by itself.', 'bad');
   } else if (health.degraded) {
-    say(`${sentence(health.degraded_reason)} The rest goes on.`, 'warn');
+    say(`${sentence(health.degraded_reason)} Everything else continues.`, 'warn');
   } else if (!ready.ready) {
     say(`Getting ready: ${sentence(ready.reason)}`, 'info');
   } else {
@@ -41,7 +41,7 @@ async function look() {
   try {
     const replies = await Promise.all(
       [answer('health'), answer('ready'), answer('gradio_api/app_id')]);
-    // A proxy's error page is no JSON.
+    // A proxy's error page is not JSON.
     const [health, ready] = [await replies[0].json(), await replies[1].json()];
     const now = `${replies[2].status} ${await replies[2].text()}`;
     if (root.dataset.away || (service !== null && service !== now)) {
@@ -53,7 +53,7 @@ async function look() {
     tell(health, ready);
   } catch {
     root.dataset.away = 'yes';
-    say('The service cannot be reached. Jobs are kept and go on when it is back; this page'
+    say('The service cannot be reached. Jobs are kept and resume when it is back. This page'
       + ' reconnects by itself.', 'bad');
   }
 }

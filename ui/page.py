@@ -56,7 +56,7 @@ class Page:
                 self._memory = MemoryTab(settings, service)
             with gr.Tab("Fine-tuning", id=FINE_TUNING) as tuning:
                 self._finetune = FinetuneTab(settings)
-            # It shows what the machine is made of: nothing for people whom nobody knows.
+            # It shows details of the machine, so anonymous users do not get it.
             if not open_to_strangers(settings):
                 with gr.Tab("Doctor"):
                     DoctorTab(settings).wire()
@@ -93,7 +93,7 @@ class Page:
         try:
             job = self._service.get(page_entries.asked_id(event))
             if job is None:
-                raise NoSuchJob("This job is not there any more.")
+                raise NoSuchJob("This job no longer exists.")
         except SubtitleError as error:
             raise page_entries.toast(error) from error
         filled = self._one.asked_again(job.id, job.request)

@@ -1,5 +1,5 @@
 // The player, the list of cues and the timeline, kept in step. Runs once in each of their
-// components; what they show is exchanged under them, so everything is found anew at every event.
+// components; what they show is exchanged under them, so everything is looked up again at every event.
 const root = element.closest('.results') || document;
 const player = () => root.querySelector('video');
 

@@ -39,7 +39,7 @@ def empty() -> str:
     return (
         '<div class="empty"><p><strong>Subtitles appear here.</strong></p>'
         "<p>Add recordings or links and press Start, or try the example.</p>"
-        "<p>What you started before is in the tab “Jobs”.</p></div>"
+        "<p>Your earlier jobs are in the tab “Jobs”.</p></div>"
     )
 
 
@@ -71,7 +71,9 @@ def card(view: JobView, *, mine: bool) -> str:
     )
 
 
-_PAUSED = "The service was stopped. What is done is kept; the job goes on when it is back."
+_PAUSED = (
+    "The service was stopped. Finished work is kept, and the job resumes when the service is back."
+)
 
 
 def _actions(view: JobView, mine: bool) -> str:
@@ -163,7 +165,7 @@ def gap_list(gaps: Sequence[Gap]) -> str:
 def history(entries: Sequence[HistoryEntry]) -> str:
     """What happened to a job, in plain lines."""
     if not entries:
-        return '<p class="note">Nothing has been written down yet.</p>'
+        return '<p class="note">Nothing has been recorded yet.</p>'
     first = entries[0].at
     lines = []
     for entry in entries:
@@ -185,10 +187,12 @@ def cue_list(view: JobView) -> str:
     first, note = 0, ""
     if not view.state.ended and len(cues) > LIVE_CUES:
         first = len(cues) - LIVE_CUES
-        note = f"The last {LIVE_CUES} of {len(cues):,} cues; all of them when it is done."
+        note = (
+            f"The last {LIVE_CUES} of {len(cues):,} cues; all of them appear when the job is done."
+        )
     elif len(cues) > MAX_CUES:
         cues = cues[:MAX_CUES]
-        note = f"The first {MAX_CUES:,} of {len(view.cues):,} cues; the files hold all of them."
+        note = f"The first {MAX_CUES:,} of {len(view.cues):,} cues; the files contain all of them."
     rows = "".join(_row(cue) for cue in cues[first:])
     head = f'<p class="note">{text(note)}</p>' if note else ""
     return f'{head}<ol class="cues" aria-label="Subtitles">{rows}</ol>'
@@ -210,7 +214,7 @@ def player(view: JobView) -> str:
     track = ""
     if "vtt" in view.outputs and view.cues:
         label = wording.language_name(view.language) or "Subtitles"
-        # Gaps that were tried again change the file: a new address makes the player read it anew.
+        # Gaps that were tried again change the file: a new address makes the player load it again.
         source = f"{links(view.id)}/files/vtt?{view.ended_at or 0:.0f}"
         track = (
             f'<track kind="captions" default srclang="{text(view.language or "und")}"'

@@ -54,7 +54,7 @@ def _in_words(view: JobView, total_s: float) -> str:
 def _legend(view: JobView) -> str:
     kinds = [("speech", "text")]
     if any(part.state == "working" for part in _of(view)):
-        kinds.append(("working", "in work"))
+        kinds.append(("working", "in progress"))
     if view.gaps:
         kinds.append(("gap", "gap"))
     return "".join(f'<span class="key key-{kind}">{words}</span>' for kind, words in kinds)

@@ -82,7 +82,7 @@ class TranscribeTab:
                 refused = why_no_links(settings)
                 self.links = gr.Textbox(
                     label="Links, one on each line",
-                    info=refused.explain() if refused else "Only the sound is downloaded.",
+                    info=refused.explain() if refused else "Only the audio is downloaded.",
                     placeholder="" if refused else "https://",
                     lines=3,
                     max_lines=8,

@@ -112,6 +112,6 @@ def title(error: SubtitleError) -> str:
         case CapacityError():
             return "Not now"
         case InputError():
-            return "This does not work"
+            return "That did not work"
         case _:
             return "Not transcribed"

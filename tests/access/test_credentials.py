@@ -47,9 +47,9 @@ def test_a_running_service_notices_changes_of_another_process(settings: Settings
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", "../x", "-x", "a b", "ä", "x" * 65])
 def test_names_that_could_break_the_file_are_refused(settings: Settings, name: str) -> None:
-    with pytest.raises(InvalidOption, match="cannot be a name"):
+    with pytest.raises(InvalidOption, match="is not a valid name"):
         Users(settings).add(name, "long enough")
-    with pytest.raises(InvalidOption, match="cannot be a name"):
+    with pytest.raises(InvalidOption, match="is not a valid name"):
         ApiKeys(settings).add(name)
 
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_fetched_is_refused_and_makes_no_job(
         return program.post("/api/jobs", **options)
 
     said = refused(post(json={"url": "ftp://me:hidden@a/b?c"}), 400, "InvalidOption")
-    assert "ftp://a/b is no link" in said
+    assert "ftp://a/b is not a web link" in said
     said = refused(post(json={"url": url, "model": "no-such"}), 422, "ModelError")
     said = refused(post(json={"url": 5}), 400, "InvalidOption")
     assert "url" in said

@@ -43,7 +43,7 @@ def test_what_does_not_fit_comes_with_advice(capsys: pytest.CaptureFixture[str])
                  "--gpu-memory", "8"]) == 0  # fmt: skip
     out = capsys.readouterr().out
     assert "does not fit a card of 8 GB: 822 MiB are missing." in out
-    assert "Take a batch of 8 instead of 16: about 6,249 MiB (±10%)." in out
+    assert "Use a batch of 8 instead of 16: about 6,249 MiB (±10%)." in out
     assert "too much" in out
 
 

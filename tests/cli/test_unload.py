@@ -40,7 +40,7 @@ def test_a_running_app_gives_its_memory_back(cli: Cli, locked_app: App) -> None:
     assert "error: Log in, or send an API key." in refused.stderr
     assert "Set WHISPER_API_KEY" in refused.stderr
     wrong = cli("unload", **where, WHISPER_API_KEY="wfs_wrong")
-    assert (wrong.returncode, "The API key is not known." in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "This API key is not valid." in wrong.stderr) == (2, True)
 
     key = ApiKeys(Settings(data_dir=locked_app.data_dir)).add("cli")
     done = cli("unload", **where, WHISPER_API_KEY=f" {key}\n")

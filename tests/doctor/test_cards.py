@@ -64,8 +64,8 @@ def test_compute_types_are_those_of_the_card(monkeypatch: pytest.MonkeyPatch) ->
     pascal = Card(name="NVIDIA GeForce GTX 1060 6GB", capability=(6, 1))
     gpus = fake(monkeypatch, pascal, Card())
     assert [finding.text for finding in types(gpus, "auto")] == [
-        "GPU 0 calculates in int8_float32, int8, float32.",
-        "GPU 1 calculates in float16, bfloat16, int8_float16, int8_bfloat16, int8_float32, int8,"
+        "GPU 0 supports int8_float32, int8, float32.",
+        "GPU 1 supports float16, bfloat16, int8_float16, int8_bfloat16, int8_float32, int8,"
         " float32.",
     ]
     wrong, right = types(gpus, "float16")
@@ -134,7 +134,7 @@ def test_compiled_code_that_is_lost_is_told(build: Built, tmp_path: Path) -> Non
     variables = {"CUDA_CACHE_PATH": str(tmp_path / "file")}
     found = only(jit_cache(build(variables=variables)))
     assert found.severity == "warning"
-    assert "is no folder" in found.text
+    assert "is not a folder" in found.text
     assert os.path.isfile(tmp_path / "file")
 
 

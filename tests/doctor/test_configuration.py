@@ -23,7 +23,7 @@ def test_names_that_no_setting_has_are_told_with_the_nearest(
     monkeypatch.setenv("WHISPER_DEVISE", "s3cr3t")
     monkeypatch.setenv("WHISPER_PORT", "7860")
     first, second = unknown()
-    assert first.text == "WHISPER_BATCHSIZE is set, and no setting has this name."
+    assert first.text == "WHISPER_BATCHSIZE is set, but no setting has this name."
     assert first.fix == "Did you mean `WHISPER_BATCH_SIZE`?"
     assert second.fix == "Did you mean `WHISPER_DEVICE`?"
     assert first.severity == "warning"
@@ -82,7 +82,7 @@ def test_advice_for_pytorch_that_does_nothing_here_is_told(
     monkeypatch.setenv(name, "expandable_segments:True")
     found = only(without_effect(build(variables=library_variables())))
     assert found.severity == "hint"
-    assert found.text.startswith(f"{name} is set, and does nothing here")
+    assert found.text.startswith(f"{name} is set but does nothing here")
     assert "WHISPER_BATCH_SIZE" in found.fix
 
 

@@ -44,7 +44,9 @@ def test_a_driver_that_cannot_be_asked_is_answered_with_the_fix(
     gpus = fake(monkeypatch, Card(), errors={"nvmlInit": name})
     found = only(driver("auto", machine, gpus))
     assert found.severity == "error"
-    assert found.text.startswith("Driver 570.133.20 is loaded, and cannot be asked. NVML says: ")
+    assert found.text.startswith(
+        "Driver 570.133.20 is loaded, but NVML cannot be used. NVML says: "
+    )
     assert fix in found.fix
     assert gpu_expected("auto", machine, gpus)
 
@@ -84,4 +86,4 @@ def test_a_card_without_a_driver_is_seen_on_the_bus(build: Built) -> None:
 def test_a_driver_that_shows_no_card_says_so(build: Built) -> None:
     found = only(driver("cuda", build(), GpuList(driver="580.65.06", cuda=(13, 0))))
     assert found.severity == "error"
-    assert "shows no card" in found.text
+    assert "shows no GPU" in found.text

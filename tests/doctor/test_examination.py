@@ -34,8 +34,8 @@ def test_a_machine_without_a_gpu_is_described_rightly_and_decodes(
     assert [area for area, _ in found.areas()] == AREAS
     texts = {finding.text: finding for finding in found.findings}
     assert "No NVIDIA driver and no NVIDIA card: transcription runs on the CPU." in texts
-    assert "The model hub is not asked: --offline was given." in texts
-    assert any(text.startswith("PyAV carries FFmpeg ") for text in texts)
+    assert "The model hub is not used: --offline was given." in texts
+    assert any(text.startswith("PyAV includes FFmpeg ") for text in texts)
     (works,) = [f for f in found.findings if f.area == "Inference"]
     assert works.text.startswith("CPU works: model tiny.en in int8, ")
     assert lines[-1] == "One second of inference on CPU"
@@ -63,7 +63,7 @@ def test_a_check_that_fails_is_a_finding_and_the_others_go_on(
     monkeypatch.setattr(resources, "cores", broken)
     chosen = settings(models_dir=models_dir)
     found = examine(chosen, offline=True, gpus=read_gpus, machine=build())
-    (failed,) = [f for f in found.findings if "could not be examined" in f.text]
+    (failed,) = [f for f in found.findings if "This check could not run" in f.text]
     assert (failed.severity, failed.area) == ("error", "Cores and memory")
     assert "ZeroDivisionError: division by zero (test_examination.py:" in failed.text
     assert found.findings[-1].text == "Works."

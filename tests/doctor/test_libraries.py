@@ -39,10 +39,10 @@ HERE = {"libcublas.so.12": {"path": PATH}, "libcublasLt.so.12": {"path": PATH}}
 def test_cublas_is_found_where_the_loader_finds_it(build: Built) -> None:
     found = only(cublas(facts(libraries=HERE), True, build()))
     assert found.severity == "ok"
-    assert found.text == f"cuBLAS 12 is found by the system's loader: {PATH}."
+    assert found.text == f"cuBLAS 12 was found by the system's loader: {PATH}."
     machine = build(variables={"LD_LIBRARY_PATH": "/opt/x::/usr/lib"})
     found = only(cublas(facts(libraries=HERE), True, machine))
-    assert found.text == f"cuBLAS 12 is found by LD_LIBRARY_PATH: {PATH}."
+    assert found.text == f"cuBLAS 12 was found by LD_LIBRARY_PATH: {PATH}."
 
 
 def test_a_missing_cublas_is_an_error_only_where_there_is_a_gpu(
@@ -60,7 +60,7 @@ def test_a_cublas_of_the_package_is_loaded_by_the_app(
 ) -> None:
     monkeypatch.setattr(libraries, "packaged_cublas", lambda: Path(PATH))
     found = only(cublas(facts(libraries=HERE), True, build()))
-    assert found.text == f"cuBLAS 12 is found by the app in its package: {PATH}."
+    assert found.text == f"cuBLAS 12 was found by the app in its package: {PATH}."
 
 
 def test_a_cublas_package_that_cannot_be_loaded_is_installed_again(
@@ -80,7 +80,7 @@ def test_cuda_13_alone_is_told_to_be_of_no_use(
     found = only(cublas(facts(libraries=newer), True, build()))
     assert "there is CUDA 13 (/usr/local/cuda/lib64/libcublas.so.13)" in found.text
     machine = build(files={"usr/local/cuda-13.0/version.json": "{}"})
-    assert "cuda-13.0), which cannot stand in for it" in only(cublas(facts(), True, machine)).text
+    assert "cuda-13.0), which cannot replace it" in only(cublas(facts(), True, machine)).text
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, *cards: Card) -> GpuList:
@@ -93,7 +93,7 @@ def test_ctranslate2_is_asked_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     own = {"version": "4.8.5", "cpu": ["int8"], "cuda": [["float16", "float32"]]}
     found = engine(facts(ctranslate2=own), gpus(monkeypatch, Card()), True)
     assert severities(found) == ["ok", "ok", "hint"]
-    assert "could do bfloat16, int8," in found[2].text
+    assert "supports bfloat16, int8," in found[2].text
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_broken_packages_are_errors() -> None:
 
 def test_the_ffmpeg_program_is_not_needed() -> None:
     inside, program = decoder(facts(), lambda name: None)
-    assert "PyAV carries FFmpeg 8.1.2 (libavformat 62.1" in inside.text
+    assert "PyAV includes FFmpeg 8.1.2 (libavformat 62.1" in inside.text
     assert (inside.severity, program.severity) == ("ok", "hint")
     assert severities(decoder(facts(), lambda name: "/usr/bin/ffmpeg")) == ["ok", "ok"]
 

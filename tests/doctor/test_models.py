@@ -28,7 +28,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def test_what_is_here_is_listed(settings: Chosen, here: dict[str, str]) -> None:
-    assert only(installed(settings())).text == "Here: tiny.en (installed), base (installed)."
+    assert only(installed(settings())).text == "Models here: tiny.en (installed), base (installed)."
     here.clear()
     found = only(installed(settings()))
     assert (found.severity, found.fix) == ("error", "`make setup` installs base and tiny.en.")
@@ -37,7 +37,7 @@ def test_what_is_here_is_listed(settings: Chosen, here: dict[str, str]) -> None:
 def test_auto_on_the_cpu_is_resolved(settings: Chosen, models_dir: Path, base: Path) -> None:
     found = only(choice(settings(models_dir=models_dir), (), ""))
     assert found.severity == "ok"
-    assert found.text.startswith("auto takes base (auto on the CPU")
+    assert found.text.startswith("auto uses base (auto on the CPU")
 
 
 def test_auto_on_a_gpu_downloads_the_best_or_says_why_not(
@@ -45,11 +45,11 @@ def test_auto_on_a_gpu_downloads_the_best_or_says_why_not(
 ) -> None:
     fetched, takes = choice(settings(), [LARGE], "")
     assert fetched.text == "auto downloads large-v3-turbo at first use (1,546 MiB)."
-    assert takes.text.startswith("GPU 0: auto takes large-v3-turbo in float16, ")
+    assert takes.text.startswith("GPU 0: auto uses large-v3-turbo in float16, ")
     missed, takes = choice(settings(), [LARGE], "no answer within 5 s")
     assert (missed.severity, takes.severity) == ("hint", "ok")
     assert str(settings().models_dir / "large-v3-turbo") in missed.fix
-    assert "auto takes base" in takes.text
+    assert "auto uses base" in takes.text
     here["large-v3-turbo"] = "in the hub's cache"
     assert "large-v3-turbo" in only(choice(settings(), [LARGE], "closed")).text
 
@@ -66,7 +66,7 @@ def test_each_card_is_told_what_it_gets(settings: Chosen, here: dict[str, str]) 
     [
         ("larg", "", "error", "Did you mean 'large'?"),
         ("large-v3", "", "hint", "downloaded at first use, 2,948 MiB"),
-        ("large-v3", "no answer", "error", "out of reach"),
+        ("large-v3", "no answer", "error", "cannot be reached"),
         ("who/whisper", "", "error", "WHISPER_ALLOWED_HUB_MODELS"),
     ],
 )

@@ -40,7 +40,9 @@ def server(status: int, body: str) -> Iterator[int]:
 
 
 def ours(alive: bool) -> str:
-    return json.dumps({"alive": alive, "reason": "No worker lives.", "workers": [], "version": "9"})
+    return json.dumps(
+        {"alive": alive, "reason": "No worker is alive.", "workers": [], "version": "9"}
+    )
 
 
 def test_a_free_port_is_in_order(settings: Chosen) -> None:
@@ -54,10 +56,10 @@ def test_our_own_service_may_have_it(settings: Chosen, monkeypatch: pytest.Monke
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with server(200, ours(True)) as number:
         found = only(port(settings(port=number)))
-        assert (found.severity, "whisper-for-subs 9 answers" in found.text) == ("ok", True)
+        assert (found.severity, "whisper-for-subs 9 runs there" in found.text) == ("ok", True)
     with server(503, ours(False)) as number:
         found = only(port(settings(port=number)))
-        assert (found.severity, "No worker lives." in found.text) == ("warning", True)
+        assert (found.severity, "No worker is alive." in found.text) == ("warning", True)
 
 
 @pytest.mark.parametrize("body", ["<h1>Other</h1>", "{}", "[]"])

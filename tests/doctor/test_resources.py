@@ -15,7 +15,7 @@ Chosen = Callable[..., Settings]
 
 
 def test_more_workers_than_cores_are_told(settings: Chosen) -> None:
-    assert only(cores(settings(), lambda: 8)).text == "8 cores can be used."
+    assert only(cores(settings(), lambda: 8)).text == "8 cores are available."
     found = only(cores(settings(workers=4, threads=4), lambda: 8))
     assert found.severity == "warning"
     assert "`WHISPER_WORKERS=2`" in found.fix

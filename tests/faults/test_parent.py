@@ -37,7 +37,7 @@ def test_a_killed_service_goes_on_with_the_missing_segments_to_the_same_bytes(
         wait_ended(service, each)
         assert service.subtitles(each) == undisturbed
     notified = {entry["kind"]: entry["text"] for entry in service.history(job_id)}
-    found = re.fullmatch(r"Goes on with (\d+) finished segments\.", notified["resumed"])
+    found = re.fullmatch(r"Resumed with (\d+) finished segments\.", notified["resumed"])
     assert found is not None
     assert int(found[1]) >= 1
     assert service.leftovers() == []

@@ -104,7 +104,7 @@ def test_advice_goes_from_least_to_most_harm() -> None:
     assert [advice.kind for advice in found] == ["precision", "model", "cpu"]
     found = advise(LARGE, card(8 * 1024))
     assert [advice.kind for advice in found] == ["batch", "precision", "model", "cpu"]
-    assert found[0].text == "Take a batch of 8 instead of 16: about 6,249 MiB (±10%)."
+    assert found[0].text == "Use a batch of 8 instead of 16: about 6,249 MiB (±10%)."
     found = advise(replace(LARGE, batch_size=1), card(12 * 1024), tasks=3)
     assert "tasks" in [advice.kind for advice in found]
     assert "Run 2 at once instead of 3" in " ".join(advice.text for advice in found)
@@ -115,13 +115,16 @@ def test_main_memory_has_advice_of_its_own() -> None:
     setup = Setup(model="large-v3", compute_type="float32", batch_size=8)
     found = advise(setup, room)
     assert [advice.kind for advice in found] == ["precision", "model"]
-    assert found[0].text.startswith("Take int8 instead of float32")
+    assert found[0].text.startswith("Use int8 instead of float32")
 
 
 def test_who_holds_the_memory_is_named_where_that_would_help() -> None:
     holder = GpuProcess(pid=4321, name="python", used_mib=6500)
     texts = [a.text for a in advise(LARGE, card(8 * 1024), others=[holder])]
-    assert "End or move what else holds memory of GPU 0: python (pid 4321, 6,500 MiB)." in texts
+    assert (
+        "Stop or move the programs that hold memory of GPU 0: python (pid 4321, 6,500 MiB)."
+        in texts
+    )
     small = GpuProcess(pid=1, name="Xorg", used_mib=50)
     assert not any("Xorg" in a.text for a in advise(LARGE, card(8 * 1024), others=[small]))
 

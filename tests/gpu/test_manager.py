@@ -144,7 +144,7 @@ def test_every_card_must_have_room(monkeypatch: pytest.MonkeyPatch, count: int) 
     assert [gpu["sufficient"] for gpu in result["gpus"]] == [True] * (count - 1) + [False]
     assert "held by blender (pid 4321, 20,000 MiB)" in result["message"]
     assert result["optimization_suggestions"][0] == (
-        "Take int8_float16 instead of float16 and a batch of 6: about 4,141 MiB (±10%)."
+        "Use int8_float16 instead of float16 and a batch of 6: about 4,141 MiB (±10%)."
     )
     free = gpu_manager.check_gpu_memory_sufficient("large-v3", list(range(count - 1)), batch_size=8)
     assert free["sufficient"] is (count > 1)
@@ -237,5 +237,5 @@ def test_shortage_by_the_guides_rule_gets_the_guides_advice(
     FakeNvml([Card(total_mib=8192)]).install(monkeypatch)
     result = gpu_manager.check_gpu_memory_sufficient("medium", [0], 300, backend="pytorch")
     assert not result["sufficient"]
-    assert result["optimization_suggestions"][0].startswith("Take segments of 60 s")
+    assert result["optimization_suggestions"][0].startswith("Use segments of 60 s")
     assert gpu_manager.check_gpu_memory_sufficient("medium", [0], 300)["sufficient"]

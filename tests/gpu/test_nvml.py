@@ -131,7 +131,7 @@ def test_mig_devices_have_memory_and_processes_of_their_own(machine: Machine) ->
 def test_card_with_mig_on_and_no_mig_device_cannot_be_used(machine: Machine) -> None:
     machine(Card(mig=[]))
     card = only(read_gpus())
-    assert card.problem == "MIG is on, and there is no MIG device to use."
+    assert card.problem == "MIG is on, but there is no MIG device to use."
     assert card.total_mib == 24576
 
 

@@ -64,11 +64,11 @@ def test_unknown_precision_is_an_error() -> None:
 
 def test_suggestions_are_the_least_changes_that_suffice() -> None:
     assert list(suggest("large", 30, 1, "float16", 8.0)) == [
-        "Take int8: 5.1 GB.",
-        "Take the model medium: 5.1 GB.",
+        "Use int8: 5.1 GB.",
+        "Use the model medium: 5.1 GB.",
     ]
     assert list(suggest("large", 600, 2, "float16", 24.0)) == [
-        "Take segments of 120 s: 20.4 GB.",
-        "Take the model small: 21.4 GB.",
+        "Use segments of 120 s: 20.4 GB.",
+        "Use the model small: 21.4 GB.",
     ]
     assert list(suggest("tiny", 30, 1, "int8", 0.1)) == []

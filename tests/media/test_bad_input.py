@@ -93,7 +93,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], type[InputError], str | Non
     "noise.mp3": (_bytes(np.random.default_rng(1).bytes(50_000)), UnreadableMedia, None),
     "zeros.mp4": (_bytes(bytes(50_000)), UnreadableMedia, None),
     "header.flac": (_bytes(SPEECH.read_bytes()[:60]), UnreadableMedia, None),
-    "garbled.m4a": (_garbled, UnreadableMedia, "No sound of garbled.m4a could be decoded"),
+    "garbled.m4a": (_garbled, UnreadableMedia, "No audio in garbled.m4a could be decoded"),
     "notes.txt": (_bytes(b"Printing, in the only sense\n" * 99), UnreadableMedia, "not an audio"),
     "subtitles.srt": (_bytes(b"1\n00:00:01,000 --> 00:00:02,000\nHi\n\n"), UnreadableMedia, None),
     "picture.png": (_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500)), UnreadableMedia, "not an audio"),

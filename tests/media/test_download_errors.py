@@ -23,14 +23,14 @@ TEXTS: list[tuple[str, type[SubtitleError], str, str]] = [
         f"ERROR: [youtube] dQw4w9WgXcQ: Sign in to confirm you’re not a bot. {LOGIN}. Also see "
         " https://github.com/yt-dlp/yt-dlp/wiki/Extractors#exporting-youtube-cookies  for tips",
         DownloadFailed,
-        "The site wants proof that a person asks.",
+        "The site asks for proof that you are human.",
         "WHISPER_DOWNLOAD_COOKIES",
     ),
     (
         "ERROR: [youtube] abc: Please try later. YouTube is requiring a captcha challenge before"
         " playback",
         DownloadFailed,
-        "proof that a person asks",
+        "proof that you are human",
         "WHISPER_DOWNLOAD_COOKIES",
     ),
     (
@@ -44,7 +44,7 @@ TEXTS: list[tuple[str, type[SubtitleError], str, str]] = [
         "ERROR: [youtube] abc: Sign in to confirm your age. This video may be inappropriate for"
         f" some users. {LOGIN}",
         DownloadFailed,
-        "to prove the age",
+        "to prove your age",
         "WHISPER_DOWNLOAD_COOKIES",
     ),
     (
@@ -60,7 +60,7 @@ TEXTS: list[tuple[str, type[SubtitleError], str, str]] = [
         " --proxy) to workaround.",
         DownloadFailed,
         "in this machine's country",
-        "by hand",
+        "yourself",
     ),
     (
         "ERROR: [youtube] abc: This content isn't available, try again later. The current session"
@@ -84,13 +84,13 @@ TEXTS: list[tuple[str, type[SubtitleError], str, str]] = [
     (
         "ERROR: [youtube] abc: This live event will begin in 3 hours.",
         DownloadFailed,
-        "not there yet: This live event will begin in 3 hours.",
+        "not available yet: This live event will begin in 3 hours.",
         "beginning to end",
     ),
     (
         "ERROR: [youtube] abc: Premieres in 2 days",
         DownloadFailed,
-        "not there yet",
+        "not available yet",
         "beginning to end",
     ),
     (
@@ -130,7 +130,7 @@ TEXTS: list[tuple[str, type[SubtitleError], str, str]] = [
         " a VPN or a proxy server (with --proxy)",
         DownloadFailed,
         "country",
-        "by hand",
+        "yourself",
     ),
     (
         f"ERROR: [BiliBili] 1xx: This video is only available for registered users. {LOGIN}",
@@ -141,10 +141,10 @@ TEXTS: list[tuple[str, type[SubtitleError], str, str]] = [
     (
         "ERROR: No suitable extractor found for URL http://example.org/",
         DownloadRefused,
-        "not fetched here",
+        "not allowed here",
         "WHISPER_DOWNLOAD_SITES",
     ),
-    ("ERROR: [x] 1: This video is DRM protected", EncryptedMedia, "copy-protected", "by hand"),
+    ("ERROR: [x] 1: This video is DRM protected", EncryptedMedia, "copy-protected", "yourself"),
     (
         "ERROR: unable to download video data: HTTP Error 403: Forbidden",
         DownloadFailed,

@@ -145,7 +145,7 @@ def test_auto_takes_what_fits_the_gpu_and_says_what_did_not(
     wanted = Wanted(fits=lambda name: name in ("small", "base", "tiny"))
     found = resolve("auto", tmp_path, device="cuda", wanted=wanted)
     assert found.name == "small"
-    assert found.reason.startswith("auto on a GPU, large-v3-turbo being too large for its memory;")
+    assert found.reason.startswith("auto on a GPU, because large-v3-turbo does not fit its memory;")
     nothing = Wanted(fits=lambda name: False)
     # The pool will say so with the figures; the smallest of all has the best chance.
     assert resolve("auto", tmp_path, device="cuda", wanted=nothing).name == "base"

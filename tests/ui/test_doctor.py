@@ -88,7 +88,7 @@ def test_strangers_who_come_through_a_proxy_are_refused(monkeypatch: pytest.Monk
         return diagnosis([Finding("warning", "Disk", "Full.")], "head")
 
     monkeypatch.setattr(doctor_tab, "examine", examine)
-    with pytest.raises(gr.Error, match="Only people who log in"):
+    with pytest.raises(gr.Error, match="Only logged-in users"):
         examined(Identity("visitor:1", "ip:203.0.113.5"))
     assert "1 warning found." in examined(LOCAL)[-1][0]
 

@@ -72,7 +72,7 @@ def test_a_link_to_no_job_says_so_and_what_to_do(page: Page, app: App) -> None:
     page.goto(f"{app.url}/?job=%3Cb%3Enowhere%22%27")
     problem = page.locator("#jobs .problem")
     expect(problem).to_contain_text("There is no job with this link")
-    expect(problem).to_contain_text("removed 24 hours after they have ended")
+    expect(problem).to_contain_text("removed 24 hours after they end")
     expect(page.locator("#start")).to_be_enabled()
 
 
@@ -102,7 +102,7 @@ def test_the_list_searches_filters_and_turns_its_pages(page: Page, app: App) -> 
     page.get_by_label("Search").fill(made[7].id[:10])
     expect(names).to_have_text(["Vorlesung 100%_07.mp3"])
     page.get_by_label("Search").fill("vorlesung 100x")
-    expect(page.locator("#job-list")).to_contain_text("No job fits.")
+    expect(page.locator("#job-list")).to_contain_text("No matching jobs.")
 
 
 def test_a_job_runs_again_with_other_files_and_is_deleted(

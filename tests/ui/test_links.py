@@ -55,7 +55,7 @@ def test_what_is_no_link_is_explained(page: Page) -> None:
     page.get_by_role("tab", name="Links").click()
     page.get_by_label("Links, one on each line").fill("talk.mp3")
     page.click("#start")
-    expect(page.locator("#jobs .problem")).to_contain_text("talk.mp3 is no link")
+    expect(page.locator("#jobs .problem")).to_contain_text("talk.mp3 is not a web link")
     expect(page.locator("#start")).to_be_enabled()
 
 
@@ -68,7 +68,7 @@ def test_the_field_says_why_links_are_off(browser: Browser, tmp_path: Path) -> N
         page.get_by_role("tab", name="Links").click()
         field = page.get_by_label("Links, one on each line")
         expect(field).to_be_disabled()
-        expect(page.locator("#links")).to_contain_text("anybody may use this service")
+        expect(page.locator("#links")).to_contain_text("anyone may use this service")
         expect(page.locator("#links")).to_contain_text("WHISPER_LINKS=on")
     finally:
         context.close()

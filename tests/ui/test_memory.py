@@ -29,7 +29,7 @@ def test_parts_others_and_every_model_are_shown() -> None:
     assert "2,600 MiB" in html
     for part in ("weights", "cross-attention cache", "self-attention cache", "logits"):
         assert part in html
-    assert "At once on this card: 1." in html
+    assert "Tasks at once on this GPU: 1." in html
     assert "openai-whisper on PyTorch would take 16.4 GB" in html
     assert 'aria-label="too large">✗' in html
     assert "<b>" not in html
@@ -60,7 +60,7 @@ VALUES = ("auto", "8", "auto", "transcribe", 0, 5, 1, 60)
     ("changed", "says"),
     [
         ({1: "here:0"}, "held by blender (pid 7)"),
-        ({1: "here:9"}, "This GPU is not there any more"),
+        ({1: "here:9"}, "This GPU is no longer there"),
         ({1: "a lot"}, "is not a GPU"),
         ({1: "12,5 GB"}, "a card of 12.5 GB"),
         ({0: "turbo", 3: "translate"}, "cannot translate"),
@@ -136,7 +136,7 @@ def test_devices_are_told_one_by_one_and_escaped() -> None:
     )
     html = unloaded_view(found)
     assert "GPU 0: &lt;b&gt;large&lt;/b&gt; unloaded, 3,021 MiB freed." in html
-    assert "GPU 1: base stays loaded, a job needs it." in html
+    assert "GPU 1: base stays loaded because a job needs it." in html
     assert "GPU 2: no model was loaded." in html
     assert "loads its model again" not in unloaded_view(found[1:])
     assert "No model is loaded: no job has run yet." in unloaded_view(())

@@ -137,7 +137,7 @@ def test_every_state_has_its_own_words_and_its_own_look() -> None:
 
 def test_a_paused_job_says_that_it_goes_on() -> None:
     view = replace(RUNNING, state=JobState.PAUSED, message="Paused: the service was stopped.")
-    assert "the job goes on when it is back" in card(view).text
+    assert "the job resumes when the service is back" in card(view).text
     assert view.message not in card(view).text, "once is enough"
 
 

@@ -115,7 +115,7 @@ def started(
 
 REFUSALS = [
     QueueFull("The queue is full: 100 jobs are running or waiting."),
-    ClientLimit("20 of your jobs are running or waiting already, and no more are allowed."),
+    ClientLimit("20 of your jobs are already running or waiting, and that is the limit."),
     DiskFull("Too little disk space: 3 MiB are free in data, 512 MiB are needed."),
     DatabaseUnavailable("The database does not answer."),
     Paused("The service is stopping.", hint="Try again in a minute."),
@@ -148,11 +148,11 @@ def test_others_may_look_at_a_job_and_not_change_it() -> None:
     handlers = Handlers(service)
     (entry,) = handlers.resume(other, "job", [])[0]
     assert not entry["mine"]
-    with pytest.raises(gr.Error, match="Only who started a job may change it"):
+    with pytest.raises(gr.Error, match="Only the person who started a job may change it"):
         handlers.delete(event("job"), other, [entry])
-    with pytest.raises(gr.Error, match="Only who started"):
+    with pytest.raises(gr.Error, match="Only the person who started"):
         handlers.cancel_one(event("job"), other)
-    with pytest.raises(gr.Error, match="Only who started"):
+    with pytest.raises(gr.Error, match="Only the person who started"):
         Details(service, handlers.watchers).retry(other, "job", "tiny.en", "cpu")
     handlers.cancel(other, [entry])
     assert service.handle is not None
@@ -163,7 +163,7 @@ def test_others_may_look_at_a_job_and_not_change_it() -> None:
 @pytest.mark.parametrize("asked", ["", "unknown", "x" * 5000, None, 7, {"id": 1}, "../../etc"])
 def test_a_button_that_asks_for_nonsense_is_told_so(asked: object) -> None:
     handlers, anybody = Handlers(Service()), Request()
-    with pytest.raises(gr.Error, match="not there any more"):
+    with pytest.raises(gr.Error, match="no longer exists"):
         handlers.delete(event(asked), anybody, [])  # type: ignore[arg-type]
 
 
@@ -171,7 +171,7 @@ def test_a_link_to_no_job_says_how_long_jobs_are_kept() -> None:
     for link in ("unknown", "", "x" * 100_000):
         entry = entries.opened(Service(), link, LOCAL)
         assert entry["id"] == ""
-        assert "removed 2 days after they have ended" in entry["hint"]
+        assert "removed 2 days after they end" in entry["hint"]
 
 
 @pytest.mark.parametrize("link", ["job", ""])

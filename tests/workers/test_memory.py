@@ -64,8 +64,8 @@ def test_verdict_follows_free_and_total_memory() -> None:
     assert refused.fit == "never"
     assert refused.text.startswith("Model large-v3 (float16) needs about 4,4")
     assert refused.text.endswith("and GPU 0 has 3,200 MiB in all")
-    assert refused.hint.startswith("Take int8_float16 instead of float16: about 2,847 MiB (±10%).")
-    assert "Take large-v3-turbo instead of large-v3" in refused.hint
+    assert refused.hint.startswith("Use int8_float16 instead of float16: about 2,847 MiB (±10%).")
+    assert "Use large-v3-turbo instead of large-v3" in refused.hint
     assert ask(2000, 8192).fit == "wait"
     # Alone it may begin with less than its error bar wants; beside others it waits for them.
     assert ask(4500, 8192).fit == "yes"
