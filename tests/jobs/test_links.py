@@ -47,7 +47,7 @@ def link(url: str) -> JobRequest:
         # Through a reverse proxy.
         ("auto", "open", "127.0.0.1", "without a login"),
         ("on", "open", "0.0.0.0", ""),
-        ("off", "auto", "127.0.0.1", "switched off"),
+        ("off", "auto", "127.0.0.1", "turned off"),
     ],
 )
 def test_links_are_off_where_strangers_may_come_in(
@@ -119,7 +119,7 @@ def test_what_is_no_link_of_an_allowed_site_is_refused_before_there_is_a_job(
     settings: Settings, tmp_path: Path
 ) -> None:
     with JobService(settings.model_copy(update={"data_dir": tmp_path / "data"})) as service:
-        with pytest.raises(InvalidOption, match="no link"):
+        with pytest.raises(InvalidOption, match="is not a web link"):
             service.submit(link("file:///etc/passwd"))
         with pytest.raises(DownloadRefused, match="this site"):
             service.submit(link("http://127.0.0.1/talk.flac"))
