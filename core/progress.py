@@ -53,6 +53,8 @@ class Progress:
     _planned_until_s: float = 0.0
     _planned_sum_s: float = 0.0
     _done_sum_s: float = 0.0
+    _worked_sum_s: float = 0.0
+    """Of what is done: what took time here, not what an earlier run had done."""
     _begun: float | None = None
 
     def feed(self, event: Event) -> None:
@@ -108,10 +110,10 @@ class Progress:
         """Seconds left at the speed so far; None before there is one."""
         if self.finished:
             return 0.0
-        if self._begun is None or not self._done_sum_s:
+        if self._begun is None or not self._worked_sum_s:
             return None
         elapsed_s = self.clock() - self._begun
-        return elapsed_s * max(0.0, self._expected_s() / self._done_sum_s - 1.0)
+        return elapsed_s * max(0.0, self._expected_s() - self._done_sum_s) / self._worked_sum_s
 
     def _expected_s(self) -> float:
         """Audio seconds in segments once all are planned, guessed from those planned so far."""
@@ -149,5 +151,7 @@ class Progress:
 
     def _done(self, index: int, device: str) -> None:
         self._done_sum_s += self._planned_s.get(index, 0.0)
+        if index in self._working:
+            self._worked_sum_s += self._planned_s.get(index, 0.0)
         self.devices.setdefault(device, "waiting")
         self._work(index, None)

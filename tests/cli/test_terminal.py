@@ -126,10 +126,10 @@ def test_help_answers_without_loading_anything(root: Path) -> None:
         assert option in done.stdout
 
 
-def test_a_transcription_needs_neither_the_web_nor_torch(root: Path) -> None:
+def test_a_transcription_needs_neither_the_web_nor_torch_nor_a_database(root: Path) -> None:
+    heavy = ("gradio", "torch", "fastapi", "sqlalchemy", "alembic")
     code = (
-        "import sys, cli.transcribe\n"
-        "print([name for name in ('gradio', 'torch', 'fastapi') if name in sys.modules])\n"
+        f"import sys, cli.transcribe\nprint([name for name in {heavy!r} if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr

@@ -65,6 +65,19 @@ def test_progress_is_the_share_of_planned_audio() -> None:
     assert [part.state for part in progress.parts] == ["done", "planned", "planned"]
 
 
+def test_what_an_earlier_run_had_done_does_not_shorten_the_time_left() -> None:
+    clock = Clock()
+    progress = fed(
+        *(planned(index, 30.0 * index, 30.0 * index + 30.0) for index in range(4)),
+        Decoded(120.0, 120.0, finished=True), started(1), finished(0), finished(3),
+        clock=clock,
+    )  # fmt: skip
+    clock.now = 10.0
+    assert (progress.fraction, progress.remaining_s) == (0.5, None)
+    progress.feed(finished(1))
+    assert progress.remaining_s == pytest.approx(10.0)
+
+
 def test_while_decoding_the_rest_is_guessed_from_the_declared_length() -> None:
     events = (planned(0, 0.0, 50.0), Decoded(100.0, 1000.0, finished=False), finished(0))
     assert fed(*events).fraction == pytest.approx(0.05)
