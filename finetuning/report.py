@@ -28,7 +28,7 @@ def verdict(plan: FinetunePlan) -> str:
         return f"Fits: {peak}; {bar}."
     if plan.chosen.fit == "tight":
         return f"Tight: {peak}, but {bar}. Try it; if memory runs out, use the next level."
-    return f"Does not fit: {needs}, {estimate.total_mib - free:,.0f} MiB too much."
+    return f"Does not fit: {needs}, {estimate.total_mib - free:,.0f} MiB more than is free."
 
 
 def advice(plan: FinetunePlan) -> list[str]:

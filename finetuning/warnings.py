@@ -59,11 +59,11 @@ def _of_the_rest(options: FinetuneOptions, used_mib: float) -> list[str]:
         )
     if not options.pad_to_30s:
         found.append(
-            "Shortened input needs a training program made for it: transformers accepts 30 s only."
+            "Shortened input needs a training program made for it: transformers refuses it."
         )
     if options.gpus > 1:
         found.append(
-            "Each GPU holds a full copy: more GPUs train faster, but each still needs the same "
+            "Each GPU holds a whole copy: more GPUs train faster, but each still needs the same "
             "memory."
         )
     if used_mib > 0:

@@ -196,7 +196,7 @@ def test_a_plain_plan_has_nothing_to_warn_of() -> None:
 
 
 def test_wishes_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(InvalidOption, match="8 bits cannot be trained"):
+    with pytest.raises(InvalidOption, match="8-bit weights cannot be trained"):
         plan(80, method="full", use_8bit=True)
     with pytest.raises(InvalidOption):
         plan(0)
