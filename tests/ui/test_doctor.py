@@ -108,7 +108,7 @@ def test_the_machine_is_examined_and_the_report_copied(profile: NewProfile, app:
     examine_in(page)
     expect(page.locator(".doctor h3").first).to_have_text("NVIDIA driver")
     expect(page.locator("#doctor")).to_contain_text("CPU works: model tiny.en in int8")
-    expect(page.locator("#doctor")).to_contain_text(re.compile(r"whisper-for-subs \S+ answers"))
+    expect(page.locator("#doctor")).to_contain_text(re.compile(r"whisper-for-subs \S+ runs there"))
     expect(page.locator("#examine")).to_be_enabled()
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

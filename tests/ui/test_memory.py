@@ -61,7 +61,7 @@ VALUES = ("auto", "8", "auto", "transcribe", 0, 5, 1, 60)
     [
         ({1: "here:0"}, "held by blender (pid 7)"),
         ({1: "here:9"}, "This GPU is no longer there"),
-        ({1: "a lot"}, "is not a GPU"),
+        ({1: "a lot"}, "is not an amount of GPU memory"),
         ({1: "12,5 GB"}, "a card of 12.5 GB"),
         ({0: "turbo", 3: "translate"}, "cannot translate"),
         ({4: None, 5: None, 6: None, 7: None}, "fits a card of 8 GB"),
