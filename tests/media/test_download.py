@@ -119,7 +119,7 @@ def test_a_download_takes_its_time_and_no_more(get: Get) -> None:
 
 
 def test_the_disk_is_not_filled(get: Get, server: LinkServer, small_disk: Path) -> None:
-    fails(get, "/talk.flac", DiskFull, "no room", min_free_bytes=10**18)
+    fails(get, "/talk.flac", DiskFull, "not enough disk space", min_free_bytes=10**18)
     little = replace(LIMITS, max_bytes=10**9, min_free_bytes=10 * MIB)
     with pytest.raises(DiskFull, match="before it filled the disk"):
         download(f"{server.url}/endless.flac", small_disk, little)
