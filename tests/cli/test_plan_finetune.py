@@ -128,7 +128,7 @@ def test_without_a_card_its_memory_has_to_be_said(
     [
         ("--gpu-memory 0", "is not between 0 and 1,024 GB"),
         ("--gpu-memory 8 --base-model whisper-huge", "Unknown model"),
-        ("--gpu-memory 8 --method full --use-8bit True", "8 bits cannot be trained"),
+        ("--gpu-memory 8 --method full --use-8bit True", "8-bit weights cannot be trained"),
         ("--gpu-memory 8 --per-device-train-batch-size 0", "per_device_train_batch_size is 0"),
         ("--gpu-memory 8 --per-device-train-batch-size -3", "per_device_train_batch_size is -3"),
         ("--gpu-memory 8 --gradient-accumulation-steps 0", "gradient_accumulation_steps is 0"),
