@@ -5,7 +5,9 @@
 set -euo pipefail
 python=$1
 shift
-pip=("$python" -m pip install --disable-pip-version-check --constraint constraints.txt)
+# pip would call it an error that silero-vad is here without torch.
+pip=("$python" -m pip install --disable-pip-version-check --no-warn-conflicts)
+pip+=(--constraint constraints.txt)
 arguments=()
 for file in "$@"; do
     if [ "$file" = requirements-vad.txt ]; then
