@@ -136,7 +136,8 @@ def test_lines_at_the_prompt(tmp_path: Path, environment: dict[str, str]) -> Non
         assert python.stderr is not None
         os.write(ours, SNIPPET.encode())
         try:
-            shown = _read_until(ours, rb"alone: .*modern")
+            # Ctrl-D counts only at the next prompt.
+            shown = _read_until(ours, rb"alone: .*modern(.|\n)*>>> $")
             with watched(children(python.pid)):
                 os.write(ours, b"\x04")
                 said = python.stderr.read().decode()
