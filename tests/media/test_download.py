@@ -94,7 +94,7 @@ def test_a_list_of_recordings_is_refused(get: Get, server: LinkServer) -> None:
     server.pages["/b.flac"] = server.pages["/talk.flac"]
     page = b"<title>All</title><video src='/talk.flac'></video><video src='/b.flac'></video>"
     server.pages["/list"] = ("text/html", page)
-    assert "one recording" in fails(get, "/list", DownloadRefused, "a list of recordings").hint
+    assert "a single recording" in fails(get, "/list", DownloadRefused, "a list of recordings").hint
     assert not [path for path, _ in server.seen if path.endswith(".flac")]
 
 
