@@ -30,12 +30,14 @@ from starlette.requests import ClientDisconnect
 from access.identity import Identity, identity_of
 from api.asgi import EarlyAnswer
 from api.errors import Refused, answer
-from api.job_options import GapOptions, JobOptions, Submission, read_options
+from api.job_options import GapOptions, Submission, request_of
 from api.job_views import history_json, job_json, record_json
 from api.upload_body import Upload
 from api.uploads import Uploads
 from core.errors import NoSuchJob, SubtitleError
-from jobs.job import JobHandle, JobView
+from jobs.job import JobHandle
+from jobs.options import JobOptions, read_options
+from jobs.records import JobView
 from jobs.service import JobService
 from jobs.states import JobState
 from model_store.store import check_offered
@@ -85,14 +87,14 @@ class _Calls:
     def submit(self, fields: Mapping[str, Any], upload: Upload, who: Identity) -> JobView:
         wanted = read_options(fields, Submission)
         path, name = upload.path or Path(), wanted.name or upload.name or None
-        request = wanted.request(path, name, who, self.service.settings)
+        request = request_of(wanted, path, name, who, self.service.settings)
         if upload.path is None:
             request = replace(request, url=wanted.url)
         return self.service.submit(request).view(text=False)
 
     def rerun(self, job_id: str, options: JobOptions, who: Identity) -> JobView:
         old = self.job(job_id).request
-        request = options.request(old.path, old.title, who, self.service.settings)
+        request = request_of(options, old.path, old.title, who, self.service.settings)
         return self.service.rerun(job_id, request).view(text=False)
 
     def cancel(self, job_id: str, who: Identity) -> JobView:

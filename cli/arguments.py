@@ -1,13 +1,16 @@
-"""What every command takes. Only the standard library: ``--help`` answers at once."""
+"""What every command takes. Nothing heavy is imported: ``--help`` answers at once."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from cli.gpu_arguments import Commands, add_gpu_commands
+from core.settings import Settings
+from jobs.options import OPTIONS, help_of, shown
 
 EXIT_CODES = """\
 exit codes:
@@ -121,42 +124,53 @@ def _add_transcribe(commands: Commands, name: str, about: str) -> None:
     else:
         add("--input", dest="files", default=[], **files)
     add("--url", dest="urls", action="append", default=[], metavar="URL", help=URL)
-    add("--model", help="name, CTranslate2 directory or allowed hub id (see: models)")
-    add("--language", help="code or name, such as zh or Chinese (default: found out)")
-    add("--task", choices=("transcribe", "translate"), help="translate: into English")
-    add("--prompt", help="text that shows spelling and style")
-    add("--hotwords", help="words to expect, such as names")
-    add("--audio-track", type=int, metavar="N", help="audio track, counted from 0")
+    _add_options(add, "model", "language", "task", "initial_prompt", "hotwords", "audio_track")
 
     out = command.add_argument_group("output")
     add = out.add_argument
-    add("--formats", default="srt", metavar="LIST", help="srt,vtt,txt,tsv,json or all")
+    _add_options(add, "formats")
     add("--output-dir", type=Path, metavar="DIR", help="default: beside each recording")
     add("--report", type=Path, metavar="FILE.json", help="where the time went, as JSON: an"
         " object for one FILE, a list of them for several")  # fmt: skip
     add("--quiet", action="store_true", help="only warnings and errors")
     add("--no-cache", action="store_true", help="neither use nor keep finished segments")
 
-    how = command.add_argument_group("hearing")
-    add = how.add_argument
-    add("--beam-size", type=int, metavar="N", help="1 is faster and less accurate (default 5)")
-    add("--batch-size", type=int, metavar="N", help="windows decoded together"
-        " (default: as many as fit and pay)")  # fmt: skip
-    add("--word-timestamps", action=argparse.BooleanOptionalAction, default=True,
-        help="times of words, which subtitles are cut by; without: faster, coarser")  # fmt: skip
-    add("--min-segment", type=float, metavar="S", help="shortest segment (default 10 s)")
-    add("--max-segment", type=float, metavar="S", help="longest segment (default 60 s)")
-    add("--vad-threshold", type=float, metavar="P", help="0-1, lower hears quieter speech"
-        " (default 0.5)")  # fmt: skip
+    how = command.add_argument_group("decoding")
+    _add_options(
+        how.add_argument,
+        *("beam_size", "batch_size", "word_timestamps"),
+        *("min_segment_duration", "max_segment_duration", "vad_threshold"),
+    )
 
     where = command.add_argument_group("devices")
     add = where.add_argument
-    add("--device", choices=("auto", "cpu", "cuda"), default=DEVICE.get(name),
-        help="default: " + (DEVICE.get(name) or "GPUs where there are any"))  # fmt: skip
+    _add_options(add, "device", "compute_type")
+    if name in DEVICE:
+        command.set_defaults(device=DEVICE[name])
     add("--gpus", metavar="LIST", help="indices or UUIDs, such as 0,1 (default: all)")
     add("--workers", type=int, metavar="N", help="CPU workers (default: as many as fit)")
     add("--threads", type=int, metavar="N", help="threads of each CPU worker (default 1)")
-    add("--compute-type", metavar="TYPE", help="int8, float16 … (default: by device)")
+
+
+def _add_options(add: Callable[..., Any], *names: str) -> None:
+    """Flags of options of a job. One that is not given is None: the settings decide."""
+    for name in names:
+        how, kinds = shown(name), get_args(OPTIONS[name].annotation) or (OPTIONS[name].annotation,)
+        about = help_of(name)
+        takes: dict[str, Any] = {"dest": name, "help": about[0].lower() + about[1:]}
+        if OPTIONS[name].annotation is bool:
+            takes["action"] = argparse.BooleanOptionalAction
+        elif all(isinstance(kind, str) for kind in kinds):
+            takes["choices"] = kinds
+        else:
+            takes["metavar"] = how.metavar
+            takes["type"] = next((kind for kind in (int, float) if kind in kinds), str)
+            default = OPTIONS[name].default or getattr(
+                Settings.model_fields.get(name), "default", None
+            )
+            if isinstance(default, int | float) and default:
+                takes["help"] += f" (default {default:g})"
+        add(how.flag, **takes)
 
 
 def _recording(text: str) -> Path | str:

@@ -11,20 +11,13 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from core.defaults import decode_options
 from core.errors import InvalidOption
 from core.settings import Settings
-from core.types import PlanOptions
-from jobs.request import JobRequest, format_names
+from jobs.options import OPTIONS, JobOptions, read_options, shown
+from jobs.request import JobRequest, with_defaults
 
-SETTINGS = ("model", "device", "compute_type", "workers", "threads", "beam_size", "batch_size")
-"""Options of ``transcribe`` that are settings."""
-
-PLAN = {
-    "min_segment": "min_segment_duration",
-    "max_segment": "max_segment_duration",
-    "vad_threshold": "vad_threshold",
-}
+SETTINGS = {*OPTIONS, "workers", "threads"} & Settings.model_fields.keys()
+"""Flags of ``transcribe`` that are settings: they go before the environment."""
 
 
 def build_settings(flags: dict[str, Any]) -> Settings:
@@ -65,24 +58,9 @@ def gpus_of(args: argparse.Namespace) -> list[str] | None:
 def common_request(args: argparse.Namespace, settings: Settings) -> JobRequest:
     """What all recordings of the command have in common; outputs go to the folder it names, or to
     the current one."""
-    decode = decode_options(
-        settings,
-        language=args.language,
-        task=args.task,
-        initial_prompt=args.prompt,
-        hotwords=args.hotwords,
-        word_timestamps=args.word_timestamps,
-    )
-    chosen = {to: getattr(args, name) for name, to in PLAN.items()}
-    plan = PlanOptions(**{name: value for name, value in chosen.items() if value is not None})
-    return JobRequest(
-        path=Path(),
-        decode=decode,
-        plan=plan,
-        audio_track=args.audio_track,
-        formats=_formats(args.formats),
-        output_dir=args.output_dir or Path(),
-    )
+    chosen = {name: getattr(args, name) for name in OPTIONS if shown(name).flag}
+    options = with_defaults(read_options(chosen, JobOptions), settings)
+    return JobRequest(path=Path(), options=options, output_dir=args.output_dir or Path())
 
 
 def requests_of(args: argparse.Namespace, settings: Settings) -> list[JobRequest]:
@@ -116,8 +94,3 @@ def unique_stems(paths: Sequence[Path], folders: Sequence[Path]) -> list[str]:
         taken.add(key(folder, stem))
         stems.append(stem)
     return stems
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(name for name in (part.strip() for part in text.split(",")) if name)
-    return format_names() if names == ("all",) else names

@@ -14,8 +14,8 @@ from core.events import Event, LanguageDecided
 from core.logs import set_job
 from core.progress import Progress
 from core.settings import Settings
-from core.types import DecodeOptions
 from jobs.engines import CLOSE_GRACE_S
+from jobs.options import JobOptions
 from jobs.pipeline import PipelineResult, explained, run_pipeline
 from jobs.request import JobRequest
 from jobs.segment_cache import CachedSegments, SegmentCache
@@ -32,6 +32,7 @@ class Recording:
     def __init__(
         self,
         request: JobRequest,
+        settings: Settings,
         transcriber: ParallelWhisperTranscriber,
         folder: Path,
         cache: SegmentCache | None,
@@ -40,6 +41,7 @@ class Recording:
         self.result: PipelineResult | None = None
         self.error: SubtitleError | None = None
         self._request = request
+        self._decode = request.options.decode(settings)
         self._transcriber = transcriber
         self._folder = folder
         self._cache = cache
@@ -87,13 +89,13 @@ class Recording:
             self._changed.notify_all()
 
     def _transcribe(self) -> PipelineResult:
-        request = self._request
+        request, options = self._request, self._request.options
         kept = self._kept()
         run = self._transcriber.start(
             request.path,
-            request.decode,
-            request.plan,
-            audio_track=request.audio_track,
+            self._decode,
+            options.plan,
+            audio_track=options.audio_track,
             work_dir=self._folder,
             decided=kept.decided if kept else None,
             journal=kept,
@@ -111,11 +113,11 @@ class Recording:
                 self._news = True
                 self._changed.notify_all()
 
-        return run_pipeline(run, request.formats, request.output_dir or Path(), request.stem, feed)
+        return run_pipeline(run, options.formats, request.output_dir or Path(), request.stem, feed)
 
     def _kept(self) -> CachedSegments | None:
         """What earlier commands have finished of it."""
-        request, decode = self._request, self._request.decode
+        request, decode = self._request, self._decode
         # A pipe can be read only once, so nobody can go on with it.
         if self._cache is None or not request.path.is_file():
             return None
@@ -126,7 +128,10 @@ class Recording:
         language_key = None
         if decode.language is None and info.only_language is None:
             language_key = keys.of_recording(
-                request.path, request.plan, request.audio_track, self._check_cancelled
+                request.path,
+                request.options.plan,
+                request.options.audio_track,
+                self._check_cancelled,
             )
         return CachedSegments(self._cache, keys, language_key)
 
@@ -159,24 +164,25 @@ class Recordings:
         self._transcriber = ParallelWhisperTranscriber(
             settings.model, settings.compute_type, gpus, settings=settings
         )
+        self._settings = settings
         self._folder = folder
         self._cache = cache
         self._threads = ThreadPoolExecutor(settings.max_running_jobs, "recording")
         self._recordings: list[Recording] = []
 
-    def load(self, decode: DecodeOptions, progress: Callable[[str], None]) -> float:
+    def load(self, options: JobOptions, progress: Callable[[str], None]) -> float:
         """Load the model in all workers; the seconds it took. ``progress`` gets a line for people
         now and then while the model is downloaded.
 
         Raises:
             ModelError, WorkerError, DiskFull: it cannot be had or loaded.
         """
-        task, language = decode.task, decode.language
+        task, language = options.task, options.language
         self._transcriber.resolve(progress, task=task, language=language)
         return self._transcriber.preload(task=task, language=language)
 
     def start(self, request: JobRequest) -> Recording:
-        recording = Recording(request, self._transcriber, self._folder, self._cache)
+        recording = Recording(request, self._settings, self._transcriber, self._folder, self._cache)
         self._recordings.append(recording)
         self._threads.submit(recording.run)
         return recording

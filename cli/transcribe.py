@@ -163,7 +163,7 @@ class _Command:
         if self._load_s is None:
             # Before the first recording, so that a report's speed is that of the work alone.
             self._display.say("Loading the model …")
-            self._load_s = self._recordings.load(request.decode, self._progress)
+            self._load_s = self._recordings.load(request.options, self._progress)
         return self._recordings.start(request)
 
     def _progress(self, text: str) -> None:

@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfig
 
 Device = Literal["auto", "cpu", "cuda"]
 
+MAX_BEAM, MAX_BATCH = 20, 128
+
 PROJECT = Path(__file__).resolve().parent.parent
 """The project's folder: models and jobs lie in it wherever a command is run from, and only its own
 ``.env`` is read, not that of a folder of strangers' recordings."""
@@ -56,11 +58,11 @@ class Settings(BaseSettings):
     threads: int = Field(default=1, ge=1, le=256)
     """CPU threads of each CPU worker."""
 
-    batch_size: int = Field(default=0, ge=0, le=128)
+    batch_size: int = Field(default=0, ge=0, le=MAX_BATCH)
     """Windows decoded together on one device; 0: the largest useful batch for its memory and kind,
     each device for itself."""
 
-    beam_size: int = Field(default=5, ge=1, le=20)
+    beam_size: int = Field(default=5, ge=1, le=MAX_BEAM)
     """Beams of the search; 1 is faster and less accurate."""
 
     preload_model: bool = True

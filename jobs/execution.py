@@ -20,6 +20,7 @@ from jobs.folders import JobFolders
 from jobs.job import Job
 from jobs.journal import SegmentJournal
 from jobs.links import fetch_link, why_no_links
+from jobs.options import JobOptions
 from jobs.outbox import Outbox
 from jobs.pipeline import PipelineResult, run_pipeline
 from jobs.records import dump
@@ -51,19 +52,20 @@ class Executor:
 
     def run(self, job: Job, folder: Path) -> PipelineResult:
         """Transcribe, write, keep. Raises whatever ends the job early."""
-        request = with_defaults(job.request, self.settings)
+        request = job.request
+        if job.record.resumes and job.record.model and request.options.model.lower() == AUTO:
+            # The same as before, whatever could be had meanwhile.
+            request = request.choosing(model=job.record.model)
+        request = replace(request, options=with_defaults(request.options, self.settings))
         if request.only_gaps:
             return self._fill_gaps(job, request, folder)
-        if job.record.resumes and job.record.model and request.model.lower() == AUTO:
-            # The same as before, whatever could be had meanwhile.
-            request = replace(request, model=job.record.model)
-        with self._transcriber_for(request) as transcriber:
-            task, language = request.decode.task, request.decode.language
+        options, decode = request.options, request.options.decode(self.settings)
+        with self._transcriber_for(options) as transcriber:
+            task, language = decode.task, decode.language
             job.uses(transcriber.resolve(job.progress_text, task=task, language=language).name)
             model = transcriber.model_spec(task=task, language=language)
             journal = self._patiently(
-                job,
-                lambda: SegmentJournal(self.store, self.outbox, job.id, model, request.decode),
+                job, lambda: SegmentJournal(self.store, self.outbox, job.id, model, decode)
             )
             if journal.size:
                 text = f"Resumed with {journal.size} finished segments."
@@ -71,18 +73,18 @@ class Executor:
                 job.recorder.note("resumed", text)
             run = transcriber.start(
                 request.path,
-                request.decode,
-                request.plan,
-                audio_track=request.audio_track,
+                decode,
+                options.plan,
+                audio_track=options.audio_track,
                 work_dir=folder,
-                max_workers=None if request.multi_gpu else 1,
-                decided=_decided(job) if request.decode.language is None else None,
+                max_workers=None if options.multi_gpu else 1,
+                decided=_decided(job) if language is None else None,
                 journal=journal,
                 job_id=job.id,
             )
             job.stoppable(run.cancel)
             result = run_pipeline(
-                run, request.formats, request.output_dir or folder, request.stem, job.feed
+                run, options.formats, request.output_dir or folder, request.stem, job.feed
             )
         self._keep(job, result)
         return result
@@ -92,15 +94,15 @@ class Executor:
         if kept is None:
             raise FileMissing(f"The transcript of {request.title} is gone.")
         tried = gaps.worth_trying(kept.transcript.gaps, kept.transcript.duration_s)
-        language = kept.transcript.language
-        with self._transcriber_for(request) as transcriber:
-            decode = replace(request.decode, language=request.decode.language or language)
+        options, decode = request.options, request.options.decode(self.settings)
+        decode = replace(decode, language=decode.language or kept.transcript.language)
+        with self._transcriber_for(options) as transcriber:
             transcriber.resolve(job.progress_text, task=decode.task, language=decode.language)
             run = transcriber.start(
                 request.path,
                 decode,
-                request.plan,
-                audio_track=request.audio_track,
+                options.plan,
+                audio_track=options.audio_track,
                 work_dir=folder,
                 only=gaps.ranges(tried),
                 job_id=job.id,
@@ -110,7 +112,7 @@ class Executor:
             def amend(found: Finished) -> Finished:
                 return gaps.fill(kept.transcript, kept.report, tried, found)
 
-            result = run_pipeline(run, request.formats, folder, request.stem, job.feed, amend)
+            result = run_pipeline(run, options.formats, folder, request.stem, job.feed, amend)
         self._keep(job, result)
         return result
 
@@ -137,15 +139,14 @@ class Executor:
             return self.folders.adopt(job.id, found.path, found.name, "move"), name
 
     @contextmanager
-    def _transcriber_for(self, request: JobRequest) -> Iterator[ParallelWhisperTranscriber]:
+    def _transcriber_for(self, options: JobOptions) -> Iterator[ParallelWhisperTranscriber]:
         """The shared one, or one with workers of its own where the job asks for another device."""
-        if request.device == AUTO:
-            yield self.transcriber(request.model, request.compute_type)
+        model, compute_type = options.model, options.compute_type
+        if options.device == AUTO:
+            yield self.transcriber(model, compute_type)
             return
-        settings = self.settings.model_copy(update={"device": request.device})
-        with ParallelWhisperTranscriber(
-            request.model, request.compute_type, settings=settings
-        ) as own:
+        settings = self.settings.model_copy(update={"device": options.device})
+        with ParallelWhisperTranscriber(model, compute_type, settings=settings) as own:
             yield own
 
     def _keep(self, job: Job, result: PipelineResult) -> None:
@@ -168,7 +169,7 @@ def before_gaps_run(job: Job, folders: JobFolders) -> PipelineResult | None:
     kept = kept_of(folders, job.id)
     if kept is None:
         return None
-    outputs = {name: Path(path) for name, path in job.record.outputs.items()}
+    outputs = dict(job.record.outputs)
     return PipelineResult(kept.transcript, layout(kept.transcript), outputs, kept.report)
 
 

@@ -4,63 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from core.errors import Cancelled, Paused, SubtitleError
 from core.events import Event, TranscriptSoFar
 from core.logs import without_secrets
-from core.progress import Part, Progress
-from core.types import Cue, Gap, JobReport, Transcript, TranscriptSegment
+from core.progress import Progress
+from core.types import Cue, Transcript, TranscriptSegment
 from jobs.pipeline import PipelineResult, verdict
 from jobs.recorder import Recorder
-from jobs.records import JobRecord
+from jobs.records import JobRecord, JobView
 from jobs.request import JobRequest
 from jobs.states import JobState
 from subtitles.layout import layout
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobView:
-    """A job at one moment."""
-
-    id: str
-    name: str
-    """The recording's name."""
-    state: JobState
-    version: int
-    """Grows with every change; see :meth:`Job.watch`."""
-    fraction: float = 0.0
-    """Share that is done, 0–1: of the work, or of the download while it is ``DOWNLOADING``."""
-    done_s: float = 0.0
-    """Audio seconds done."""
-    total_s: float | None = None
-    """Length of the recording, as far as it is known."""
-    remaining_s: float | None = None
-    """Seconds left; None while nobody can tell."""
-    message: str = ""
-    """One line for people: what the job waits for, or how it ended. Empty while it goes well."""
-    language: str | None = None
-    model: str | None = None
-    """The model that runs, once it is found."""
-    devices: Mapping[str, str] = field(default_factory=dict)
-    """What each device does for this job."""
-    parts: tuple[Part, ...] = ()
-    """Its segments on the timeline while it runs."""
-    segments: tuple[TranscriptSegment, ...] = ()
-    """Text that is final: everything before the first segment that is still missing."""
-    cues: tuple[Cue, ...] = ()
-    """Its subtitles; the last one or two may still change."""
-    gaps: tuple[Gap, ...] = ()
-    error: SubtitleError | None = None
-    report: JobReport | None = None
-    outputs: Mapping[str, Path] = field(default_factory=dict)
-    """File of each format, once all are written."""
-    created_at: float = 0.0
-    ended_at: float | None = None
-    """Seconds since 1970, UTC."""
 
 
 class JobHandle(Protocol):
@@ -93,19 +52,12 @@ class Job:
         recorder: Recorder,
         on_stop: Callable[[Job, SubtitleError], None],
     ) -> None:
-        self.id = record.id
-        self.request = record.request
-        self.record = record
-        """As it was when this service took it."""
         self.recorder = recorder
-        self.ended_at: float | None = None
+        self._record = replace(record, state=JobState.QUEUED, message="")
         self._on_stop = on_stop
         self._changed = threading.Condition()
         self._version = 1
-        self._state = JobState.QUEUED
         self._message = ""
-        self._model: str | None = None
-        self._error: SubtitleError | None = None
         self._result: PipelineResult | None = None
         self._stopped: SubtitleError | None = None
         self._stop: Callable[[SubtitleError], None] | None = None
@@ -116,8 +68,21 @@ class Job:
         self._cues = _Cues()
 
     @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def request(self) -> JobRequest:
+        return self._record.request
+
+    @property
     def state(self) -> JobState:
-        return self._state
+        return self._record.state
+
+    @property
+    def record(self) -> JobRecord:
+        """As its row is or will be; only progress is written to the row alone."""
+        return self._record
 
     @property
     def stopped(self) -> SubtitleError | None:
@@ -143,7 +108,7 @@ class Job:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it has ended or was paused; False when the time ran out first."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._state.active, timeout_s)
+            return self._changed.wait_for(lambda: not self.state.active, timeout_s)
 
     def watch(self, after_version: int, timeout_s: float, *, text: bool = True) -> JobView:
         """The first snapshot newer than that version, or the present one after the time.
@@ -152,41 +117,39 @@ class Job:
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self._version > after_version or not self._state.active, timeout_s
+                lambda: self._version > after_version or not self.state.active, timeout_s
             )
         return self.view(text=text)
 
     def view(self, *, text: bool = True) -> JobView:
         """A snapshot. ``text=False`` leaves segments and cues out, which makes it cheap."""
         with self._changed:
-            progress, result = self._progress, self._result
-            view = JobView(
-                id=self.id,
-                name=self.request.title,
-                state=self._state,
-                version=self._version,
-                fraction=1.0 if result else self._fraction(),
-                done_s=result.report.audio_s if result else progress.done_s,
-                total_s=result.report.audio_s if result else progress.total_s,
-                remaining_s=0.0 if self._state.ended else progress.remaining_s,
-                message=self._message or progress.message,
-                language=result.report.language if result else progress.language,
-                model=self._model,
-                devices={} if self._state.ended else dict(progress.devices),
-                parts=() if self._state.ended else progress.parts,
-                gaps=result.transcript.gaps if result else self._so_far.gaps,
-                error=self._error,
-                report=result.report if result else None,
-                outputs=dict(result.outputs) if result else {},
-                created_at=self.record.created_at,
-                ended_at=self.ended_at,
-            )
-            if not text:
-                return view
-            if result is not None:
-                return _with_text(view, result.transcript.segments, result.cues)
+            record, progress, result = self._record, self._progress, self._result
+            if record.state.ended:
+                view = JobView.of(record, version=self._version, remaining_s=0.0)
+            else:
+                view = JobView.of(
+                    record,
+                    version=self._version,
+                    **self._done(),
+                    remaining_s=progress.remaining_s,
+                    message=record.message or self._message or progress.message,
+                    language=progress.language,
+                    devices=dict(progress.devices),
+                    parts=progress.parts,
+                    gaps=self._so_far.gaps,
+                    # Of an earlier run, whose gaps are tried again.
+                    report=None,
+                    outputs={},
+                )
             segments = self._so_far.segments
-        return _with_text(view, segments, self._cues.of(segments, view.language))
+        if not text:
+            return view
+        if result is not None:
+            return replace(
+                view, report=result.report, segments=result.transcript.segments, cues=result.cues
+            )
+        return replace(view, segments=segments, cues=self._cues.of(segments, view.language))
 
     # The rest is for the service and the job's own thread.
 
@@ -202,11 +165,10 @@ class Job:
             note = f"Downloading {without_secrets(self.request.url)}"
             state = JobState.DOWNLOADING
         with self._changed:
-            if self._state is not JobState.QUEUED:
+            if self.state is not JobState.QUEUED:
                 return False
-            self._state, self._message = state, ""
-            self._bump()
-        self.recorder.set(state=state, started_at=time.time(), message="")
+            self._message = ""
+            self._change(state=state, started_at=time.time())
         self.recorder.note(state.value, note)
         return True
 
@@ -218,11 +180,9 @@ class Job:
 
     def fetched(self, path: Path, name: str) -> None:
         """The recording is there: from now on it is a job like any other, and waits again."""
+        request = replace(self.request, path=path, name=name, url=None)
         with self._changed:
-            self.request = replace(self.request, path=path, name=name, url=None)
-            self._state = JobState.QUEUED
-            self._bump()
-        self.recorder.set(request=self.request, name=name, state=self._state, message="")
+            self._change(request=request, name=name, state=JobState.QUEUED)
         self.recorder.note("downloaded", f"Downloaded: {name}")
 
     def progress_text(self, text: str) -> None:
@@ -243,9 +203,7 @@ class Job:
 
     def uses(self, model: str) -> None:
         with self._changed:
-            self._model = model
-            self._bump()
-        self.recorder.set(model=model)
+            self._change(model=model)
 
     def feed(self, event: Event) -> None:
         self.recorder.feed(event, self._progress)
@@ -256,78 +214,67 @@ class Job:
             self._bump()
 
     def finish(self, result: PipelineResult) -> None:
-        complete = result.transcript.complete
-        state = JobState.COMPLETE if complete else JobState.COMPLETE_WITH_GAPS
-        self._end(state, verdict(result.transcript), result=result)
+        transcript, report = result.transcript, result.report
+        self._end(
+            JobState.COMPLETE if transcript.complete else JobState.COMPLETE_WITH_GAPS,
+            verdict(transcript),
+            result,
+            fraction=1.0,
+            done_s=report.audio_s,
+            total_s=report.audio_s,
+            language=report.language,
+            gaps=transcript.gaps,
+            error=None,
+            # One line per segment would be most of the row; the transcript's file has them.
+            report=replace(report, segments=()),
+            outputs=result.outputs,
+        )
 
     def fail(self, error: SubtitleError) -> None:
-        state = JobState.FAILED
-        if isinstance(error, Cancelled):
-            state = JobState.CANCELLED
-        elif isinstance(error, Paused):
-            state = JobState.PAUSED
-        self._end(state, error.explain(), error=error)
+        if isinstance(error, Paused):
+            self._end(JobState.PAUSED, error.explain())
+            return
+        state = JobState.CANCELLED if isinstance(error, Cancelled) else JobState.FAILED
+        self._end(state, error.explain(), error=error, **self._done())
 
     def _end(
-        self,
-        state: JobState,
-        message: str,
-        result: PipelineResult | None = None,
-        error: SubtitleError | None = None,
+        self, state: JobState, message: str, result: PipelineResult | None = None, **fields: Any
     ) -> None:
         with self._changed:
-            if not self._state.active:
+            if not self.state.active:
                 return
             if state.ended:
-                self.ended_at = time.time()
-            # Written before anybody hears of it: who then asks the database is told the same.
-            self._record_end(state, message, result, error)
-            self._state, self._message = state, message
-            self._result, self._error = result, error
-            self._stop = None
+                fields["ended_at"] = time.time()
+            self._result, self._stop = result, None
             if result is not None:
                 # The result holds the text; what was shown before is not needed any more.
                 self._so_far, self._cues = TranscriptSoFar((), ()), _Cues()
-            self._bump()
+            self.recorder.note(state.value, message or "Complete.")
+            self._change(state=state, message=message, runner=None, **fields)
+            if state.ended:
+                self.recorder.done()
 
-    def _record_end(
-        self,
-        state: JobState,
-        message: str,
-        result: PipelineResult | None,
-        error: SubtitleError | None,
-    ) -> None:
-        self.recorder.note(state.value, message or "Complete.")
-        if state is JobState.PAUSED:
-            self.recorder.set(state=state, message=message, runner=None)
-            return
-        found: dict[str, object] = {}
-        if result is not None:
-            report = result.report
-            found = {
-                "fraction": 1.0,
-                "done_s": report.audio_s,
-                "total_s": report.audio_s,
-                "language": report.language,
-                "gaps": result.transcript.gaps,
-                # One line per segment would be most of the row; the transcript's file has them.
-                "report": replace(report, segments=()),
-                "outputs": {name: str(path) for name, path in result.outputs.items()},
-            }
-        self.recorder.set(
-            state=state, message=message, error=error, ended_at=self.ended_at, runner=None, **found
-        )
-        self.recorder.done()
-
-    def _fraction(self) -> float:
-        downloads = self._state is JobState.DOWNLOADING
-        return self._fetched if downloads else self._progress.fraction
+    def _done(self) -> dict[str, Any]:
+        """How far it is."""
+        progress, downloads = self._progress, self.state is JobState.DOWNLOADING
+        return {
+            "fraction": self._fetched if downloads else progress.fraction,
+            "done_s": progress.done_s,
+            "total_s": progress.total_s,
+        }
 
     def _set_message(self, message: str) -> None:
         with self._changed:
-            if message != self._message and self._state.active:
+            if message != self._message and self.state.active:
                 self._message = message
                 self._bump()
+
+    def _change(self, **fields: Any) -> None:
+        """Change the record, here and in the database. The lock must be held: whoever then hears of
+        the change finds the same in the database, whose writes keep their order."""
+        self.recorder.set(**fields)
+        self._record = replace(self._record, **fields)
+        self._bump()
 
     def _bump(self) -> None:
         self._version += 1
@@ -349,9 +296,3 @@ class _Cues:
                 self._cues = layout(Transcript(segments, language=language))
                 self._done, self._language = len(segments), language
             return self._cues
-
-
-def _with_text(
-    view: JobView, segments: tuple[TranscriptSegment, ...], cues: tuple[Cue, ...]
-) -> JobView:
-    return replace(view, segments=segments, cues=cues)

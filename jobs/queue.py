@@ -96,7 +96,11 @@ class JobQueue:
 
     def ended_before(self, moment: float) -> list[str]:
         """Ids of jobs in memory that ended before that time (seconds since 1970)."""
-        return [j.id for j in self.jobs() if j.ended_at is not None and j.ended_at < moment]
+        return [
+            j.id
+            for j in self.jobs()
+            if (ended_at := j.record.ended_at) is not None and ended_at < moment
+        ]
 
     def stopped(self, job: Job, error: SubtitleError) -> None:
         """Somebody stops the job: one that waits ends at once."""

@@ -12,14 +12,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 import core.errors
 from core.errors import SubtitleError, WorkerError
-from core.types import Gap, JobReport
+from core.progress import Part
+from core.types import Cue, Gap, JobReport, TranscriptSegment
+from jobs.options import OPTIONS
 from jobs.request import JobRequest
 from jobs.states import JobState
 
@@ -52,22 +54,54 @@ class JobRecord:
     """Id of the process that runs it or will."""
     cancel_wanted: bool = False
     fraction: float = 0.0
+    """Share that is done, 0–1: of the work, or of the download while it is ``DOWNLOADING``."""
     done_s: float = 0.0
+    """Audio seconds done."""
     total_s: float | None = None
+    """Length of the recording, as far as it is known."""
     message: str = ""
+    """One line for people: what the job waits for, or how it ended. Empty while it goes well."""
     language: str | None = None
     """As decided; a resumed job starts with it."""
     language_probability: float | None = None
     model: str | None = None
+    """The model that runs, once it is found."""
     gaps: tuple[Gap, ...] = ()
     error: SubtitleError | None = None
     report: JobReport | None = None
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    """File of each format."""
+    """In the row without its segments: the kept transcript has them."""
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    """File of each format, once all are written."""
     source_id: str | None = None
     """The job it was run again from."""
     resumes: int = 0
     """How often it went on after its service had died or was stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobView(JobRecord):
+    """A job at one moment, as people see it: its record and what only a running job has."""
+
+    version: int
+    """Grows with every change; see ``jobs.job.Job.watch``."""
+    remaining_s: float | None = None
+    """Seconds of work left; None: not known."""
+    devices: Mapping[str, str] = field(default_factory=dict)
+    """What each device does for this job."""
+    parts: tuple[Part, ...] = ()
+    """Its segments on the timeline while it runs."""
+    segments: tuple[TranscriptSegment, ...] = ()
+    """Text that is final: everything before the first segment that is still missing."""
+    cues: tuple[Cue, ...] = ()
+    """Its subtitles; the last one or two may still change."""
+
+    @classmethod
+    def of(cls, record: JobRecord, **live: Any) -> JobView:
+        """The record with fields of a view; these go before the record's own."""
+        return cls(**({name: getattr(record, name) for name in RECORD_FIELDS} | live))
+
+
+RECORD_FIELDS = tuple(JobRecord.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +140,23 @@ def load(kind: type[T], text: str) -> T:
     wanted: Any = kind
     loaded: T = _adapter(wanted).validate_python(json.loads(text))
     return loaded
+
+
+def load_request(text: str) -> JobRequest:
+    """The request that :func:`dump` wrote, in this version or an older one.
+
+    Raises ValueError on anything else.
+    """
+    written = json.loads(text)
+    if not isinstance(written, dict):
+        raise ValueError("a request is a JSON object")
+    # Older versions wrote the options beside the path, in three groups.
+    options = written.get(
+        "options", {**written, **written.get("decode", {}), **written.get("plan", {})}
+    )
+    written["options"] = {name: options[name] for name in OPTIONS if name in options}
+    request: JobRequest = _adapter(JobRequest).validate_python(written)
+    return request
 
 
 def dump_error(error: SubtitleError) -> str:

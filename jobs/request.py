@@ -1,4 +1,4 @@
-"""What a front asks for: one recording, how to hear it, and which files to make of it."""
+"""What a front asks for: one recording, its options, and where its subtitles go."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import os
 import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
 from core.logs import one_line, without_secrets
 from core.models import AUTO, check_request, find_model, unknown_model
 from core.planning import SegmentPlanner
 from core.settings import Settings
-from core.types import DecodeOptions, PlanOptions
 from gpu.support import check_compute_type, runs_on_cpus
 from jobs.links import check_link
+from jobs.options import JobOptions, read_options
 from subtitles.formats import FORMATS, get_format
 from subtitles.sanitize import safe_stem
-
-MAX_BEAM, MAX_BATCH = 20, 128
-"""As in ``core.settings``."""
-
-DEVICES = (AUTO, "cpu", "cuda")
 
 Adoption = Literal["no", "link", "move"]
 
@@ -32,26 +27,16 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """One job. ``core.defaults.decode_options`` fills ``decode`` with the settings' defaults."""
+    """One recording and what is to be made of it."""
 
     path: Path
     """The recording; it must stay until the job has ended."""
+    options: JobOptions = field(default_factory=JobOptions)
     url: str | None = field(default=None, repr=False)
     """Link that the recording is still to be fetched from; then there is no ``path`` yet. None as
     soon as the job has it: a link may hold a password."""
     name: str | None = None
     """Its name as people know it: outputs are named after its stem. None: the path's own."""
-    model: str = AUTO
-    """``auto``: what the settings say."""
-    compute_type: str = AUTO
-    """``auto``: what the settings say; see ``gpu.support``."""
-    decode: DecodeOptions = field(default_factory=DecodeOptions)
-    plan: PlanOptions = field(default_factory=PlanOptions)
-    audio_track: int | None = None
-    """Which audio track, from 0; None: the default-flagged one or the first."""
-    multi_gpu: bool = True
-    """False: this job uses one worker, the others are left to other jobs."""
-    formats: tuple[str, ...] = ("srt",)
     output_dir: Path | None = None
     """None: the job's own folder, which is removed some time after the job."""
     output_stem: str | None = None
@@ -63,10 +48,14 @@ class JobRequest:
     """Who may list it: ``local``, ``user:NAME``, ``key:NAME`` or ``visitor:COOKIE``."""
     client: str = LOCAL
     """Whom limits count: as ``owner``, or ``ip:ADDRESS``."""
-    device: str = AUTO
-    """``auto``: the service's workers; ``cpu`` or ``cuda``: workers of its own, for this job."""
     only_gaps: bool = False
     """Decode only what an earlier run of the same job left as gaps."""
+
+    def choosing(self, **options: Any) -> JobRequest:
+        """The same request with other options. Raises InvalidOption."""
+        return replace(
+            self, options=read_options({**self.options.model_dump(), **options}, JobOptions)
+        )
 
     @property
     def title(self) -> str:
@@ -90,24 +79,21 @@ def kept_name(title: str) -> str:
     return one_line(title)[:MAX_NAME]
 
 
-def format_names() -> tuple[str, ...]:
-    """Every subtitle format there is."""
-    return tuple(FORMATS)
+def with_defaults(options: JobOptions, settings: Settings) -> JobOptions:
+    """The options with what the settings say where they leave something open.
 
-
-def with_defaults(request: JobRequest, settings: Settings) -> JobRequest:
-    """The request with the model and compute type that the settings name where it names none.
-
-    A setting that GPUs alone can do says nothing of a job that is to run on the CPU.
+    A compute type that only GPUs can do does not count for a job that is to run on the CPU.
     """
-    model = request.model.strip() or AUTO
-    compute_type = request.compute_type.strip().lower() or AUTO
-    if compute_type == AUTO and (request.device != "cpu" or runs_on_cpus(settings.compute_type)):
+    decode, compute_type = options.decode(settings), options.compute_type.lower() or AUTO
+    if compute_type == AUTO and (options.device != "cpu" or runs_on_cpus(settings.compute_type)):
         compute_type = settings.compute_type
-    return replace(
-        request,
-        model=settings.model if model.lower() == AUTO else model,
-        compute_type=compute_type,
+    return options.model_copy(
+        update={
+            "model": settings.model if options.model.lower() in ("", AUTO) else options.model,
+            "compute_type": compute_type,
+            "beam_size": decode.beam_size,
+            "batch_size": decode.batch_size,
+        }
     )
 
 
@@ -133,18 +119,15 @@ def check_options(request: JobRequest, settings: Settings) -> None:
 
     Raises InvalidOption, ModelError.
     """
-    request = with_defaults(request, settings)
-    _check_model(request.model, settings)
-    check_request(request.model, request.decode.language, request.decode.task)
-    _check_numbers(request)
-    check_compute_type(request.compute_type)
-    if request.device not in DEVICES:
-        raise InvalidOption(
-            f"There is no device {request.device!r}.", hint=f"Choose from: {', '.join(DEVICES)}."
-        )
-    if not request.formats:
+    options = with_defaults(request.options, settings)
+    _check_model(options.model, settings)
+    check_request(options.model, options.language, options.task)
+    check_compute_type(options.compute_type)
+    # Raises: the durations contradict each other.
+    SegmentPlanner(options.min_segment_duration, options.max_segment_duration)
+    if not options.formats:
         raise InvalidOption("No subtitle format was chosen.", hint=f"One of: {', '.join(FORMATS)}.")
-    for name in request.formats:
+    for name in options.formats:
         get_format(name)  # raises
     if request.output_dir is not None:
         _check_folder(request.output_dir)
@@ -175,29 +158,11 @@ def _check_model(name: str, settings: Settings) -> None:
     raise unknown_model(name)
 
 
-def _check_numbers(request: JobRequest) -> None:
-    decode, plan = request.decode, request.plan
-    for what, value, highest in (
-        ("beam size", decode.beam_size, MAX_BEAM),
-        ("batch size", decode.batch_size or 1, MAX_BATCH),  # 0: as memory allows
-    ):
-        if not 1 <= value <= highest:
-            raise InvalidOption(f"A {what} of {value} is not between 1 and {highest}.")
-    if not 0.0 < plan.vad_threshold < 1.0:
-        raise InvalidOption(
-            f"The VAD threshold {plan.vad_threshold:g} is not between 0 and 1.",
-            hint="0.5 suits most recordings; lower finds quieter speech.",
-        )
-    if request.audio_track is not None and request.audio_track < 0:
-        raise InvalidOption("Audio tracks are counted from 0.")
-    SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)  # raises
-
-
 def targets(request: JobRequest) -> tuple[Path, ...]:
     """The files the request asks for in a folder of its choice."""
     if request.output_dir is None:
         return ()
-    endings = [get_format(name).extension for name in request.formats]
+    endings = [get_format(name).extension for name in request.options.formats]
     return tuple(request.output_dir / f"{request.stem}{ending}" for ending in endings)
 
 

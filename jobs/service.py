@@ -116,7 +116,7 @@ class JobService:
         """Refuse, without loading or decoding anything, what cannot work; see
         ``jobs.request.check``."""
         check(request, self.settings)
-        wanted = with_defaults(request, self.settings)
+        wanted = with_defaults(request.options, self.settings)
         self.engines.check_compute_type(wanted.compute_type, wanted.device)
 
     def admit(self, client: str) -> None:
@@ -152,7 +152,7 @@ class JobService:
                 request = replace(request, path=path, name=kept_name(request.title))
             else:
                 request = replace(request, adopt="move")
-            record = self._record(job_id, request, source_id)
+            record = self._record(job_id, self._settled(request), source_id)
             try:
                 self.store.insert(record)
             except BaseException:
@@ -259,15 +259,14 @@ class JobService:
                 f"{record.name} has no gaps to try again.",
                 hint="Only the gaps of a finished job can be tried again.",
             )
-        request = replace(
-            record.request,
-            model=model or record.model or record.request.model,
-            device=device or record.request.device,
-            only_gaps=True,
+        options = record.request.options
+        moved, device = device is not None, device or options.device
+        compute_type = options.compute_type
+        if not runs_on_cpus(compute_type) and self.engines.only_cpus(device):
+            compute_type = AUTO  # the job ran where there was a GPU
+        request = replace(record.request, only_gaps=True).choosing(
+            model=model or record.model or options.model, device=device, compute_type=compute_type
         )
-        if not runs_on_cpus(request.compute_type) and self.engines.only_cpus(request.device):
-            # It was asked for where there was a GPU.
-            request = replace(request, compute_type=AUTO)
         self.check(request)
         self.engines.pool()
         fields: dict[str, Any] = {
@@ -280,7 +279,7 @@ class JobService:
         with self._place(job_id, request.client):
             self._queue.forget([job_id])
             self.store.update(job_id, **fields)
-        asked = f" with model {request.model}" + (f" on {device}" if device else "")
+        asked = f" with model {request.options.model}" + (f" on {device}" if moved else "")
         return self._enqueue(replace(record, **fields), "gaps", f"The gaps are tried again{asked}.")
 
     # The service.
@@ -346,6 +345,12 @@ class JobService:
         except BaseException:
             self._queue.release(job_id)
             raise
+
+    def _settled(self, request: JobRequest) -> JobRequest:
+        """With a beam and batch that stay when the service is started again with other settings:
+        finished segments hold only for the options they were decoded with."""
+        decode = request.options.decode(self.settings)
+        return request.choosing(beam_size=decode.beam_size, batch_size=decode.batch_size)
 
     def _record(self, job_id: str, request: JobRequest, source_id: str | None) -> JobRecord:
         return JobRecord(

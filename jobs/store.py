@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exc, func, or_, select, update
@@ -18,15 +19,22 @@ from core.errors import NoSuchJob
 from core.types import Gap, JobReport
 from jobs import schema
 from jobs.database import Database
-from jobs.records import HistoryEntry, JobRecord, dump, dump_error, load, load_error
-from jobs.request import JobRequest
+from jobs.records import (
+    RECORD_FIELDS,
+    HistoryEntry,
+    JobRecord,
+    dump,
+    dump_error,
+    load,
+    load_error,
+    load_request,
+)
 from jobs.states import JobState
 
 log = logging.getLogger(__name__)
 
 _NOT_ENDED = [state.value for state in JobState if not state.ended]
 _ENDED = [state.value for state in JobState if state.ended]
-_FIELDS = frozenset(JobRecord.__dataclass_fields__)
 
 _WRITTEN: dict[str, Callable[[Any], Any]] = {
     "state": lambda state: JobState(state).value,
@@ -38,9 +46,9 @@ _WRITTEN: dict[str, Callable[[Any], Any]] = {
 }
 _READ: dict[str, Callable[[Any], Any]] = {
     "state": JobState,
-    "request": lambda text: load(JobRequest, text),
+    "request": load_request,
     "gaps": lambda text: load(tuple[Gap, ...], text),
-    "outputs": lambda text: load(dict[str, str], text),
+    "outputs": lambda text: load(dict[str, Path], text),
     "error": lambda text: None if text is None else load_error(text),
     "report": lambda text: None if text is None else load(JobReport, text),
 }
@@ -63,7 +71,7 @@ class JobStore:
     # Jobs
 
     def insert(self, record: JobRecord) -> None:
-        values = {name: getattr(record, name) for name in _FIELDS}
+        values = {name: getattr(record, name) for name in RECORD_FIELDS}
         with self._database.write() as connection:
             connection.execute(jobs.insert(), _columns(values))
 
@@ -230,7 +238,7 @@ class JobStore:
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields of a record as columns. Raises TypeError on a name that is none."""
-    if unknown := fields.keys() - _FIELDS:
+    if unknown := fields.keys() - set(RECORD_FIELDS):
         raise TypeError(f"not a field of JobRecord: {', '.join(sorted(unknown))}")
     columns = {name: _WRITTEN.get(name, lambda v: v)(value) for name, value in fields.items()}
     if "name" in fields:
@@ -242,7 +250,7 @@ def _records(rows: Iterable[Row[Any]]) -> list[JobRecord]:
     """The rows as records, without any that this version cannot read: one must not hide all."""
     records = []
     for row in rows:
-        values = {name: getattr(row, name) for name in _FIELDS}
+        values = {name: getattr(row, name) for name in RECORD_FIELDS}
         try:
             records.append(
                 JobRecord(**{n: _READ.get(n, lambda v: v)(value) for n, value in values.items()})

@@ -6,12 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from core.types import JobReport, Transcript
 from jobs.folders import JobFolders
-from jobs.job import JobView
-from jobs.records import JobRecord, load
+from jobs.records import JobRecord, JobView, load
 from jobs.request import JobRequest
 from jobs.states import JobState
 from subtitles.layout import layout
@@ -133,23 +131,6 @@ def _pause(seconds: float) -> None:
 
 
 def _view(record: JobRecord) -> JobView:
-    ended = record.state.ended
-    return JobView(
-        id=record.id,
-        name=record.name,
-        state=record.state,
-        version=_LAST_VERSION if ended else 2 + int(record.done_s * 10) + len(record.message),
-        fraction=record.fraction,
-        done_s=record.done_s,
-        total_s=record.total_s,
-        remaining_s=0.0 if ended else None,
-        message=record.message,
-        language=record.language,
-        model=record.model,
-        gaps=record.gaps,
-        error=record.error,
-        report=record.report,
-        outputs={name: Path(path) for name, path in record.outputs.items()},
-        created_at=record.created_at,
-        ended_at=record.ended_at,
-    )
+    if record.state.ended:
+        return JobView.of(record, version=_LAST_VERSION, remaining_s=0.0)
+    return JobView.of(record, version=2 + int(record.done_s * 10) + len(record.message))

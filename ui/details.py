@@ -12,8 +12,7 @@ from access.identity import Identity, identity_of
 from core.errors import SubtitleError
 from core.models import AUTO
 from jobs.gaps import worth_trying
-from jobs.job import JobView
-from jobs.records import HistoryEntry
+from jobs.records import HistoryEntry, JobView
 from jobs.service import JobService
 from jobs.states import JobState
 from ui import entries as page_entries

@@ -9,7 +9,6 @@ Everything but the file has a default. Errors arrive as exceptions with their me
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,13 @@ import gradio as gr
 
 from access.identity import identity_of
 from core.errors import InvalidOption, SubtitleError
-from core.models import AUTO
 from core.types import PlanOptions
-from jobs.job import JobView
+from jobs.records import JobView
 from jobs.service import JobService
 from model_store.store import check_offered
 from ui import wording
 from ui.live_view import Watchers
-from ui.options import Choices
+from ui.options import page_options, page_request
 
 
 class ProcessAudio:
@@ -97,26 +95,28 @@ class ProcessAudio:
             if not audio_file:
                 raise InvalidOption("No recording was sent.", hint="Use handle_file(path).")
             check_offered(model_size, self._service.settings)
-            choices = Choices(
-                model=model_size,
-                language=language or AUTO,
-                task=task,
-                # The job outlives this call: opened by its link it has a player with captions.
-                formats=["srt", "vtt"],
-                compute_type=compute_type,
-                multi_gpu=use_multi_gpu,
-                vad_threshold=vad_threshold,
-                min_segment=min_segment_duration,
-                max_segment=max_segment_duration,
-                beam_size=beam_size,
-                batch_size=batch_size,
-                initial_prompt=initial_prompt,
-                hotwords=hotwords,
-                audio_track=audio_track,
+            options = page_options(
+                {
+                    "model": model_size,
+                    "language": language,
+                    "task": task,
+                    # The job outlives this call: opened by its link it has a player with captions.
+                    "formats": ["srt"],
+                    "compute_type": compute_type,
+                    "multi_gpu": use_multi_gpu,
+                    "use_vad": use_vad,
+                    "vad_threshold": vad_threshold,
+                    "min_segment_duration": min_segment_duration,
+                    "max_segment_duration": max_segment_duration,
+                    "beam_size": beam_size,
+                    "batch_size": batch_size,
+                    "initial_prompt": initial_prompt,
+                    "hotwords": hotwords,
+                    "audio_track": audio_track,
+                }
             )
-            path, who = Path(audio_file), identity_of(request)
-            wanted = choices.request(path, path.name, self._service.settings, who)
-            wanted = replace(wanted, plan=replace(wanted.plan, use_vad=use_vad))
+            path = Path(audio_file)
+            wanted = page_request(options, path, path.name, identity_of(request))
             job = await self._watchers.call(lambda: self._service.submit(wanted))
             view = await self._watchers.end(job)
             if view.error is not None:

@@ -16,13 +16,15 @@ import gradio as gr
 
 from access.identity import identity_of
 from core.errors import SubtitleError
-from jobs.job import JobHandle, JobView
+from jobs.job import JobHandle
+from jobs.options import JobOptions
+from jobs.records import JobView
 from jobs.service import JobService
 from ui import entries as page_entries
 from ui import render, wording
 from ui.entries import Entry
 from ui.live_view import Turns, Watchers
-from ui.options import OptionsForm
+from ui.options import OptionsForm, page_request
 
 log = logging.getLogger(__name__)
 
@@ -88,25 +90,23 @@ class Handlers:
     def _starts(
         self, request: gr.Request, recordings: Sequence[tuple[Path, str]], form: tuple[Any, ...]
     ) -> list[Start]:
-        choices, who = OptionsForm.read(form), identity_of(request)
+        options, who = _read(form), identity_of(request)
 
         def starter(path: Path, name: str) -> Start:
-            wanted = choices.request(path, name, self._service.settings, who)
+            wanted = page_request(options, path, name, who)
             return name, lambda: self._service.submit(wanted)
 
         return [starter(path, name) for path, name in recordings]
 
     def _from_link(self, request: gr.Request, url: str, form: tuple[Any, ...]) -> Start:
-        choices, who = OptionsForm.read(form), identity_of(request)
-        wanted = choices.request(Path(), None, self._service.settings, who)
+        wanted = page_request(_read(form), Path(), None, identity_of(request))
         wanted = replace(wanted, url=url)
         return wanted.title, lambda: self._service.submit(wanted)
 
     def _again(self, request: gr.Request, source: str, form: tuple[Any, ...]) -> Start:
         """The recording of an earlier job, with what the form says now."""
-        choices, who = OptionsForm.read(form), identity_of(request)
         # Path and name come from the earlier job.
-        wanted = choices.request(Path(), "", self._service.settings, who)
+        wanted = page_request(_read(form), Path(), "", identity_of(request))
         return "The earlier recording", lambda: self._service.rerun(source, wanted)
 
     def _submit(self, request: gr.Request, starts: Sequence[Start]) -> tuple[Any, ...]:
@@ -199,6 +199,13 @@ class Handlers:
     def leave(self, request: gr.Request) -> None:
         """The page is gone: forget what it watched. Its jobs go on."""
         self._followed.forget(request.session_hash or "")
+
+
+def _read(form: tuple[Any, ...]) -> JobOptions:
+    try:
+        return OptionsForm.read(form)
+    except SubtitleError as error:
+        raise page_entries.toast(error) from error
 
 
 def _opened(entries: list[Entry], shown: str = "") -> tuple[Any, ...]:

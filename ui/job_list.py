@@ -7,8 +7,7 @@ from pathlib import PurePath
 
 from core.types import Gap
 from jobs.gaps import worth_trying
-from jobs.job import JobView
-from jobs.records import JobRecord
+from jobs.records import JobRecord, JobView
 from jobs.states import JobState
 from ui import wording
 from ui.markup import action, facts, name, state, text, time
@@ -99,7 +98,7 @@ def _facts(record: JobRecord, view: JobView | None, now: JobState) -> str:
     if language := wording.language_name(record.language):
         told.append(text(language))
     # A local model is a folder; its path stays private.
-    told.append(text(PurePath(record.model or record.request.model).name))
+    told.append(text(PurePath(record.model or record.request.options.model).name))
     gaps: tuple[Gap, ...] = record.gaps if view is None else view.gaps
     if gaps:
         told.append(f'<b class="has-gaps">{wording.counted(len(gaps), "gap")}</b>')

@@ -16,8 +16,8 @@ import anyio
 import anyio.to_thread
 
 from core.errors import DatabaseUnavailable
-from jobs.job import JobHandle, JobView
-from jobs.records import HistoryEntry
+from jobs.job import JobHandle
+from jobs.records import HistoryEntry, JobView
 from jobs.service import JobService
 
 MAX_WATCHERS = 200

@@ -12,12 +12,11 @@ import gradio as gr
 from access.identity import identity_of, open_to_strangers
 from core.errors import InvalidOption, SubtitleError
 from core.models import AUTO, MODELS
-from core.settings import Settings
+from core.settings import MAX_BATCH, MAX_BEAM, Settings
 from gpu import pytorch
 from gpu.manager import gpu_manager
 from gpu.plan import MemoryPlan, Question, plan_memory
 from gpu.support import COMPUTE_TYPES
-from jobs.request import MAX_BATCH, MAX_BEAM
 from jobs.service import JobService
 from ui import memory_view as view
 from ui.card_choice import card_dropdown, card_of_choice

@@ -1,23 +1,21 @@
-"""The form of a transcription: its controls, and the request they stand for."""
+"""The form of a transcription: its controls, and the options they stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from access.identity import LOCAL, Identity
-from core.defaults import decode_options
+from access.identity import Identity
 from core.languages import LANGUAGES
 from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
 from core.settings import Settings
-from core.types import PlanOptions
 from gpu.support import ALL_TYPES, runs_on_cpus
 from jobs.cards import model_marks
-from jobs.request import MAX_BATCH, MAX_BEAM, JobRequest
+from jobs.options import OPTIONS, JobOptions, help_of, read_options, shown
+from jobs.request import JobRequest, with_defaults
 from model_store.store import available_models
 from subtitles.formats import FORMATS
 
@@ -27,89 +25,13 @@ EVENTS_AT_ONCE = 32
 """Events of one kind that are handled at the same time; the default of Gradio is one."""
 
 ANY_LANGUAGE = ("Detect automatically", "auto")
-_TASK_INFO = "Translation writes English subtitles, whatever language is spoken."
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
-    """What the form says; the field names are those of its controls."""
-
-    model: str
-    language: str
-    task: str
-    formats: list[str]
-    compute_type: str
-    multi_gpu: bool
-    vad_threshold: float | None
-    min_segment: float | None
-    max_segment: float | None
-    beam_size: float | None
-    batch_size: float | None
-    initial_prompt: str | None
-    hotwords: str | None
-    audio_track: int | None
-    """From 1, as people count; 0: the default one."""
-
-    def request(
-        self, path: Path, name: str | None, settings: Settings, who: Identity = LOCAL
-    ) -> JobRequest:
-        """The job for one recording; an emptied field means its default. Nothing is checked
-        here, ``JobService.check`` does."""
-        decode = decode_options(
-            settings,
-            language=None if self.language == AUTO else self.language,
-            task=self.task,
-            beam_size=_whole(self.beam_size),
-            batch_size=_whole(self.batch_size),
-            initial_prompt=(self.initial_prompt or "").strip() or None,
-            hotwords=(self.hotwords or "").strip() or None,
-        )
-        plan: dict[str, Any] = {
-            "vad_threshold": self.vad_threshold,
-            "min_segment_duration": self.min_segment,
-            "max_segment_duration": self.max_segment,
-        }
-        return JobRequest(
-            path=path,
-            name=name,
-            model=self.model or AUTO,
-            compute_type=self.compute_type or AUTO,
-            decode=decode,
-            plan=replace(PlanOptions(), **{k: n for k, n in plan.items() if n is not None}),
-            audio_track=self.audio_track - 1 if self.audio_track else None,
-            multi_gpu=self.multi_gpu,
-            # The player's captions are WebVTT, whatever is to be downloaded.
-            formats=tuple(dict.fromkeys([*self.formats, "vtt"])),
-            # Gradio removes uploads after a time of its own; the job keeps one for itself.
-            adopt="link",
-            owner=who.owner,
-            client=who.client,
-        )
-
-    @classmethod
-    def of(cls, request: JobRequest) -> Choices:
-        """What the form said for a request."""
-        decode, plan = request.decode, request.plan
-        return cls(
-            model=request.model,
-            language=decode.language or ANY_LANGUAGE[1],
-            task=decode.task,
-            formats=list(request.formats),
-            compute_type=request.compute_type,
-            multi_gpu=request.multi_gpu,
-            vad_threshold=plan.vad_threshold,
-            min_segment=plan.min_segment_duration,
-            max_segment=plan.max_segment_duration,
-            beam_size=decode.beam_size,
-            batch_size=decode.batch_size,
-            initial_prompt=decode.initial_prompt or "",
-            hotwords=decode.hotwords or "",
-            audio_track=0 if request.audio_track is None else request.audio_track + 1,
-        )
-
-
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)
+FIELDS = (
+    *("model", "language", "task", "formats", "compute_type", "multi_gpu", "vad_threshold"),
+    *("min_segment_duration", "max_segment_duration", "beam_size", "batch_size"),
+    *("initial_prompt", "hotwords", "audio_track"),
+)
+"""Options that have a control on the page, in the order of a form's inputs."""
 
 
 def model_choices(settings: Settings) -> list[tuple[str, str]]:
@@ -167,7 +89,7 @@ class OptionsForm:
             self.model = gr.Dropdown(
                 model_choices(settings),
                 value=settings.model,
-                label="Model",
+                label=shown("model").label,
                 info=model_info(settings.model),
                 min_width=220,
                 elem_id="model",
@@ -175,21 +97,21 @@ class OptionsForm:
             self.language = gr.Dropdown(
                 language_choices(find_model(settings.model)),
                 value=ANY_LANGUAGE[1],
-                label="Spoken language",
+                label=shown("language").label,
                 min_width=220,
                 elem_id="language",
             )
         self.task = gr.Radio(
             [("Transcribe", "transcribe"), ("Translate to English", "translate")],
             value="transcribe",
-            label="Task",
-            info=_TASK_INFO,
+            label=shown("task").label,
+            info=help_of("task"),
             elem_id="task",
         )
         self.formats = gr.CheckboxGroup(
             [(name.upper(), name) for name in FORMATS],
             value=list(FORMATS),
-            label="Files to download",
+            label=shown("formats").label,
             elem_id="formats",
         )
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
@@ -214,79 +136,98 @@ class OptionsForm:
         )
 
     def _advanced(self, settings: Settings) -> None:
-        plan = PlanOptions()
         with gr.Row():
             self.compute_type = gr.Dropdown(
                 self._compute_types,
                 value=settings.compute_type,
-                label="Compute type",
+                label=shown("compute_type").label,
                 info="auto: the best each GPU can do, int8 on a CPU",
             )
             self.multi_gpu = gr.Checkbox(
-                value=True, label="Use all devices", info="Off: use one worker only"
+                value=True, label=shown("multi_gpu").label, info=help_of("multi_gpu")
             )
-        self.vad_threshold = gr.Slider(
-            0.1, 0.9, value=plan.vad_threshold, step=0.05, label="Speech threshold",
-            info="Higher ignores more noise; lower detects quieter speech",
-        )  # fmt: skip
+        self.vad_threshold = _slider("vad_threshold")
         with gr.Row():
-            self.min_segment = gr.Slider(
-                1, 30, value=plan.min_segment_duration, step=1, label="Shortest segment (s)"
-            )
-            self.max_segment = gr.Slider(
-                10, 120, value=plan.max_segment_duration, step=1, label="Longest segment (s)"
-            )
+            self.min_segment_duration = _slider("min_segment_duration")
+            self.max_segment_duration = _slider("max_segment_duration")
         with gr.Row():
-            self.beam_size = gr.Slider(
-                1, MAX_BEAM, value=settings.beam_size, step=1, label="Beam size",
-                info="1 is faster and less accurate",
-            )  # fmt: skip
-            self.batch_size = gr.Slider(
-                0, MAX_BATCH, value=settings.batch_size, step=1, label="Batch size",
-                info="Windows decoded together on a device; 0: as many as fit",
-            )  # fmt: skip
-        self.initial_prompt = gr.Textbox(
-            label="Initial prompt", max_length=1000, placeholder="A sentence in the style you want"
-        )
-        self.hotwords = gr.Textbox(
-            label="Words to expect",
-            max_length=1000,
-            placeholder="Names and terms in the recording",
-        )
+            self.beam_size = _slider("beam_size", settings.beam_size)
+            self.batch_size = _slider("batch_size", settings.batch_size)
+        self.initial_prompt = _textbox("initial_prompt")
+        self.hotwords = _textbox("hotwords")
         self.audio_track = gr.Dropdown(
             [("Default", 0), *((str(number), number) for number in range(1, MAX_TRACK + 1))],
             value=0,
-            label="Audio track",
+            label=shown("audio_track").label,
             info="For films with several languages or commentaries",
         )
 
     @property
     def inputs(self) -> list[Any]:
-        return [getattr(self, name) for name in Choices.__dataclass_fields__]
+        return [getattr(self, name) for name in FIELDS]
 
     def fill(self, request: JobRequest) -> list[Any]:
         """Updates of ``inputs`` that make the form say what a request does."""
-        choices = Choices.of(request)
+        options = with_defaults(request.options, self._settings)
         offered = {name for _, name in model_choices(self._settings)}
-        model = choices.model if choices.model in offered else self._settings.model
-        language, task = _fit_to_model(model, choices.language, choices.task)
-        # An earlier job may have had a GPU.
-        kept = choices.compute_type in self._compute_types
-        special = {
+        model = options.model if options.model in offered else self._settings.model
+        language, task = _fit_to_model(model, options.language or ANY_LANGUAGE[1], options.task)
+        track = options.audio_track
+        values = {name: gr.update(value=getattr(options, name)) for name in FIELDS} | {
             "model": gr.update(value=model),
             "language": language,
             "task": task,
-            "compute_type": gr.update(value=choices.compute_type if kept else AUTO),
+            "formats": gr.update(value=list(options.formats)),
+            "audio_track": gr.update(value=0 if track is None else track + 1),
         }
-        return [
-            special.get(field) or gr.update(value=getattr(choices, field))
-            for field in Choices.__dataclass_fields__
-        ]
+        if options.compute_type not in self._compute_types:
+            # An earlier job may have had a GPU.
+            values["compute_type"] = gr.update(value=AUTO)
+        return list(values.values())
 
     @staticmethod
-    def read(values: tuple[Any, ...]) -> Choices:
-        """The form's values, in the order of ``inputs``."""
-        return Choices(**dict(zip(Choices.__dataclass_fields__, values, strict=True)))
+    def read(values: tuple[Any, ...]) -> JobOptions:
+        """The options that the form's values, in the order of ``inputs``, stand for.
+
+        Raises InvalidOption.
+        """
+        return page_options(dict(zip(FIELDS, values, strict=True)))
+
+
+def page_options(values: Mapping[str, Any]) -> JobOptions:
+    """Options as people give them on a page, where audio tracks count from 1 and 0 is the default
+    one. Raises InvalidOption."""
+    track = values["audio_track"]
+    # The player's captions are WebVTT, whatever is to be downloaded.
+    formats = [*values["formats"], "vtt"]
+    return read_options(
+        {**values, "formats": formats, "audio_track": track - 1 if track else None}, JobOptions
+    )
+
+
+def page_request(options: JobOptions, path: Path, name: str | None, who: Identity) -> JobRequest:
+    """The job for one recording. Nothing is checked here, ``JobService.check`` does."""
+    return JobRequest(
+        path=path,
+        name=name,
+        options=options,
+        # Gradio removes uploads after a time of its own; the job keeps one for itself.
+        adopt="link",
+        owner=who.owner,
+        client=who.client,
+    )
+
+
+def _slider(name: str, value: float | None = None) -> gr.Slider:
+    low, high, step = shown(name).slider or (0, 1, 0.1)
+    default = OPTIONS[name].default if value is None else value
+    return gr.Slider(
+        low, high, value=default, step=step, label=shown(name).label, info=help_of(name)
+    )
+
+
+def _textbox(name: str) -> gr.Textbox:
+    return gr.Textbox(label=shown(name).label, max_length=1000, placeholder=help_of(name))
 
 
 def _fit_to_model(model: str, language: str, task: str) -> tuple[Any, Any]:
@@ -304,6 +245,6 @@ def _fit_to_model(model: str, language: str, task: str) -> tuple[Any, Any]:
         gr.update(
             value=task if translates else "transcribe",
             interactive=translates,
-            info=why or _TASK_INFO,
+            info=why or help_of("task"),
         ),
     )

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from core.types import Cue, Gap
-from jobs.job import JobView
-from jobs.records import HistoryEntry
+from jobs.records import HistoryEntry, JobView
 from jobs.states import JobState
 from subtitles.formats import FORMATS
 from ui import wording

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from core.types import Cue, Gap
-from jobs.job import JobView
+from jobs.records import JobView
 from jobs.states import JobState
 from ui import wording
 from ui.markup import text

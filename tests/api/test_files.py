@@ -59,7 +59,7 @@ def finished(service: JobService, recording: Path, name: str = "Böse rede.mp3")
             created_at=time.time(),
             ended_at=time.time(),
             place="here",
-            outputs={"srt": str(srt), "vtt": str(vtt)},
+            outputs={"srt": srt, "vtt": vtt},
         )
     )
     return f"/jobs/{JOB}"

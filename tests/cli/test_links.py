@@ -17,6 +17,7 @@ from cli.links import Links, part_links
 from core.errors import InvalidOption
 from core.settings import Settings
 from jobs.links import FetchedRecording
+from jobs.options import JobOptions
 from jobs.request import JobRequest
 from tests.cli.conftest import Cli
 from tests.jobs.recordings import SHORT
@@ -162,8 +163,9 @@ def test_each_link_gets_a_name_that_is_free(
 
     monkeypatch.setattr("cli.links.fetch_link", fetch_link)
     (tmp_path / "notes.txt").touch()
-    like = JobRequest(path=Path(), formats=("srt", "txt"), output_dir=tmp_path)
-    file = JobRequest(path=Path("Talk.wav"), formats=("srt", "txt"), output_dir=tmp_path)
+    both = JobOptions(formats=("srt", "txt"))
+    like = JobRequest(path=Path(), options=both, output_dir=tmp_path)
+    file = JobRequest(path=Path("Talk.wav"), options=both, output_dir=tmp_path)
     told = _Told()
     links = Links(tmp_path, Settings(), like, [file], told, lambda: False)
     titles = ["talk", "talk", "notes", "Mr. B.", "-rf", ".."]

@@ -13,6 +13,7 @@ from cli.options import build_settings, gpus_of, requests_of, settings_of, uniqu
 from core import errors
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
+from jobs.options import JobOptions
 
 
 def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
@@ -60,27 +61,32 @@ def test_every_option_arrives() -> None:
     assert gpus_of(args) == ["0", "GPU-1"]
     (request,) = requests_of(args, settings)
     assert (request.path, request.output_dir, request.stem) == (Path("a.mkv"), Path("out"), "a")
-    assert (request.formats, request.audio_track) == (("vtt", "srt"), 1)
-    assert request.decode == DecodeOptions(
+    assert request.options == JobOptions(
+        model="m",
         language="zh",
         task="translate",
+        formats=("vtt", "srt"),
+        device="cuda",
+        compute_type="int8",
         beam_size=2,
         batch_size=4,
+        min_segment_duration=5.0,
+        max_segment_duration=25.5,
+        vad_threshold=0.4,
         initial_prompt="P",
         hotwords="H",
+        audio_track=1,
         word_timestamps=False,
     )
-    assert request.plan == PlanOptions(
-        vad_threshold=0.4, min_segment_duration=5.0, max_segment_duration=25.5
-    )
 
 
-def test_without_options_the_defaults_of_the_house_hold() -> None:
+def test_without_options_the_defaults_hold() -> None:
     args = parser().parse_args(["transcribe", "a/b.wav", "--formats", "all"])
     (request,) = requests_of(args, Settings())
-    assert (request.decode, request.plan) == (DecodeOptions(), PlanOptions())
+    decode = request.options.decode(Settings())
+    assert (decode, request.options.plan) == (DecodeOptions(), PlanOptions())
     assert request.output_dir == Path("a")
-    assert set(request.formats) >= {"srt", "vtt", "txt", "tsv", "json"}
+    assert set(request.options.formats) >= {"srt", "vtt", "txt", "tsv", "json"}
     assert gpus_of(args) is None
 
 

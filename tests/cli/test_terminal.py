@@ -17,7 +17,7 @@ import pytest
 from tests.jobs.recordings import SHORT, joined
 from tests.waiting import PATIENCE_S, eventually
 
-HEAVY = ("gradio", "torch", "fastapi", "pydantic", "numpy", "av")
+HEAVY = ("gradio", "torch", "fastapi", "numpy", "av")
 
 
 def processes_of(session: int) -> list[int]:

@@ -21,7 +21,7 @@ WRONG: list[tuple[list[str], int, str]] = [
     (["--compute-type", "int7"], 2, "Unknown compute type"),
     (["--min-segment", "50", "--max-segment", "20"], 2, "must not exceed"),
     (["--vad-threshold", "2"], 2, "between 0 and 1"),
-    (["--audio-track", "-1"], 2, "counted from 0"),
+    (["--audio-track", "-1"], 2, "at least 0"),
     (["--gpus", "0", "--device", "cpu"], 2, "contradict each other"),
     (["--gpus", ","], 2, "names no GPU"),
     (["--gpus", "99", "--device", "auto"], 1, "CUDA_VISIBLE_DEVICES"),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.settings import Settings
-from jobs.job import JobHandle, JobView
+from jobs.job import JobHandle
+from jobs.records import JobView
 from jobs.request import JobRequest
 from jobs.service import JobService
 from tests.jobs.recordings import SHORT, joined, small_disk

@@ -16,7 +16,8 @@ from core.errors import SubtitleError, WorkerError
 from core.events import SegmentFinished
 from core.journal import Recorded
 from core.types import Gap, JobReport, SegmentResult, Transcript
-from jobs.records import dump, dump_error, load, load_error
+from jobs.options import JobOptions
+from jobs.records import dump, dump_error, load, load_error, load_request
 from jobs.request import JobRequest
 
 FILE_NAMES = (st.binary(min_size=1) | st.text(min_size=1).map(str.encode)).map(
@@ -26,7 +27,6 @@ FILE_NAMES = (st.binary(min_size=1) | st.text(min_size=1).map(str.encode)).map(
 
 WRITTEN = [
     JobReport,
-    JobRequest,
     Recorded,
     SegmentFinished,
     SegmentResult,
@@ -34,6 +34,18 @@ WRITTEN = [
 ]
 
 st.register_type_strategy(Path, FILE_NAMES.map(Path))
+
+OPTIONS = st.builds(
+    JobOptions,
+    language=st.none() | st.just("zh"),
+    hotwords=st.none() | st.from_regex(r"\w+", fullmatch=True),
+    audio_track=st.none() | st.integers(0, 99),
+    formats=st.lists(st.sampled_from(["srt", "vtt", "json"])),
+    beam_size=st.none() | st.integers(1, 20),
+    batch_size=st.none() | st.integers(0, 128),
+    vad_threshold=st.floats(0.001, 0.999),
+    min_segment_duration=st.floats(allow_nan=False),
+)
 
 
 def all_errors(cls: type[SubtitleError] = SubtitleError) -> list[type[SubtitleError]]:
@@ -54,6 +66,55 @@ def test_every_value_comes_back_the_same(kind: type[Any], data: st.DataObject) -
     assert "\n" not in text
 
 
+@given(request=st.builds(JobRequest, path=FILE_NAMES.map(Path), options=OPTIONS))
+def test_every_request_comes_back_the_same(request: JobRequest) -> None:
+    text = dump(request)
+    assert load_request(text) == request
+    assert dump(load_request(text)) == text
+
+
+def test_a_request_of_an_older_version_keeps_its_options() -> None:
+    old = {
+        "path": "/a.wav",
+        "url": None,
+        "name": "talk",
+        "model": "base",
+        "compute_type": "int8",
+        "decode": {"language": "zh", "beam_size": 3, "batch_size": 0, "audit": True},
+        "plan": {"vad_threshold": 0.3, "use_vad": False},
+        "audio_track": 1,
+        "multi_gpu": False,
+        "formats": ["srt", "vtt"],
+        "device": "cpu",
+        "adopt": "link",
+        "only_gaps": False,
+    }
+    assert load_request(json.dumps(old)) == JobRequest(
+        path=Path("/a.wav"),
+        name="talk",
+        adopt="link",
+        options=JobOptions(
+            model="base",
+            compute_type="int8",
+            language="zh",
+            beam_size=3,
+            batch_size=0,
+            vad_threshold=0.3,
+            use_vad=False,
+            audio_track=1,
+            multi_gpu=False,
+            formats=("srt", "vtt"),
+            device="cpu",
+        ),
+    )
+
+
+def test_options_of_a_newer_version_are_left_out() -> None:
+    newer = json.loads(dump(JobRequest(path=Path("/a.wav"))))
+    newer["options"]["colour"] = "red"
+    assert load_request(json.dumps(newer)) == JobRequest(path=Path("/a.wav"))
+
+
 @given(st.floats())
 def test_floats_keep_every_bit(value: float) -> None:
     again = load(Gap, dump(Gap(value, value, "x"))).start_s
@@ -63,11 +124,11 @@ def test_floats_keep_every_bit(value: float) -> None:
 @given(FILE_NAMES)
 def test_paths_that_are_not_utf8_keep_their_bytes(name: str) -> None:
     request = JobRequest(path=Path("/folder") / name.strip("/"))
-    assert load(JobRequest, dump(request)).path == request.path
+    assert load_request(dump(request)).path == request.path
 
 
 def test_what_an_older_version_wrote_gets_the_defaults() -> None:
-    assert load(JobRequest, '{"path": "/a.wav"}') == JobRequest(path=Path("/a.wav"))
+    assert load_request('{"path": "/a.wav"}') == JobRequest(path=Path("/a.wav"))
 
 
 def test_what_a_newer_version_added_is_left_out() -> None:

@@ -19,6 +19,7 @@ from core.errors import (
     UnreadableMedia,
 )
 from core.settings import Settings
+from jobs.options import JobOptions
 from jobs.request import JobRequest
 from jobs.service import JobService
 from jobs.states import JobState
@@ -34,7 +35,9 @@ pytestmark = pytest.mark.usefixtures("no_job_left")
 def test_a_job_ends_with_its_text_its_files_and_a_report(
     service: JobService, short: JobRequest
 ) -> None:
-    job = service.submit(replace(short, name="Böse: talk.mp3", formats=("srt", "txt", "srt")))
+    job = service.submit(
+        replace(short, name="Böse: talk.mp3", options=JobOptions(formats=("srt", "txt", "srt")))
+    )
     view = ended(job)
     assert (view.state, view.error, view.message) == (JobState.COMPLETE, None, "")
     assert word_errors(SHORT_TEXT, view.segments).wer <= 0.5
@@ -174,7 +177,7 @@ def test_a_recording_that_vanishes_while_waiting_is_missing(
 
 
 def test_a_job_may_be_limited_to_one_worker(service: JobService, tmp_path: Path) -> None:
-    request = JobRequest(path=joined(tmp_path / "a.wav", 2), multi_gpu=False)
+    request = JobRequest(path=joined(tmp_path / "a.wav", 2), options=JobOptions(multi_gpu=False))
     report = ended(service.submit(request)).report
     assert report is not None
     assert len(report.segments) > 2
@@ -186,8 +189,8 @@ def test_two_jobs_share_the_loaded_models(
 ) -> None:
     with JobService(settings.model_copy(update={"max_running_jobs": 2})) as service:
         assert service.preload() > 0.0
-        jobs = [service.submit(short), service.submit(replace(short, multi_gpu=False))]
-        jobs.append(service.submit(replace(short, model="tiny.en", compute_type="int8")))
+        jobs = [service.submit(short), service.submit(short.choosing(multi_gpu=False))]
+        jobs.append(service.submit(short.choosing(model="tiny.en", compute_type="int8")))
         assert [ended(job).state for job in jobs] == [JobState.COMPLETE] * 3
         pids = [worker.pid for worker in service.health().workers]
     assert capfd.readouterr().err.count("Loading Whisper model: tiny.en on cpu") == 2
@@ -243,7 +246,7 @@ def test_a_model_that_cannot_be_had_is_the_reason_for_not_being_ready(
         assert "The model small is not on this machine" in health.reason
         view = ended(service.submit(short))
         assert isinstance(view.error, ModelError)
-        assert ended(service.submit(replace(short, model="tiny.en"))).state is JobState.COMPLETE
+        assert ended(service.submit(short.choosing(model="tiny.en"))).state is JobState.COMPLETE
         assert service.health().ready
 
 
@@ -263,7 +266,7 @@ def test_what_needs_a_gpu_is_refused_before_a_job_is_accepted(
 ) -> None:
     before = service.store.find(owner=None, text="", states=(), limit=1, offset=0)[1]
     with pytest.raises(InvalidOption, match="float16 needs a GPU, and this would run on the CPU"):
-        service.submit(replace(short, compute_type="float16"))
+        service.submit(short.choosing(compute_type="float16"))
     assert service.store.find(owner=None, text="", states=(), limit=1, offset=0)[1] == before
 
 
@@ -283,10 +286,10 @@ def test_where_there_is_a_gpu_its_types_are_taken_and_not_for_jobs_on_the_cpu(
     with JobService(settings.model_copy(update={**changed, "data_dir": tmp_path})) as service:
         assert not service.engines.only_cpus()
         service.check(short)
-        service.check(replace(short, compute_type="bfloat16"))
-        service.check(replace(short, device="cpu"))
+        service.check(short.choosing(compute_type="bfloat16"))
+        service.check(short.choosing(device="cpu"))
         with pytest.raises(InvalidOption, match="bfloat16 needs a GPU"):
-            service.check(replace(short, device="cpu", compute_type="bfloat16"))
+            service.check(short.choosing(device="cpu", compute_type="bfloat16"))
 
 
 def test_gaps_of_a_job_that_had_a_gpu_are_tried_again_without_one(
@@ -297,12 +300,12 @@ def test_gaps_of_a_job_that_had_a_gpu_are_tried_again_without_one(
     service._outbox.flush(PATIENCE_S)
     record = service.store.get(job.id)
     assert record is not None
-    had = replace(record.request, compute_type="float16")
+    had = record.request.choosing(compute_type="float16")
     service.store.update(job.id, request=had, state=JobState.COMPLETE_WITH_GAPS)
     assert ended(service.retry_gaps(job.id)).state is JobState.COMPLETE
     record = service.store.get(job.id)
     assert record is not None
-    assert record.request.compute_type == "auto"
+    assert record.request.options.compute_type == "auto"
 
 
 def test_a_full_disk_fails_the_job_and_says_so(

@@ -16,6 +16,7 @@ from core.settings import Settings
 from core.types import Gap, JobReport, SegmentReport
 from jobs import schema
 from jobs.database import Database
+from jobs.options import JobOptions
 from jobs.records import HistoryEntry, JobRecord
 from jobs.request import JobRequest
 from jobs.states import JobState
@@ -77,7 +78,9 @@ def test_a_job_comes_back_as_it_was(store: JobStore) -> None:
         owner="user:ann",
         client="ip:::1",
         state=JobState.COMPLETE_WITH_GAPS,
-        request=JobRequest(path=Path("/data/not-utf8-\udcff.wav"), formats=("srt", "vtt")),
+        request=JobRequest(
+            path=Path("/data/not-utf8-\udcff.wav"), options=JobOptions(formats=("srt", "vtt"))
+        ),
         created_at=1_795_161_600.123456,
         started_at=1_795_161_601.1,
         ended_at=1_795_161_602.7,
@@ -92,7 +95,7 @@ def test_a_job_comes_back_as_it_was(store: JobStore) -> None:
         model="tiny.en",
         gaps=REPORT.gaps,
         report=REPORT,
-        outputs={"srt": "/data/jobs/a/talk.srt"},
+        outputs={"srt": Path("/data/jobs/a/talk.srt")},
         source_id="b",
         resumes=3,
     )

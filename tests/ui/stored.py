@@ -13,6 +13,7 @@ from core.settings import Settings
 from core.types import Gap, JobReport, Transcript, TranscriptSegment, Word
 from jobs.database import Database
 from jobs.folders import JobFolders
+from jobs.options import JobOptions
 from jobs.records import HistoryEntry, JobRecord, dump
 from jobs.request import JobRequest
 from jobs.states import JobState
@@ -56,7 +57,9 @@ def record(data_dir: Path, name: str, state: JobState, **fields: object) -> JobR
         client="local",
         name=name,
         state=state,
-        request=JobRequest(path=data_dir / "gone", name=name, model="tiny.en", adopt="link"),
+        request=JobRequest(
+            path=data_dir / "gone", name=name, options=JobOptions(model="tiny.en"), adopt="link"
+        ),
         created_at=time.time(),
         ended_at=time.time(),
         place=(data_dir / "place.txt").read_text(encoding="utf-8").strip(),
@@ -87,6 +90,6 @@ def finished(
         file = folder / f"talk{FORMATS[kind].extension}"
         head = "WEBVTT\n\n" if kind == "vtt" else "1\n"
         file.write_text(f"{head}00:00:00.200 --> 00:00:04.000\nHello\n", encoding="utf-8")
-        outputs[kind] = str(file)
-    request = replace(made.request, path=path, formats=tuple(outputs))
+        outputs[kind] = file
+    request = replace(made.request.choosing(formats=tuple(outputs)), path=path)
     return replace(made, outputs=outputs, request=request)

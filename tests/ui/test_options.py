@@ -2,72 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.models import MODELS, find_model
 from core.settings import Settings
-from core.types import DecodeOptions, PlanOptions
+from jobs.options import JobOptions
+from jobs.request import JobRequest
 from ui.options import (
     ANY_LANGUAGE,
-    Choices,
+    FIELDS,
     OptionsForm,
     compute_types,
     language_choices,
     model_choices,
     model_info,
+    page_options,
 )
 
-SHOWN = Choices(
-    model="base",
-    language="auto",
-    task="translate",
-    formats=["srt", "txt"],
-    compute_type="int8",
-    multi_gpu=False,
-    vad_threshold=0.4,
-    min_segment=5,
-    max_segment=40,
-    beam_size=3,
-    batch_size=4,
-    initial_prompt="  In this lecture, ",
-    hotwords="",
-    audio_track=2,
-)
+SHOWN: dict[str, Any] = {
+    "model": "base",
+    "language": "auto",
+    "task": "translate",
+    "formats": ["srt", "txt"],
+    "compute_type": "int8",
+    "multi_gpu": False,
+    "vad_threshold": 0.4,
+    "min_segment_duration": 5,
+    "max_segment_duration": 40,
+    "beam_size": 3,
+    "batch_size": 4,
+    "initial_prompt": "  In this lecture, ",
+    "hotwords": "",
+    "audio_track": 2,
+}
 
 
-def test_the_request_is_what_the_form_says() -> None:
-    request = SHOWN.request(Path("/tmp/x/talk.mp3"), "talk.mp3", Settings())
-    assert (request.model, request.compute_type, request.multi_gpu) == ("base", "int8", False)
-    assert request.decode == DecodeOptions(
-        task="translate", beam_size=3, batch_size=4, initial_prompt="In this lecture,"
+def test_the_options_are_what_the_form_says() -> None:
+    assert OptionsForm.read(tuple(SHOWN.values())) == JobOptions(
+        model="base",
+        task="translate",
+        formats=("srt", "txt", "vtt"),  # the player needs captions
+        compute_type="int8",
+        multi_gpu=False,
+        vad_threshold=0.4,
+        min_segment_duration=5,
+        max_segment_duration=40,
+        beam_size=3,
+        batch_size=4,
+        initial_prompt="In this lecture,",
+        audio_track=1,  # people count from one
     )
-    assert request.plan == PlanOptions(
-        vad_threshold=0.4, min_segment_duration=5, max_segment_duration=40
-    )
-    assert request.audio_track == 1, "people count from one"
-    assert request.formats == ("srt", "txt", "vtt"), "the player needs captions"
 
 
 def test_an_emptied_field_means_its_default() -> None:
-    emptied = replace(
-        SHOWN,
-        vad_threshold=None,
-        min_segment=None,
-        max_segment=None,
-        beam_size=None,
-        batch_size=None,
-        initial_prompt=None,
-        hotwords=None,
-        audio_track=None,
-    )
-    settings = Settings(beam_size=7, batch_size=2)
-    request = emptied.request(Path("talk.mp3"), "talk.mp3", settings)
-    assert request.decode == DecodeOptions(task="translate", beam_size=7, batch_size=2)
-    assert request.plan == PlanOptions()
-    assert request.audio_track is None
+    emptied = {
+        name: value if name in ("task", "formats", "language") else None
+        for name, value in SHOWN.items()
+    }
+    assert page_options(emptied) == JobOptions(task="translate", formats=("srt", "txt", "vtt"))
 
 
 def test_every_model_is_offered_and_those_that_are_here_come_first(
@@ -103,10 +98,9 @@ def test_a_type_that_needs_a_gpu_is_offered_only_where_there_is_one(
     assert {"auto", "int8", "float32"} <= set(form._compute_types)
     assert ("float16" in form._compute_types) is not only_cpus
     # What an earlier job had is not offered where it cannot be.
-    earlier = SHOWN.request(Path("a.mp3"), "a.mp3", Settings())
-    updates = form.fill(replace(earlier, compute_type="float16"))
-    place = list(Choices.__dataclass_fields__).index("compute_type")
-    assert updates[place]["value"] == ("auto" if only_cpus else "float16")
+    earlier = JobRequest(path=Path("a.mp3"), options=JobOptions(compute_type="float16"))
+    updates = form.fill(earlier)
+    assert updates[FIELDS.index("compute_type")]["value"] == ("auto" if only_cpus else "float16")
 
 
 def test_what_a_model_is_good_for_stands_beside_it() -> None:

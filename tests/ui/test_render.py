@@ -10,8 +10,8 @@ import pytest
 
 from core.errors import UnreadableMedia
 from core.types import Cue, Gap, JobReport
-from jobs.job import JobView
-from jobs.records import HistoryEntry
+from jobs.records import HistoryEntry, JobView
+from jobs.request import JobRequest
 from jobs.states import JobState
 from ui import render, timeline, wording
 
@@ -47,6 +47,11 @@ class Reader(HTMLParser):
 
 RUNNING = JobView(
     id="secret",
+    owner="local",
+    client="local",
+    request=JobRequest(path=Path("talk.mp3")),
+    created_at=0.0,
+    place="here",
     name="talk.mp3",
     state=JobState.RUNNING,
     version=3,

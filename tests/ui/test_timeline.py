@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from core.types import Cue, Gap
-from jobs.job import JobView
+from jobs.records import JobView
 from jobs.states import JobState
 from tests.ui.test_render import COMPLETE, RUNNING, Reader
 from ui import timeline

@@ -27,9 +27,8 @@ from ui import entries, render
 from ui.details import Details
 from ui.handlers import Handlers
 from ui.listing import Listing
-from ui.options import Choices
 
-FORM = tuple(getattr(SHOWN, field) for field in Choices.__dataclass_fields__)
+FORM = tuple(SHOWN.values())
 
 
 class Request:
