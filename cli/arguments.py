@@ -165,9 +165,8 @@ def _add_options(add: Callable[..., Any], *names: str) -> None:
         else:
             takes["metavar"] = how.metavar
             takes["type"] = next((kind for kind in (int, float) if kind in kinds), str)
-            default = OPTIONS[name].default or getattr(
-                Settings.model_fields.get(name), "default", None
-            )
+            setting = Settings.model_fields.get(name, OPTIONS[name])
+            default = OPTIONS[name].default or setting.default
             if isinstance(default, int | float) and default:
                 takes["help"] += f" (default {default:g})"
         add(how.flag, **takes)
