@@ -18,7 +18,7 @@ from core.pcm import Int16, PcmSpool
 from core.planning import MIN_SPAN_S, SegmentPlanner
 from core.types import SAMPLE_RATE, AudioSegment, PlanOptions, SpeechSpan
 from media.container import DecodeLimits
-from media.decoder import DecodeSummary, MediaDecoder
+from media.decoder import MediaDecoder
 from media.process import IsolatedProcess, ProcessLimits, Send
 from vad import SileroVAD
 
@@ -30,12 +30,14 @@ REPORT_EVERY_S = 20.0
 class IngestSummary:
     """What came in."""
 
-    decode: DecodeSummary
+    audio_s: float
     speech_s: float
-    spans: int
-    segments: int
+    truncated: bool
+    """The file ends before the length it declares."""
     dropped_spans: int
     """Spans under 100 ms."""
+    decode_s: float
+    """CPU seconds of decoding."""
     vad_s: float
     """CPU seconds of voice activity detection and planning."""
 
@@ -75,7 +77,7 @@ def ingest(
     only: tuple[SpeechSpan, ...] | None = None,
 ) -> IngestSummary:
     """Body of the ingest process."""
-    with MediaDecoder(path, limits, audio_track=audio_track) as decoder:
+    with MediaDecoder.open(path, limits, audio_track=audio_track) as decoder:
         run = _Ingest(send, plan, only)
         total_s = decoder.probe.duration_s
         decoded_s = reported_s = 0.0
@@ -85,15 +87,15 @@ def ingest(
             if decoded_s - reported_s >= REPORT_EVERY_S or not reported_s:
                 send(Decoded(decoded_s, total_s, finished=False))
                 reported_s = decoded_s
-        summary = decoder.summary()
-    run.finish(summary.audio_s)
-    send(Decoded(summary.audio_s, total_s, finished=True))
+    audio_s = decoder.samples / SAMPLE_RATE
+    run.finish(audio_s)
+    send(Decoded(audio_s, total_s, finished=True))
     return IngestSummary(
-        decode=summary,
+        audio_s=audio_s,
         speech_s=run.speech_s,
-        spans=run.spans,
-        segments=run.segments,
+        truncated=decoder.truncated,
         dropped_spans=run.planner.dropped,
+        decode_s=decoder.cpu_s,
         vad_s=run.cpu_s,
     )
 
@@ -110,8 +112,6 @@ class _Ingest:
         self._vad = SileroVAD(plan.vad_threshold)
         self.planner = SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)
         self.speech_s = 0.0
-        self.spans = 0
-        self.segments = 0
         self.cpu_s = 0.0
 
     def hear(self, block: Int16) -> None:
@@ -134,14 +134,12 @@ class _Ingest:
     def _take(self, spans: list[SpeechSpan], settled_s: float) -> None:
         if self._only is not None:
             spans = [part for span in spans for part in _within(span, self._only)]
-        self.spans += len(spans)
         self.speech_s += sum(span.duration_s for span in spans)
         self._emit(self.planner.push(spans, self._vad.probabilities, settled_s))
 
     def _emit(self, segments: list[AudioSegment]) -> None:
         for segment in segments:
             self._send(Planned(segment))
-            self.segments += 1
 
 
 def _within(span: SpeechSpan, ranges: tuple[SpeechSpan, ...]) -> list[SpeechSpan]:

@@ -344,7 +344,7 @@ class _RunState:
         return self._builder.build(
             language=self._job.language,
             language_probability=self._language_probability,
-            duration_s=summary.decode.audio_s if summary else self._decoded_s,
+            duration_s=summary.audio_s if summary else self._decoded_s,
             speech_s=summary.speech_s if summary else 0.0,
         )
 
@@ -352,10 +352,10 @@ class _RunState:
         """The end of a recording that is cut off or cannot be read."""
         assert self._ingested is not None, "a job ends after its input"
         ended = self._ingested
-        if ended.summary is not None and not ended.summary.decode.truncated:
+        if ended.summary is not None and not ended.summary.truncated:
             return None
         # Without a summary nobody planned what was decoded last: it is lost as well.
-        reached_s = ended.summary.decode.audio_s if ended.summary else self._planned_until_s
+        reached_s = ended.summary.audio_s if ended.summary else self._planned_until_s
         end_s = max(self._declared_s or 0.0, self._decoded_s, reached_s)
         reason = (
             f"the recording cannot be read any further: {ended.error}"
@@ -373,7 +373,7 @@ class _RunState:
             speech_s=transcript.speech_s,
             load_s=self._job.load_s,
             elapsed_s=elapsed_s,
-            decode_s=summary.decode.cpu_s if summary else 0.0,
+            decode_s=summary.decode_s if summary else 0.0,
             vad_s=summary.vad_s if summary else 0.0,
             transcribe_s=self._job.transcribe_s,
             speed=transcript.duration_s / elapsed_s,

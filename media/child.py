@@ -67,11 +67,6 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    record: logging.LogRecord
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     value: Any
 
@@ -112,7 +107,7 @@ class _PipeHandler(logging.Handler):
         if record.exc_info:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
-        self._pipe.send(LogLine(record))
+        self._pipe.send(record)
 
 
 def child_main(

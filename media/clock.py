@@ -38,7 +38,6 @@ class PlayerClock:
         self._declared_s = declared_s
         self._may_restart = may_restart
         self._started = False
-        self.ignored_jumps = 0
 
     def missing_before(
         self, time_s: float, duration_s: float, next_time_s: float | None, position_s: float
@@ -59,7 +58,6 @@ class PlayerClock:
         if self._believable(hole_s, position_s, first):
             return max(0.0, hole_s)
         self._offset_s = time_s - position_s
-        self.ignored_jumps += 1
         return 0.0
 
     def _believable(self, hole_s: float, position_s: float, first: bool) -> bool:

@@ -98,6 +98,12 @@ class MediaProbe:
     tracks: tuple[AudioTrack, ...]
 
 
+def probe_media(path: Path, limits: DecodeLimits) -> MediaProbe:
+    """Describe a file without decoding it. A file without audio has no ``tracks``."""
+    with open_media(path, limits) as container:
+        return describe(container)
+
+
 @contextmanager
 def open_media(path: Path, limits: DecodeLimits) -> Iterator[InputContainer]:
     """Open a regular file with the whitelist. Raises ``core.errors`` for everything foreign."""

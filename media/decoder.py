@@ -12,15 +12,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Self, cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.format import Flags
 from av.packet import Packet
@@ -31,9 +31,7 @@ from core.pcm import Int16, PcmSpool
 from core.types import SAMPLE_RATE
 from media.clock import PlayerClock
 from media.container import (
-    AudioTrack,
     DecodeLimits,
-    MediaProbe,
     choose_track,
     describe,
     is_cut_off,
@@ -62,89 +60,61 @@ TRUNCATED_SHARE = 0.02
 Declared lengths of intact files are wrong by less: encoder padding, rounding."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeSummary:
-    """How the decoding went."""
-
-    probe: MediaProbe
-    track: AudioTrack
-    samples: int
-    """Samples in the spool, inserted silence included."""
-    start_offset_s: float
-    """Silence before the track's first sound, because it starts after the video."""
-    inserted_silence_s: float
-    """All silence inserted to keep the player's clock, ``start_offset_s`` included."""
-    ignored_jumps: int
-    """Timestamp jumps that were not believed; after one, times may differ from the player's."""
-    damaged_packets: int
-    truncated: bool
-    """The file ends before the length it declares: cut off in recording or upload."""
-    cpu_s: float
-    """Processor seconds of this thread spent here, the caller's work between blocks excluded."""
-
-    @property
-    def audio_s(self) -> float:
-        return self.samples / SAMPLE_RATE
-
-
 class MediaDecoder:
-    """One pass over one recording. Use as a context manager::
+    """One pass over one recording::
 
-    with MediaDecoder(path, limits) as decoder:
+    with MediaDecoder.open(path, limits) as decoder:
         for block in decoder.decode_to(spool):
             ...
-        summary = decoder.summary()
     """
 
-    def __init__(self, path: Path, limits: DecodeLimits, *, audio_track: int | None = None) -> None:
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: Path, limits: DecodeLimits, *, audio_track: int | None = None
+    ) -> Iterator[Self]:
         """Open the file. ``audio_track`` counts audio tracks from 0; None: default or first."""
+        started_cpu = time.thread_time()
+        with open_media(path, limits) as container:
+            decoder = cls(container, path, limits, audio_track)
+            decoder.cpu_s = time.thread_time() - started_cpu
+            yield decoder
+
+    def __init__(
+        self, container: InputContainer, path: Path, limits: DecodeLimits, audio_track: int | None
+    ) -> None:
         self._name = shown_name(path)
         self._limits = limits
         self._opened_at = time.monotonic()
-        started_cpu = time.thread_time()
-        self._opening = open_media(path, limits)
-        self._container = self._opening.__enter__()
-        try:
-            self.probe = describe(self._container)
-            index = choose_track(self._container, audio_track, self._name)
-            self._stream = self._container.streams.audio[index]
-            refuse_encrypted_stream(self._stream, self._name)
-            require_decoder(self._stream, self._name)
-        except BaseException:
-            self.close()
-            raise
+        self._container = container
+        self.probe = describe(container)
+        index = choose_track(container, audio_track, self._name)
         self.track = self.probe.tracks[index]
+        self._stream = container.streams.audio[index]
+        refuse_encrypted_stream(self._stream, self._name)
+        require_decoder(self._stream, self._name)
         self._cut_off = is_cut_off(path)
         # The workers need the other cores.
         self._stream.codec_context.thread_count = 1
-        for stream in self._container.streams:
+        for stream in container.streams:
             if stream.index != self._stream.index:
                 stream.discard = Discard.all  # mov then seeks over the video instead of reading it
         self._clock = PlayerClock(
-            (self._container.start_time or 0) / av.time_base,
+            (container.start_time or 0) / av.time_base,
             self.probe.duration_s,
-            may_restart=bool(self._container.format.flags & _TS_DISCONT),
+            may_restart=bool(container.format.flags & _TS_DISCONT),
         )
-        self._samples = 0
         self._start_offset_s = 0.0
-        self._inserted_s = 0.0
+        """Silence before the track's first sound, because it starts after the video."""
         self._end_s = 0.0
-        self._damaged = 0
-        self._cpu_s = time.thread_time() - started_cpu
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._opening.__exit__(None, None, None)
+        self.samples = 0
+        """Samples in the spool so far, inserted silence included."""
+        self.damaged_packets = 0
+        self.truncated = False
+        """The file ends before the length it declares: cut off in recording or upload."""
+        self.cpu_s = 0.0
+        """Processor seconds of this thread spent here, the caller's work between blocks
+        excluded."""
 
     def decode_to(self, spool: PcmSpool) -> Iterator[Int16]:
         """Write the recording to ``spool``; yield each block once readers can see it.
@@ -152,34 +122,33 @@ class MediaDecoder:
         Raises UnreadableMedia if nothing decodes, MediaLimitExceeded, EncryptedMedia, DiskFull.
         """
         mark = time.thread_time()
-        with SpoolWriter(spool, self._limits, round(BLOCK_S * SAMPLE_RATE)) as writer:
+        with closing(SpoolWriter(spool, self._limits, round(BLOCK_S * SAMPLE_RATE))) as writer:
             for block in writer.write(self._pcm(writer)):
-                self._samples = writer.samples
-                self._cpu_s += time.thread_time() - mark
+                self.samples = writer.samples
+                self.cpu_s += time.thread_time() - mark
                 yield block
                 mark = time.thread_time()
-        self._samples = writer.samples
-        self._cpu_s += time.thread_time() - mark
-        if not self._samples:
+        self.cpu_s += time.thread_time() - mark
+        if not self.samples:
             raise UnreadableMedia(f"No audio in {self._name} could be decoded.")
-        if self._damaged:
-            log.warning("Skipped %d damaged packets of %s", self._damaged, self._name)
-        if self._truncated():
+        if self.damaged_packets:
+            log.warning("Skipped %d damaged packets of %s", self.damaged_packets, self._name)
+        self.truncated = self._is_truncated()
+        if self.truncated:
             log.warning("%s ends before its declared length: it was cut off", self._name)
 
-    def summary(self) -> DecodeSummary:
-        """What was done so far; complete after ``decode_to`` has ended."""
-        return DecodeSummary(
-            probe=self.probe,
-            track=self.track,
-            samples=self._samples,
-            start_offset_s=self._start_offset_s,
-            inserted_silence_s=self._inserted_s,
-            ignored_jumps=self._clock.ignored_jumps,
-            damaged_packets=self._damaged,
-            truncated=self._truncated(),
-            cpu_s=self._cpu_s,
-        )
+    def _is_truncated(self) -> bool:
+        """Only where the length of this very track is known; video may outlast its sound."""
+        if self._cut_off:
+            return True
+        stream = self._stream
+        if stream.duration is not None and stream.time_base is not None:
+            declared_s = float(stream.duration * stream.time_base) + self._start_offset_s
+        elif self.probe.duration_s is not None and not self.probe.has_video:
+            declared_s = self.probe.duration_s
+        else:
+            return False
+        return declared_s - self._end_s > max(TRUNCATED_S, TRUNCATED_SHARE * declared_s)
 
     def _pcm(self, writer: SpoolWriter) -> Iterator[Int16]:
         """16 kHz samples and, where the player would be silent, zeros."""
@@ -206,7 +175,6 @@ class MediaDecoder:
     def _silence(self, seconds: float, writer: SpoolWriter) -> Iterator[Int16]:
         if not self._end_s:
             self._start_offset_s = seconds
-        self._inserted_s += seconds
         self._end_s += seconds
         # From the writer's count, not from seconds: rounding of earlier pieces must not add up.
         while (left := round(self._end_s * SAMPLE_RATE) - writer.received) > 0:
@@ -246,24 +214,11 @@ class MediaDecoder:
                 self._note_damage(error)
 
     def _note_damage(self, error: FFmpegError) -> None:
-        self._damaged += 1
-        if self._damaged == 1:
+        self.damaged_packets += 1
+        if self.damaged_packets == 1:
             log.warning(
                 "Damaged data in %s at %.1f s, going on: %s", self._name, self._end_s, error
             )
-
-    def _truncated(self) -> bool:
-        """Only where the length of this very track is known; video may outlast its sound."""
-        if self._cut_off:
-            return True
-        stream = self._stream
-        if stream.duration is not None and stream.time_base is not None:
-            declared_s = float(stream.duration * stream.time_base) + self._start_offset_s
-        elif self.probe.duration_s is not None and not self.probe.has_video:
-            declared_s = self.probe.duration_s
-        else:
-            return False
-        return declared_s - self._end_s > max(TRUNCATED_S, TRUNCATED_SHARE * declared_s)
 
 
 def _with_next_time(

@@ -15,10 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -33,9 +32,15 @@ from core.errors import (
     WorkerCrashed,
 )
 from core.logs import one_line, without_secrets
-from core.settings import Settings
-from media.addresses import Network, parse_networks
-from media.download_child import MIB, Fetched, News, Order, fetch, find_site
+from media.download_child import (
+    MIB,
+    Downloaded,
+    DownloadLimits,
+    News,
+    Order,
+    fetch,
+    find_site,
+)
 from media.process import IsolatedProcess, ProcessLimits
 
 __all__ = ["DownloadLimits", "Downloaded", "check_link", "check_site", "download", "no_sites"]
@@ -59,49 +64,6 @@ MAX_COOKIES_BYTES = 4 * MIB
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\ud800-\udfff]")
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DownloadLimits:
-    """What may be fetched, from where, and how much of it."""
-
-    max_bytes: int
-    max_length_s: float
-    timeout_s: float
-    sites: tuple[str, ...]
-    networks: tuple[Network, ...] = ()
-    cookies: Path | None = None
-    min_free_bytes: int = 0
-
-    @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """Raises InvalidOption for networks that are none."""
-        try:
-            networks = parse_networks(settings.download_networks)
-        except ValueError as error:
-            raise InvalidOption(
-                f"WHISPER_DOWNLOAD_NETWORKS is wrong: {error}.",
-                hint='Write addresses or networks: ["10.0.5.4", "10.0.6.0/24"].',
-            ) from error
-        return cls(
-            max_bytes=settings.max_upload_mib * MIB,
-            max_length_s=settings.max_audio_hours * 3600.0,
-            timeout_s=settings.download_timeout_s,
-            sites=settings.download_sites,
-            networks=networks,
-            cookies=settings.download_cookies,
-            min_free_bytes=settings.min_free_mib * MIB,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Downloaded:
-    path: Path
-    title: str
-    """One line of text, as the site has it: no file name."""
-    duration_s: float | None
-    site: str
-    """Name of yt-dlp's extractor, such as ``youtube``."""
 
 
 def download(
@@ -134,19 +96,15 @@ def download(
         order = Order(
             url=url,
             folder=place,
-            sites=limits.sites,
-            networks=limits.networks,
+            limits=limits,
             cookies=cookies,
             environment=environment,
             proxies=proxies,
-            max_bytes=limits.max_bytes,
-            max_length_s=limits.max_length_s,
-            min_free_bytes=limits.min_free_bytes,
         )
-        fetched = _run(order, limits.timeout_s, progress, should_stop)
-        path = _hand_over(place / fetched.file, folder)
-    log.info("Downloaded %s from %s", fetched.title, fetched.site)
-    return Downloaded(path, fetched.title, fetched.duration_s, fetched.site)
+        found = _run(order, progress, should_stop)
+        found = replace(found, path=_hand_over(found.path, folder))
+    log.info("Downloaded %s from %s", found.title, found.site)
+    return found
 
 
 def check_link(url: str) -> None:
@@ -190,12 +148,11 @@ def no_sites() -> DownloadRefused:
     )
 
 
-def _run(
-    order: Order, timeout_s: float, progress: Progress, should_stop: Callable[[], bool]
-) -> Fetched:
+def _run(order: Order, progress: Progress, should_stop: Callable[[], bool]) -> Downloaded:
+    timeout_s = order.limits.timeout_s
     deadline = time.monotonic() + timeout_s
     limits = ProcessLimits(
-        file_bytes=order.max_bytes + LARGEST_BLOCK,
+        file_bytes=order.limits.max_bytes + LARGEST_BLOCK,
         wall_clock_s=timeout_s * 2 + 60.0,
         stall_s=timeout_s * 2 + 60.0,
     )

@@ -18,15 +18,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from core.errors import DiskFull, DownloadFailed, DownloadRefused, InvalidOption, SubtitleError
 from core.logs import plain_line
-from media.addresses import Network
+from media.addresses import Network, parse_networks
 from media.child import Send
 from media.download_errors import BY_HAND, explain
 from media.download_guard import NetworkGuard
+
+if TYPE_CHECKING:  # the child has no use for pydantic
+    from core.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -53,22 +56,51 @@ NOT_ENDED = ("is_live", "is_upcoming")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadLimits:
+    """What may be fetched, from where, and how much of it."""
+
+    max_bytes: int
+    max_length_s: float
+    timeout_s: float
+    sites: tuple[str, ...]
+    networks: tuple[Network, ...] = ()
+    cookies: Path | None = None
+    min_free_bytes: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Raises InvalidOption for networks that are none."""
+        try:
+            networks = parse_networks(settings.download_networks)
+        except ValueError as error:
+            raise InvalidOption(
+                f"WHISPER_DOWNLOAD_NETWORKS is wrong: {error}.",
+                hint='Write addresses or networks: ["10.0.5.4", "10.0.6.0/24"].',
+            ) from error
+        return cls(
+            max_bytes=settings.max_upload_mib * MIB,
+            max_length_s=settings.max_audio_hours * 3600.0,
+            timeout_s=settings.download_timeout_s,
+            sites=settings.download_sites,
+            networks=networks,
+            cookies=settings.download_cookies,
+            min_free_bytes=settings.min_free_mib * MIB,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What to fetch, and how much of it at most."""
 
     url: str
     folder: Path
     """Empty and the download's own."""
-    sites: tuple[str, ...]
-    networks: tuple[Network, ...]
+    limits: DownloadLimits
     cookies: str | None
     """The text of a cookies file: it is never on disk here, so nothing is written back to it."""
     environment: Mapping[str, str]
     """Proxies and certificates, which the child's emptied environment lacks."""
     proxies: tuple[str, ...]
-    max_bytes: int
-    max_length_s: float
-    min_free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +112,20 @@ class News:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What lies in the folder now."""
-
-    file: str
+class Downloaded:
+    path: Path
     title: str
-    duration_s: float | None
+    """One line of text, as the site has it: no file name."""
     site: str
+    """Name of yt-dlp's extractor, such as ``youtube``."""
 
 
-def fetch(send: Send, order: Order) -> Fetched:
+def fetch(send: Send, order: Order) -> Downloaded:
     """Fetch the one recording. Raises SubtitleError with the reason where it cannot be had."""
     # Hidden from yt-dlp: programs that it would call if they were there.
     os.environ["PATH"] = ""
     os.environ.update(order.environment)
-    guard = NetworkGuard(order.networks, order.proxies)
+    guard = NetworkGuard(order.limits.networks, order.proxies)
     work = _Work(send, order)
     # yt-dlp quotes lines of a broken cookies file, and standard output has another use.
     with (
@@ -145,7 +176,7 @@ class _Work:
         self._title = ""
         self._told_at = 0.0
 
-    def run(self, guard: NetworkGuard) -> Fetched:
+    def run(self, guard: NetworkGuard) -> Downloaded:
         ydl = self._downloader()
         guard.install()
         self._send(News(None, "Looking at the link …"))
@@ -155,11 +186,9 @@ class _Work:
         if len(files) != 1 or not files[0].is_file():
             raise DownloadFailed("The site returned no recording.", hint=BY_HAND)
         self._check_size(files[0].stat().st_size)
-        duration = info.get("duration")
-        return Fetched(
-            file=files[0].name,
+        return Downloaded(
+            path=files[0],
             title=clean_title(info),
-            duration_s=float(duration) if isinstance(duration, int | float) else None,
             site=str(info.get("extractor") or "").partition(":")[0],
         )
 
@@ -207,7 +236,7 @@ class _Work:
     def _options(self) -> dict[str, Any]:
         cookies = self._order.cookies
         return {
-            "allowed_extractors": _extractors(self._order.sites),
+            "allowed_extractors": _extractors(self._order.limits.sites),
             "format": FORMAT,
             "match_filter": self._check_recording,
             "progress_hooks": [self._progress],
@@ -250,10 +279,10 @@ class _Work:
                 "The link leads to a live stream.", hint="Try again when it has ended."
             )
         length_s = info.get("duration")
-        if isinstance(length_s, int | float) and length_s > self._order.max_length_s:
+        if isinstance(length_s, int | float) and length_s > self._order.limits.max_length_s:
             raise DownloadRefused(
                 f"The recording lasts {length_s / 3600:.1f} h; the limit is"
-                f" {self._order.max_length_s / 3600:g} h.",
+                f" {self._order.limits.max_length_s / 3600:g} h.",
                 hint="Choose a shorter one, or raise WHISPER_MAX_AUDIO_HOURS.",
             )
         if isinstance(size := info.get("filesize"), int):
@@ -261,9 +290,9 @@ class _Work:
         self._title = clean_title(info)
 
     def _check_size(self, size: int) -> None:
-        if size > self._order.max_bytes:
+        if size > self._order.limits.max_bytes:
             raise DownloadRefused(
-                f"The recording is larger than {self._order.max_bytes / MIB:,.0f} MiB.",
+                f"The recording is larger than {self._order.limits.max_bytes / MIB:,.0f} MiB.",
                 hint="Choose a smaller one, or raise WHISPER_MAX_UPLOAD_MIB.",
             )
 
@@ -273,7 +302,7 @@ class _Work:
         total = status.get("total_bytes")
         # What has come counts: servers promise what they like, or nothing.
         self._check_size(max(done, int(total or 0)))
-        if shutil.disk_usage(self._order.folder).free < self._order.min_free_bytes:
+        if shutil.disk_usage(self._order.folder).free < self._order.limits.min_free_bytes:
             raise DiskFull("The download was stopped before it filled the disk.")
         now = time.monotonic()
         if now - self._told_at < NEWS_S:

@@ -15,17 +15,14 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from core.errors import Cancelled, MediaLimitExceeded, SubtitleError, UnreadableMedia, WorkerError
 from core.processes import ChildProcess
-from media.child import Failure, LogLine, Message, ProcessLimits, Ready, Result, Send, child_main
-from media.container import DecodeLimits, MediaProbe
-from media.probe import probe_media
+from media.child import Failure, Message, ProcessLimits, Ready, Result, Send, child_main
+from media.container import DecodeLimits, MediaProbe, probe_media
 
 __all__ = ["PROBE_LIMITS", "IsolatedProcess", "ProcessLimits", "RemoteTraceback", "Send", "probe"]
 
@@ -42,11 +39,6 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome(Generic[T]):
-    value: T
 
 
 class IsolatedProcess(Generic[T]):
@@ -70,10 +62,17 @@ class IsolatedProcess(Generic[T]):
             OSError: the system has no process or descriptor left.
         """
         self._limits = limits or ProcessLimits()
-        self._outcome: _Outcome[T] | None = None
+        self.finished = False
+        self.result: T
+        """What the target returned. Ask when :attr:`finished`."""
         self._ready = self._cancelled = False
         self._process = ChildProcess(
-            child_main, self._limits, _log_level(), target, args, name=f"whisper-{name}"
+            child_main,
+            self._limits,
+            logging.getLogger().getEffectiveLevel(),
+            target,
+            args,
+            name=f"whisper-{name}",
         )
         self._connection = self._process.connection
         self._started_at = self._heard_at = time.monotonic()
@@ -81,23 +80,6 @@ class IsolatedProcess(Generic[T]):
     @property
     def pid(self) -> int:
         return self._process.pid
-
-    @property
-    def waitables(self) -> tuple[Connection[Any, Any], Connection[Any, Any]]:
-        """For ``multiprocessing.connection.wait`` of a parent that watches others too; when one is
-        ready, call :meth:`receive`."""
-        return self._connection, self._process.sentinel
-
-    @property
-    def finished(self) -> bool:
-        return self._outcome is not None
-
-    @property
-    def result(self) -> T:
-        """What the target returned. Ask when :attr:`finished`."""
-        if self._outcome is None:
-            raise RuntimeError("the process has not finished")
-        return self._outcome.value
 
     def messages(self) -> Iterator[object]:
         """Everything the target sends, until it returns. Raises its exception, or the translation
@@ -143,12 +125,7 @@ class IsolatedProcess(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     def _patience_s(self, until: float | None) -> float:
@@ -168,14 +145,14 @@ class IsolatedProcess(Generic[T]):
     def _handle(self, item: object) -> None:
         if isinstance(item, Ready):
             self._ready = True
-        elif isinstance(item, LogLine):
-            logger = logging.getLogger(item.record.name)
-            if logger.isEnabledFor(item.record.levelno):
-                logger.handle(item.record)
+        elif isinstance(item, logging.LogRecord):
+            logger = logging.getLogger(item.name)
+            if logger.isEnabledFor(item.levelno):
+                logger.handle(item)
         elif isinstance(item, Failure):
             raise item.error from RemoteTraceback(item.traceback)
         elif isinstance(item, Result):
-            self._outcome = _Outcome(item.value)
+            self.finished, self.result = True, item.value
 
     def _enforce_wall_clock(self) -> None:
         if time.monotonic() - self._started_at >= self._limits.wall_clock_s:
@@ -220,10 +197,6 @@ PROBE_LIMITS = ProcessLimits(cpu_s=60, wall_clock_s=60.0, stall_s=60.0, file_byt
 
 def _probe_main(send: Send, path: Path, limits: DecodeLimits) -> MediaProbe:
     return probe_media(path, limits)
-
-
-def _log_level() -> int:
-    return logging.getLogger().getEffectiveLevel()
 
 
 def _epitaph(code: int, limits: ProcessLimits) -> str:

@@ -67,22 +67,20 @@ def test_messages_are_segments_in_order_and_then_the_end(minute: Path, spool: Pc
     assert [d.audio_s for d in decoded] == sorted(d.audio_s for d in decoded)
     assert [d.finished for d in decoded] == [False] * (len(decoded) - 1) + [True]
     assert messages[-1] == decoded[-1]
-    assert decoded[0].total_s == pytest.approx(summary.decode.audio_s, abs=0.1)
+    assert decoded[0].total_s == pytest.approx(summary.audio_s, abs=0.1)
 
 
 def test_summary_says_what_came_in(minute: Path, spool: PcmSpool, recording: Recording) -> None:
     messages, summary = run(minute, spool)
-    assert summary.decode.audio_s == pytest.approx(recording.duration_s)
-    assert spool.samples() == summary.decode.samples == len(recording.pcm)
+    assert summary.audio_s == pytest.approx(recording.duration_s)
+    assert spool.samples() == len(recording.pcm)
     spoken_s = sum(utterance.duration_s for utterance in recording.utterances)
     assert 0.75 * spoken_s < summary.speech_s < 1.1 * spoken_s
-    assert summary.segments == len(planned(messages))
     in_plan = [s for segment in planned(messages) for w in segment.windows for s in w.spans]
     assert summary.speech_s == pytest.approx(sum(span.duration_s for span in in_plan))
-    assert summary.spans == len(in_plan)
     assert summary.dropped_spans == 0
     assert summary.vad_s > 0
-    assert summary.decode.cpu_s > 0
+    assert summary.decode_s > 0
 
 
 def test_the_plan_is_the_one_of_the_whole_recording(
@@ -116,9 +114,9 @@ def test_segments_leave_while_a_long_file_is_being_decoded(
     first = next(i for i, message in enumerate(done) if isinstance(message, Planned))
     before = [message.audio_s for message in done[:first] if isinstance(message, Decoded)]
     assert max(before) < 180
-    assert len(early) >= summary.segments - 3
+    assert len(early) >= len(planned(done)) - 3
     assert max(early) < 3 * PLAN.max_segment_duration
-    assert summary.decode.audio_s > 12 * 60
+    assert summary.audio_s > 12 * 60
 
 
 def test_without_vad_every_second_is_planned(
@@ -137,7 +135,7 @@ def test_silence_gives_no_segments(tmp_path: Path, spool: PcmSpool) -> None:
     path = Recording(quiet(20), (), "").write(tmp_path / "quiet.wav")
     messages, summary = run(path, spool)
     assert planned(messages) == []
-    assert (summary.segments, summary.spans, summary.speech_s) == (0, 0, 0.0)
+    assert summary.speech_s == 0.0
     assert isinstance(messages[-1], Decoded)
     assert messages[-1].finished
 

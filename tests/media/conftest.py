@@ -11,10 +11,10 @@ import pytest
 
 from core.pcm import Int16, PcmSpool
 from media.container import DecodeLimits
-from media.decoder import DecodeSummary, MediaDecoder
+from media.decoder import MediaDecoder
 from tests.media.containers import SPEECH, make_container, read_speech
 
-Decode = Callable[..., tuple[Int16, DecodeSummary]]
+Decode = Callable[..., tuple[Int16, MediaDecoder]]
 MakeFile = Callable[[str], Path]
 
 
@@ -56,14 +56,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def decode(spool: PcmSpool) -> Decode:
-    """Decode in this process; gives the spool's samples and the summary."""
+    """Decode in this process; gives the spool's samples and the decoder."""
 
     def run(
         path: Path, limits: DecodeLimits | None = None, audio_track: int | None = None
-    ) -> tuple[Int16, DecodeSummary]:
-        with MediaDecoder(path, limits or DecodeLimits(), audio_track=audio_track) as decoder:
+    ) -> tuple[Int16, MediaDecoder]:
+        with MediaDecoder.open(path, limits or DecodeLimits(), audio_track=audio_track) as decoder:
             for _ in decoder.decode_to(spool):
                 pass
-            return spool.read_int16(0, spool.samples()), decoder.summary()
+            return spool.read_int16(0, spool.samples()), decoder
 
     return run

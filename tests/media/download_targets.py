@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from media.child import Send
-from media.download_child import Fetched, Order, fetch
+from media.download_child import Downloaded, Order, fetch
 from media.download_guard import NetworkGuard
 
 
-def fetch_where_names_are(send: Send, order: Order, names: dict[str, list[str]]) -> Fetched:
+def fetch_where_names_are(send: Send, order: Order, names: dict[str, list[str]]) -> Downloaded:
     """Fetch where the resolver knows these names alone, each with an address for every time it is
     asked; the last one stays."""
 

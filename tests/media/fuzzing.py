@@ -141,10 +141,9 @@ def read_seeds(folder: Path) -> dict[str, bytes]:
 def try_one(path: Path, spool: PcmSpool, limits: DecodeLimits = LIMITS) -> tuple[str, str]:
     """Outcome and, for an exception that is not ours, its traceback."""
     try:
-        with MediaDecoder(path, limits) as decoder:
+        with MediaDecoder.open(path, limits) as decoder:
             for _ in decoder.decode_to(spool):
                 pass
-            decoder.summary()
     except SubtitleError as error:
         return type(error).__name__, ""
     except MemoryError:

@@ -16,23 +16,22 @@ from pathlib import Path
 from core.errors import MediaLimitExceeded, SubtitleError
 from core.pcm import PcmSpool
 from media.child import Send
-from media.container import DecodeLimits
-from media.decoder import DecodeSummary, MediaDecoder
-from media.probe import probe_media
+from media.container import DecodeLimits, probe_media
+from media.decoder import MediaDecoder
 from tests.media.fuzzing import Tried, Trying
 
 
-def decode(send: Send, path: Path, spool: PcmSpool, limits: DecodeLimits) -> DecodeSummary:
-    with MediaDecoder(path, limits) as decoder:
+def decode(send: Send, path: Path, spool: PcmSpool, limits: DecodeLimits) -> int:
+    with MediaDecoder.open(path, limits) as decoder:
         for block in decoder.decode_to(spool):
             send(len(block))
-        return decoder.summary()
+        return decoder.samples
 
 
-def decode_and_measure(send: Send, path: Path, spool: PcmSpool, limits: DecodeLimits) -> str:
+def decode_and_measure(send: Send, path: Path, spool: PcmSpool, limits: DecodeLimits) -> int:
     """Sends the process's peak of resident memory in bytes, however the decoding ends."""
     try:
-        return decode(lambda _: None, path, spool, limits).probe.container
+        return decode(lambda _: None, path, spool, limits)
     finally:
         # Not getrusage: its peak counts the parent's memory at the time of the fork.
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")

@@ -23,10 +23,9 @@ from core.errors import (
 )
 from core.pcm import Int16, PcmSpool
 from core.types import SAMPLE_RATE
-from media.container import DecodeLimits
+from media.container import DecodeLimits, probe_media
 from media.decoder import BLOCK_S, MediaDecoder
 from media.formats import DEMUXERS
-from media.probe import probe_media
 from tests.media.conftest import Decode, MakeFile
 from tests.media.containers import RECIPES, SPEECH, Recipe, Track, make_container, write_media
 from tests.media.test_decoder import lag_and_likeness
@@ -166,7 +165,7 @@ def test_decompression_bomb_stops_at_the_limit(kind: str, tmp_path: Path, spool:
     bomb = write_media(tmp_path / f"bomb.{kind}", [Track([(0.0, silence)])], RECIPES[kind])
     assert bomb.stat().st_size < 400_000
     for limits in (DecodeLimits(max_audio_s=30.0), DecodeLimits(max_spool_bytes=30 * 32_000)):
-        with MediaDecoder(bomb, limits) as decoder, pytest.raises(MediaLimitExceeded):
+        with MediaDecoder.open(bomb, limits) as decoder, pytest.raises(MediaLimitExceeded):
             for _ in decoder.decode_to(spool):
                 pass
         assert 20 < spool.duration_s() <= 30.0 + BLOCK_S
@@ -189,11 +188,11 @@ def test_file_that_was_cut_off_keeps_what_is_there(
     whole = media_file(f"speech.{kind}").read_bytes()
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(whole[: len(whole) // 2])
-    samples, summary = decode(path)
+    samples, decoder = decode(path)
     assert 0.3 * len(speech) < len(samples) < 0.7 * len(speech)
     assert lag_and_likeness(speech[: len(samples)], samples)[1] > 0.9
     # The others do not say how long they are, or libavformat corrects what they say.
-    assert summary.truncated == (kind in {"wav", "flac", "mka", "mp3"})
+    assert decoder.truncated == (kind in {"wav", "flac", "mka", "mp3"})
 
 
 def test_cut_off_mp4_with_its_index_in_front_keeps_what_is_there(
@@ -204,9 +203,9 @@ def test_cut_off_mp4_with_its_index_in_front_keeps_what_is_there(
     track = [Track([(0.0, speech)])]
     write_media(path, track, Recipe("aac", 48_000, format="mp4"), container_options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    samples, summary = decode(path)
+    samples, decoder = decode(path)
     assert len(samples) > 0.3 * len(speech)
-    assert summary.truncated
+    assert decoder.truncated
 
 
 @pytest.mark.parametrize("kind", ["m4a", "mka", "opus", "ts", "flac"])
@@ -233,16 +232,16 @@ def test_damaged_packets_are_counted(
     data[middle : middle + 4_000] = b"\xff" * 4_000
     path = tmp_path / "damaged.m4a"
     path.write_bytes(data)
-    _, summary = decode(path)
-    assert summary.damaged_packets > 0
-    assert f"Skipped {summary.damaged_packets} damaged packets of damaged.m4a" in caplog.text
+    _, decoder = decode(path)
+    assert decoder.damaged_packets > 0
+    assert f"Skipped {decoder.damaged_packets} damaged packets of damaged.m4a" in caplog.text
 
 
 def test_full_disk_is_said(media_file: MakeFile, tmp_path: Path) -> None:
     spool = PcmSpool(tmp_path / "audio.pcm")
     spool.path.symlink_to("/dev/full")
     with (
-        MediaDecoder(media_file("speech.wav"), DecodeLimits()) as decoder,
+        MediaDecoder.open(media_file("speech.wav"), DecodeLimits()) as decoder,
         pytest.raises(DiskFull, match="no space left"),
     ):
         list(decoder.decode_to(spool))

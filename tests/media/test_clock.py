@@ -37,11 +37,10 @@ def test_late_audio_of_a_video_is_late_in_the_spool(
     kind: str, tmp_path: Path, speech: Int16, decode: Decode
 ) -> None:
     path = write_media(tmp_path / f"late.{kind}", [Track([(1.5, speech)])], RECIPES[kind])
-    samples, summary = decode(path)
+    samples, _ = decode(path)
     lag_s, likeness = lag_and_likeness(speech, samples)
     assert likeness > 0.9
     assert lag_s == pytest.approx(1.5, abs=0.03)
-    assert summary.start_offset_s == pytest.approx(1.5, abs=0.05)
     assert not samples[: round(1.4 * SAMPLE_RATE)].any()
 
 
@@ -52,12 +51,11 @@ def test_hole_in_the_timestamps_is_silence_of_that_length(
     path = tmp_path / "hole.mka"
     pcm = Recipe("pcm_s16le", exact=True)
     write_media(path, [Track([(0.0, speech), (second, speech)])], pcm)
-    samples, summary = decode(path)
+    samples, _ = decode(path)
     assert len(samples) == pytest.approx(2 * len(speech) + 2.25 * SAMPLE_RATE, abs=32)
     np.testing.assert_array_equal(samples[: len(speech)], speech)
     np.testing.assert_array_equal(samples[-len(speech) :], speech)
     assert not samples[len(speech) : -len(speech)].any()
-    assert summary.inserted_silence_s == pytest.approx(2.25, abs=0.002)
 
 
 @pytest.mark.parametrize("kind", ["ts", "opus"])
@@ -85,10 +83,10 @@ def test_default_flagged_track_is_heard_unless_another_is_chosen(
         Recipe("flac", exact=True, video="libx264"),
     )
     for wanted, expected, index in ((None, speech, 1), (0, commentary, 0), (1, speech, 1)):
-        samples, summary = decode(path, audio_track=wanted)
+        samples, decoder = decode(path, audio_track=wanted)
         np.testing.assert_array_equal(samples, expected)
-        assert summary.track.index == index
-    first, second = summary.probe.tracks
+        assert decoder.track.index == index
+    first, second = decoder.probe.tracks
     assert (first.language, first.title, first.default) == ("eng", "Commentary", False)
     assert (second.language, second.title, second.default) == ("deu", None, True)
     for wrong in (2, -1):
@@ -120,7 +118,6 @@ def test_silence_between_single_frames_is_kept() -> None:
 def test_hole_longer_than_the_declared_recording_is_not_believed() -> None:
     clock = PlayerClock(0.0, 60.0, may_restart=False)
     assert play(clock, [*frames(0.0, 5), *frames(5000.0, 5)]) == [0.0] * 10
-    assert clock.ignored_jumps == 1
 
 
 def test_long_hole_is_believed_where_nothing_is_declared_up_to_an_hour() -> None:
@@ -136,7 +133,6 @@ def test_transport_stream_jump_is_a_new_clock_and_later_holes_count_from_it() ->
     assert play(clock, [*frames(10.0, 5), *jump, *frames(jump[-1] + 1.02, 5)]) == (
         [0.0] * 10 + [1.0] + [0.0] * 4
     )
-    assert clock.ignored_jumps == 1
 
 
 def test_joined_recordings_start_a_new_clock_and_later_holes_count_from_it() -> None:

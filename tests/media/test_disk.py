@@ -33,7 +33,7 @@ def decode(path: Path, spool: PcmSpool, min_free_bytes: int) -> int:
     with IsolatedProcess(targets.decode, path, spool, limits) as process:
         for _ in process.messages():
             pass
-        return process.result.samples
+        return process.result
 
 
 def free_bytes(folder: Path) -> int:

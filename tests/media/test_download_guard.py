@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import DownloadFailed, DownloadRefused
-from media.download_child import Fetched, Order
+from media.download_child import Downloaded, Order
 from media.process import IsolatedProcess
 from tests.link_server import LinkServer, serving
 from tests.media import download_targets
@@ -42,22 +42,19 @@ def test_redirects_lead_to_private_addresses_as_little_as_links(
     assert get(f"/to?{server.url}/talk.flac").title == "talk"
 
 
-def fetch_named(folder: Path, url: str, names: dict[str, list[str]], **limits: object) -> Fetched:
+def fetch_named(
+    folder: Path, url: str, names: dict[str, list[str]], **limits: object
+) -> Downloaded:
     place = folder / "recording-place"
     place.mkdir()
     order = Order(
         url=url,
         folder=place,
-        sites=LIMITS.sites,
-        networks=LIMITS.networks,
+        limits=replace(LIMITS, **limits),  # type: ignore[arg-type]
         cookies=None,
         environment={},
         proxies=(),
-        max_bytes=LIMITS.max_bytes,
-        max_length_s=LIMITS.max_length_s,
-        min_free_bytes=0,
     )
-    order = replace(order, **limits)  # type: ignore[arg-type]
     with IsolatedProcess(
         download_targets.fetch_where_names_are, order, names, name="download"
     ) as process:

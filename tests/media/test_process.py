@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def test_recording_is_decoded_in_the_other_process(
             assert isinstance(samples, int)
             read += samples
             assert spool.samples() >= read
-        assert process.result.samples == read == len(speech)
+        assert process.result == read == len(speech)
     np.testing.assert_array_equal(spool.read_int16(0, read), speech)
 
 
@@ -161,15 +160,10 @@ def test_many_runs_leak_no_descriptors() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_parent_can_watch_other_things_too() -> None:
-    other_read, other_write = os.pipe()
+def test_parent_may_wait_for_a_moment_only() -> None:
     with IsolatedProcess(targets.wait_for_ever) as process:
         assert len(process.receive()) == 1
         assert process.receive(timeout_s=0.0) == []
-        os.write(other_write, b"x")
-        assert wait([*process.waitables, other_read]) == [other_read]
-    os.close(other_read)
-    os.close(other_write)
 
 
 def test_file_size_limit_is_a_full_disk(media_file: MakeFile, spool: PcmSpool) -> None:
