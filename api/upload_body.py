@@ -46,58 +46,48 @@ def recording_name(name: str) -> str:
 
 
 class PlainBody:
-    """The body is the recording."""
+    """The body is the recording. All calls wait for the disk."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
-        self._chunks: list[bytes] = []
-        self._file: BinaryIO | None = None
-        self._path: Path | None = None
         self._name = recording_name(name)
+        self._file: BinaryIO | None = None
         self._fields: dict[str, Any] = {}
-        self.waiting = 0
-        """Bytes of the recording that are not written yet."""
         self.size = 0
         """Bytes of the recording so far."""
 
-    def feed(self, chunk: bytes) -> None:
-        if self._path is None:
-            self._path = self._folder / stored_name(self._name)
-        self._keep(chunk)
-
-    def write(self) -> None:
-        """To be called in a thread: it waits for the disk."""
-        if self._path is None:
-            return
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Raises InvalidOption, OSError."""
         if self._file is None:
-            self._file = self._path.open("xb")
-        self._file.write(b"".join(self._chunks))
-        self._file.flush()
-        self._chunks.clear()
-        self.waiting = 0
+            self._begin_file()
+        self._keep(data)
 
     def end(self) -> Upload:
-        """What has arrived; everything must have been written. Raises InvalidOption."""
+        """What has arrived. Raises InvalidOption."""
+        self.close()
         if self._fields.get("url"):
             if self.size:
                 raise InvalidOption("Send a recording or a link, not both.")
             return Upload(None, "", self._fields)
-        if self._path is None or self._file is None or not self.size:
+        if self._file is None or not self.size:
             raise InvalidOption(
                 "No recording was sent.",
                 hint="Send it as the field 'file' of a form, or as the body of the request; or send"
                 " its link as the field 'url' of a form or of JSON.",
             )
-        return Upload(self._path, self._name, self._fields)
+        return Upload(Path(self._file.name), self._name, self._fields)
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
 
-    def _keep(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self.waiting += len(chunk)
-        self.size += len(chunk)
+    def _begin_file(self) -> None:
+        self._file = (self._folder / stored_name(self._name)).open("xb")
+
+    def _keep(self, data: bytes) -> None:
+        assert self._file is not None
+        self._file.write(data)
+        self.size += len(data)
 
 
 class FormBody(PlainBody):
@@ -125,9 +115,9 @@ class FormBody(PlainBody):
             },
         )
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, data: bytes) -> None:
         try:
-            self._parser.write(chunk)
+            self._parser.write(data)
         except FormParserError as error:
             raise InvalidOption(f"The form cannot be read: {error}.") from error
 
@@ -160,12 +150,12 @@ class FormBody(PlainBody):
         if b"filename" not in options:
             self._field = _text(options.get(b"name", b""))
             return
-        if self._path is not None:
+        if self._file is not None:
             raise InvalidOption(
                 "The form holds more than one recording.", hint="Send each as its own job."
             )
         self._name = recording_name(_text(options[b"filename"]))
-        self._path = self._folder / stored_name(self._name)
+        self._begin_file()
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._field is None:
@@ -190,8 +180,8 @@ class JsonBody(PlainBody):
         super().__init__(folder, "")
         self._text = bytearray()
 
-    def feed(self, chunk: bytes) -> None:
-        self._text += chunk
+    def feed(self, data: bytes) -> None:
+        self._text += data
         if len(self._text) > MAX_FIELD_BYTES:
             raise InvalidOption("The JSON is too long.")
 

@@ -133,34 +133,38 @@ class Uploads:
             raise InvalidOption("The form has no boundary.")
         try:
             await self._stream(request, body)
-            return body.end()
+            return await self._in_thread(body.end)
         finally:
             body.close()
 
     async def _stream(self, request: Request, body: PlainBody) -> None:
         received = looked_at = 0
-        stream = request.stream()
-        while (chunk := await _next(stream)) is not None:
-            received += len(chunk)
-            if chunk:
-                body.feed(chunk)
+        async for block in _blocks(request.stream()):
+            await self._in_thread(partial(body.feed, block))
+            received += len(block)
             if body.size > self._limit or received > self._limit + FORM_BYTES:
                 raise too_large(self._settings)
             if received - looked_at >= LOOK_AT_DISK_BYTES:
                 looked_at = received
                 await self._in_thread(self._admission.check_disk)
-            if body.waiting >= WRITE_BYTES:
-                await self._in_thread(body.write)
-        await self._in_thread(body.write)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(call, limiter=self._writers)
 
 
-async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
-    """The next bytes; None after the last."""
-    try:
-        with anyio.fail_after(SILENCE_S):
-            return await anext(stream, None)
-    except TimeoutError as error:
-        raise Refused(408, "UploadStalled", f"No data arrived for {SILENCE_S:g} s.") from error
+async def _blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The bytes of a request, gathered so that each block is worth a write."""
+    block = bytearray()
+    more = True
+    while more:
+        try:
+            with anyio.fail_after(SILENCE_S):
+                block += await anext(stream)
+        except StopAsyncIteration:
+            more = False
+        except TimeoutError as error:
+            message = f"No data arrived for {SILENCE_S:g} s."
+            raise Refused(408, "UploadStalled", message) from error
+        if len(block) >= WRITE_BYTES or (block and not more):
+            yield bytes(block)
+            block.clear()

@@ -39,7 +39,6 @@ def take_apart(folder: Path, body: bytes, step: int = 7) -> tuple[Upload, bytes]
     try:
         for start in range(0, len(body), step):
             form.feed(body[start : start + step])
-            form.write()
         upload = form.end()
     finally:
         form.close()
@@ -96,8 +95,6 @@ def test_a_strangers_name_is_no_path(tmp_path: Path, sent: str, name: str, store
     assert recording_name(sent) == name
     plain = PlainBody(tmp_path, sent)
     plain.feed(b"sound")
-    plain.write()
-    plain.close()
     assert plain.end().path == tmp_path / stored
 
 
