@@ -21,9 +21,8 @@ from api.browser_headers import BrowserHeaders
 from api.errors import add_handlers
 from api.files import files_router
 from api.health import health_router
-from api.jobs import jobs_router
+from api.jobs import api_router
 from api.login import ensure_somebody, login_router
-from api.models import models_router
 from api.page_guard import PageGuard
 from api.proxies import Proxies
 from api.server import Server
@@ -54,8 +53,7 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     add_handlers(app)
     app.include_router(health_router(service, version()))
     app.include_router(login_router(settings, users, cookies))
-    app.include_router(jobs_router(service, uploads))
-    app.include_router(models_router(service))
+    app.include_router(api_router(service, uploads))
     app.include_router(files_router(service))
     # The last one added sees a request first. Without a CORS policy of ours Gradio adds its own,
     # which lets pages of every site read answers.

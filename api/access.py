@@ -25,7 +25,17 @@ from starlette.responses import RedirectResponse, Response
 
 from access.credentials import ApiKeys, Users
 from access.identity import LOCAL, STATE_KEY, Identity, is_loopback
-from api.asgi import Application, Message, Receive, Scope, Send, answer_early, watched
+from api.asgi import (
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    answer_early,
+    path_of,
+    root_of,
+    watched,
+)
 from api.errors import Refused
 from api.proxies import FORWARDED_KEY
 from api.sessions import Cookies
@@ -148,12 +158,6 @@ class Access:
         return Identity(f"visitor:{visitor}", f"ip:{address_of(request)}"), set_cookie
 
 
-def path_of(request: HTTPConnection) -> str:
-    """The path without the prefix of a reverse proxy."""
-    path: str = request.scope["path"]
-    return path.removeprefix(request.scope.get("root_path", "")) or "/"
-
-
 def address_of(request: HTTPConnection) -> str:
     return request.client.host if request.client else "unknown"
 
@@ -170,10 +174,13 @@ def _to_login(request: HTTPConnection) -> Response | None:
         return None
     query = request.scope.get("query_string", b"").decode("latin-1")
     wanted = quote(f"{path}?{query}" if query else path, safe="/")
-    root = request.scope.get("root_path", "")
-    return RedirectResponse(
-        f"{root}/login?next={wanted}", 303, headers={"Cache-Control": "no-store"}
-    )
+    return see_other(request, f"/login?next={wanted}")
+
+
+def see_other(request: HTTPConnection, path: str) -> RedirectResponse:
+    """To another page of this app, with GET."""
+    headers = {"Cache-Control": "no-store"}
+    return RedirectResponse(root_of(request) + path, 303, headers=headers)
 
 
 def _key_of(request: HTTPConnection) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 Scope = MutableMapping[str, Any]
@@ -24,6 +25,18 @@ BODY_ENDED = "body_ended"
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
+
+
+def root_of(request: HTTPConnection) -> str:
+    """The prefix of a reverse proxy; empty without one."""
+    root: str = request.scope.get("root_path", "")
+    return root
+
+
+def path_of(request: HTTPConnection) -> str:
+    """The path without that prefix."""
+    path: str = request.scope["path"]
+    return path.removeprefix(root_of(request)) or "/"
 
 
 def watched(scope: Scope, receive: Receive) -> Receive:

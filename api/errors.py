@@ -7,6 +7,9 @@ Unexpected errors answer 500 and tell a stranger nothing; the log has them in fu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -57,20 +60,18 @@ class Refused(Exception):
         self.kind = kind
         self.message = message
         self.hint = hint
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.headers = headers
 
     def answer(self) -> JSONResponse:
         body = {"type": self.kind, "message": self.message, "hint": self.hint}
-        return _answer(self.status, body, self.headers)
+        return json_answer({"error": body}, self.status, **self.headers)
 
 
 def answer(error: SubtitleError) -> JSONResponse:
     """The answer to a request that failed with that error."""
-    headers = {}
     wait_s = retry_after_s(error)
-    if wait_s is not None:
-        headers["Retry-After"] = str(wait_s)
-    return _answer(status_of(error), error_body(error), headers)
+    headers = {} if wait_s is None else {"Retry_After": str(wait_s)}
+    return json_answer({"error": error_body(error)}, status_of(error), **headers)
 
 
 def status_of(error: SubtitleError) -> int:
@@ -116,8 +117,11 @@ def add_handlers(app: FastAPI) -> None:
             "message": "Something went wrong inside the service.",
             "hint": "Its log has the details.",
         }
-        return _answer(500, body, {})
+        return json_answer({"error": body}, 500)
 
 
-def _answer(status: int, error: dict[str, str], headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse({"error": error}, status, headers={"Cache-Control": "no-store", **headers})
+def json_answer(body: Mapping[str, Any], status: int = 200, **headers: str) -> JSONResponse:
+    """An answer that nothing between us and the client may keep. ``headers``: with ``_`` for
+    ``-``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return JSONResponse(body, status, headers={"Cache-Control": "no-store", **named})

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
-from core.errors import FileMissing, NoSuchJob
-from jobs.job import JobHandle
+from api.jobs import job_of
+from core.errors import FileMissing
 from jobs.service import JobService
 
 _HEADERS = {
@@ -29,16 +29,10 @@ _SUBTITLES = {"vtt": "text/vtt; charset=utf-8", "json": "application/json"}
 def files_router(service: JobService) -> APIRouter:
     router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
-    def job_of(job_id: str) -> JobHandle:
-        job = service.get(job_id)
-        if job is None:
-            raise NoSuchJob("There is no such job.")
-        return job
-
     @router.get("/recording")
     def recording(job_id: str) -> FileResponse:
         """The recording as it was uploaded, in ranges, for a player."""
-        request = job_of(job_id).request
+        request = job_of(service, job_id).request
         # Of the ending alone: a name like "data:…," would be taken for an address with a type.
         kind = mimetypes.guess_type("recording" + Path(request.title).suffix)[0] or ""
         playable = kind.startswith(("audio/", "video/"))
@@ -47,7 +41,7 @@ def files_router(service: JobService) -> APIRouter:
     @router.get("/files/{format_name}")
     def subtitles(job_id: str, format_name: str) -> FileResponse:
         """One of the job's subtitle files, as a download."""
-        path = job_of(job_id).view(text=False).outputs.get(format_name)
+        path = job_of(service, job_id).view(text=False).outputs.get(format_name)
         if path is None:
             raise FileMissing(f"The job has no {format_name} file.", hint="")
         response = _file(path, _SUBTITLES.get(format_name, "text/plain; charset=utf-8"))

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
+from api.errors import json_answer
 from jobs.health import Health
 from jobs.service import JobService
 
@@ -33,7 +34,7 @@ def health_router(service: JobService, version: str) -> APIRouter:
             "incidents": dict(now.incidents),
             "workers": _workers(now),
         }
-        return JSONResponse(body, 503 if fault else 200, headers={"Cache-Control": "no-store"})
+        return json_answer(body, 503 if fault else 200)
 
     @router.get("/ready")
     async def ready() -> JSONResponse:
@@ -45,8 +46,7 @@ def health_router(service: JobService, version: str) -> APIRouter:
         if not now.database:
             reasons.append("The job database does not answer.")
         reason = " ".join(dict.fromkeys(reasons))
-        body = {"ready": not reason, "reason": reason}
-        return JSONResponse(body, 503 if reason else 200, headers={"Cache-Control": "no-store"})
+        return json_answer({"ready": not reason, "reason": reason}, 503 if reason else 200)
 
     return router
 

@@ -1,10 +1,11 @@
-"""``/api/jobs``: the job service for programs. The page does the same through Gradio.
+"""``/api``: the job service for programs. The page does the same through Gradio.
 
     curl -H "Authorization: Bearer $KEY" -F file=@talk.mp4 -F formats=srt,vtt  …/api/jobs
     curl -H "Authorization: Bearer $KEY" --data-binary @talk.mp4  "…/api/jobs?name=talk.mp4"
     curl -H "Authorization: Bearer $KEY" -F url=https://youtu.be/ID  …/api/jobs
     curl -H "Authorization: Bearer $KEY" --json '{"url": "https://youtu.be/ID"}'  …/api/jobs
     curl -H "Authorization: Bearer $KEY"  …/api/jobs/ID        state, progress, then the files
+    curl -H "Authorization: Bearer $KEY" -X POST  …/api/models/unload
 
 Anyone who passes the access check and has a job's id sees the job. Lists hold the caller's own
 jobs; only the owner may cancel or delete a job or retry its gaps (``access.identity``).
@@ -15,11 +16,11 @@ submissions and questions do not hold each other up, and ``/health`` needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -28,8 +29,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from access.identity import Identity, identity_of
-from api.asgi import EarlyAnswer
-from api.errors import Refused, answer
+from api.asgi import EarlyAnswer, root_of
+from api.errors import Refused, answer, json_answer
 from api.job_options import GapOptions, Submission, request_of
 from api.job_views import history_json, job_json, record_json
 from api.upload_body import Upload
@@ -37,7 +38,6 @@ from api.uploads import Uploads
 from core.errors import NoSuchJob, SubtitleError
 from jobs.job import JobHandle
 from jobs.options import JobOptions, read_options
-from jobs.records import JobView
 from jobs.service import JobService
 from jobs.states import JobState
 from model_store.store import check_offered
@@ -47,85 +47,65 @@ READERS = 16
 
 MAX_LISTED = 200
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Calls:
-    """The service, asked from the event loop."""
+def _threads(number: int) -> Callable[[Callable[P, T]], Callable[P, Awaitable[T]]]:
+    """A decorator for what waits: it runs in threads of its own, so many at a time."""
+    limiter = anyio.CapacityLimiter(number)
 
-    def __init__(self, service: JobService) -> None:
-        self.service = service
-        self._submitters = anyio.CapacityLimiter(SUBMITTERS)
-        self._readers = anyio.CapacityLimiter(READERS)
+    def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+        @wraps(function)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            bound = partial(function, *args, **kwargs)
+            return await anyio.to_thread.run_sync(bound, limiter=limiter)
 
-    async def change(self, call: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(call, limiter=self._submitters)
+        return call
 
-    async def read(self, call: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(call, limiter=self._readers)
-
-    # In a thread.
-
-    def job(self, job_id: str) -> JobHandle:
-        job = self.service.get(job_id)
-        if job is None:
-            raise NoSuchJob(f"There is no job {job_id}.")
-        return job
-
-    def view(self, job_id: str, text: bool) -> JobView:
-        return self.job(job_id).view(text=text)
-
-    def check_owner(self, job_id: str, who: Identity) -> None:
-        if not who.may_change(self.job(job_id).request.owner):
-            raise Refused(
-                403,
-                "NotYours",
-                "Only the person who started a job may change it.",
-                "You can run it again as a job of your own.",
-            )
-
-    def submit(self, fields: Mapping[str, Any], upload: Upload, who: Identity) -> JobView:
-        wanted = read_options(fields, Submission)
-        path, name = upload.path or Path(), wanted.name or upload.name or None
-        request = request_of(wanted, path, name, who, self.service.settings)
-        if upload.path is None:
-            request = replace(request, url=wanted.url)
-        return self.service.submit(request).view(text=False)
-
-    def rerun(self, job_id: str, options: JobOptions, who: Identity) -> JobView:
-        old = self.job(job_id).request
-        request = request_of(options, old.path, old.title, who, self.service.settings)
-        return self.service.rerun(job_id, request).view(text=False)
-
-    def cancel(self, job_id: str, who: Identity) -> JobView:
-        self.check_owner(job_id, who)
-        self.service.cancel(job_id)
-        return self.view(job_id, False)
-
-    def delete(self, job_id: str, who: Identity) -> None:
-        self.check_owner(job_id, who)
-        self.service.delete(job_id)
-
-    def retry_gaps(self, job_id: str, options: GapOptions, who: Identity) -> JobView:
-        self.check_owner(job_id, who)
-        if options.model is not None:
-            check_offered(options.model, self.service.settings)
-        job = self.service.retry_gaps(job_id, model=options.model, device=options.device)
-        return job.view(text=False)
+    return in_thread
 
 
-def jobs_router(service: JobService, uploads: Uploads) -> APIRouter:
+def api_router(service: JobService, uploads: Uploads) -> APIRouter:
     """The routes; ``uploads`` takes the recordings."""
-    router = APIRouter(prefix="/api/jobs", tags=["jobs"])
-    calls = _Calls(service)
-    _add_submit(router, calls, uploads)
-    _add_questions(router, calls)
-    _add_changes(router, calls)
+    router = APIRouter(prefix="/api")
+    _add_submit(router, service, uploads)
+    _add_questions(router, service)
+    _add_changes(router, service)
     return router
 
 
-def _add_submit(router: APIRouter, calls: _Calls, uploads: Uploads) -> None:
-    @router.post("")
+def job_of(service: JobService, job_id: str) -> JobHandle:
+    """Raises NoSuchJob."""
+    job = service.get(job_id)
+    if job is None:
+        raise NoSuchJob(f"There is no job {job_id}.")
+    return job
+
+
+def _check_owner(service: JobService, job_id: str, request: Request) -> None:
+    if not identity_of(request).may_change(job_of(service, job_id).request.owner):
+        raise Refused(
+            403,
+            "NotYours",
+            "Only the person who started a job may change it.",
+            "You can run it again as a job of your own.",
+        )
+
+
+def _add_submit(router: APIRouter, service: JobService, uploads: Uploads) -> None:
+    in_thread = _threads(SUBMITTERS)
+
+    @in_thread
+    def begin(fields: Mapping[str, Any], upload: Upload, who: Identity) -> JobHandle:
+        wanted = read_options(fields, Submission)
+        path, name = upload.path or Path(), wanted.name or upload.name or None
+        request = request_of(wanted, path, name, who, service.settings)
+        if upload.path is None:
+            request = replace(request, url=wanted.url)
+        return service.submit(request)
+
+    @router.post("/jobs")
     async def submit(request: Request) -> Response:
         """A recording, or the link of one, becomes a job. It is stored when this answers."""
         who, query = identity_of(request), dict(request.query_params)
@@ -133,10 +113,10 @@ def _add_submit(router: APIRouter, calls: _Calls, uploads: Uploads) -> None:
         try:
             # Before gigabytes are sent in vain. No links: addresses of requests stand in logs.
             read_options(options, JobOptions)
-            await calls.change(partial(calls.service.admit, who.client))
+            await in_thread(service.admit)(who.client)
             async with uploads.receive(request) as upload:
-                fields = {**query, **upload.fields}
-                view = await calls.change(partial(calls.submit, fields, upload, who))
+                job = await begin({**query, **upload.fields}, upload, who)
+                return await in_thread(_accepted)(job, request)
         except SubtitleError as error:
             return EarlyAnswer(answer(error))
         except Refused as refused:
@@ -144,12 +124,14 @@ def _add_submit(router: APIRouter, calls: _Calls, uploads: Uploads) -> None:
         except ClientDisconnect:
             # The client has gone and does not see this.
             return Response(status_code=400)
-        return _accepted(view, request)
 
 
-def _add_questions(router: APIRouter, calls: _Calls) -> None:
-    @router.get("")
-    async def jobs(
+def _add_questions(router: APIRouter, service: JobService) -> None:
+    in_thread = _threads(READERS)
+
+    @router.get("/jobs")
+    @in_thread
+    def jobs(
         request: Request,
         text: Annotated[str, Query(max_length=200)] = "",
         state: Annotated[list[JobState] | None, Query()] = None,
@@ -157,68 +139,86 @@ def _add_questions(router: APIRouter, calls: _Calls) -> None:
         offset: Annotated[int, Query(ge=0)] = 0,
     ) -> JSONResponse:
         """The caller's own jobs, newest first; ``total`` counts all that fit."""
-        owner, root = identity_of(request).owner, _root(request)
-        find = partial(calls.service.find, owner, text, state or (), limit, offset)
-        found, total = await calls.read(find)
-        return _json({"jobs": [record_json(record, root) for record in found], "total": total})
+        owner, root = identity_of(request).owner, root_of(request)
+        found, total = service.find(owner, text, state or (), limit, offset)
+        return json_answer({"jobs": [record_json(one, root) for one in found], "total": total})
 
-    @router.get("/{job_id}")
-    async def job(request: Request, job_id: str, text: bool = False) -> JSONResponse:
+    @router.get("/jobs/{job_id}")
+    @in_thread
+    def job(request: Request, job_id: str, text: bool = False) -> JSONResponse:
         """One job; with ``text=1`` also what was said so far."""
-        view = await calls.read(partial(calls.view, job_id, text))
-        return _json(job_json(view, _root(request), text=text))
+        view = job_of(service, job_id).view(text=text)
+        return json_answer(job_json(view, root_of(request), text=text))
 
-    @router.get("/{job_id}/history")
-    async def history(job_id: str) -> JSONResponse:
+    @router.get("/jobs/{job_id}/history")
+    @in_thread
+    def history(job_id: str) -> JSONResponse:
         """What happened to a job, oldest first."""
-        await calls.read(partial(calls.job, job_id))
-        entries = await calls.read(partial(calls.service.history, job_id))
-        return _json({"history": [history_json(entry) for entry in entries]})
+        job_of(service, job_id)
+        return json_answer({"history": [history_json(one) for one in service.history(job_id)]})
 
 
-def _add_changes(router: APIRouter, calls: _Calls) -> None:
-    @router.post("/{job_id}/cancel")
-    async def cancel(request: Request, job_id: str) -> JSONResponse:
+def _add_changes(router: APIRouter, service: JobService) -> None:
+    in_thread = _threads(SUBMITTERS)
+
+    @router.post("/jobs/{job_id}/cancel")
+    @in_thread
+    def cancel(request: Request, job_id: str) -> JSONResponse:
         """Stop a job; it ends within two seconds. Nothing happens to one that has ended."""
-        view = await calls.change(partial(calls.cancel, job_id, identity_of(request)))
-        return _json(job_json(view, _root(request)))
+        _check_owner(service, job_id, request)
+        service.cancel(job_id)
+        return json_answer(job_json(job_of(service, job_id).view(text=False), root_of(request)))
 
-    @router.delete("/{job_id}")
-    async def delete(request: Request, job_id: str) -> Response:
+    @router.delete("/jobs/{job_id}")
+    @in_thread
+    def delete(request: Request, job_id: str) -> Response:
         """Remove a job with its recording and its files; one that runs is cancelled first."""
-        await calls.change(partial(calls.delete, job_id, identity_of(request)))
+        _check_owner(service, job_id, request)
+        service.delete(job_id)
         return Response(status_code=204)
 
-    @router.post("/{job_id}/rerun")
-    async def rerun(
-        request: Request, job_id: str, options: JobOptions | None = None
-    ) -> JSONResponse:
+    @router.post("/jobs/{job_id}/rerun")
+    @in_thread
+    def rerun(request: Request, job_id: str, options: JobOptions | None = None) -> JSONResponse:
         """A new job over the same recording, with other options and no upload."""
-        wanted = options or JobOptions()
-        view = await calls.change(partial(calls.rerun, job_id, wanted, identity_of(request)))
-        return _accepted(view, request)
+        old, who = job_of(service, job_id).request, identity_of(request)
+        wanted = request_of(
+            options or JobOptions(), old.path, old.title, who, service.settings
+        )
+        return _accepted(service.rerun(job_id, wanted), request)
 
-    @router.post("/{job_id}/retry-gaps")
-    async def retry_gaps(
+    @router.post("/jobs/{job_id}/retry-gaps")
+    @in_thread
+    def retry_gaps(
         request: Request, job_id: str, options: GapOptions | None = None
     ) -> JSONResponse:
         """Decode the gaps of a finished job again, and nothing else."""
         wanted = options or GapOptions()
-        view = await calls.change(partial(calls.retry_gaps, job_id, wanted, identity_of(request)))
-        return _accepted(view, request)
+        _check_owner(service, job_id, request)
+        if wanted.model is not None:
+            check_offered(wanted.model, service.settings)
+        job = service.retry_gaps(job_id, model=wanted.model, device=wanted.device)
+        return _accepted(job, request)
+
+    @router.post("/models/unload")
+    @in_thread
+    def unload(request: Request) -> JSONResponse:
+        """Free the memory of idle models: what became of each device's; ``devices`` is empty
+        before the first job. Running work is never touched, but the next job waits for the load:
+        on a service that is open to everyone only API keys may ask."""
+        if identity_of(request).unknown:
+            raise Refused(
+                403,
+                "NotAllowed",
+                "Only logged-in users and programs with an API key may unload models.",
+                "Send a key as: Authorization: Bearer KEY.",
+            )
+        devices = [asdict(each) for each in service.engines.unload()]
+        freed_mib = sum(each["freed_mib"] or 0.0 for each in devices)
+        return json_answer({"devices": devices, "freed_mib": freed_mib})
 
 
-def _accepted(view: JobView, request: Request) -> JSONResponse:
-    root = _root(request)
-    answer = _json(job_json(view, root), 202)
-    answer.headers["Location"] = f"{root}/api/jobs/{view.id}"
-    return answer
-
-
-def _json(body: dict[str, Any], status: int = 200) -> JSONResponse:
-    return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
-
-
-def _root(request: Request) -> str:
-    root: str = request.scope.get("root_path", "")
-    return root
+def _accepted(job: JobHandle, request: Request) -> JSONResponse:
+    root = root_of(request)
+    body = job_json(job.view(text=False), root)
+    return json_answer(body, 202, Location=f"{root}/api/jobs/{job.id}")

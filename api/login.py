@@ -13,10 +13,11 @@ from urllib.parse import parse_qs
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import Response
 
 from access.credentials import ApiKeys, Users
-from api.access import address_of, is_secure, policy_of
+from api.access import address_of, is_secure, policy_of, see_other
+from api.asgi import root_of
 from api.errors import Refused
 from api.login_page import login_page, logout_page
 from api.sessions import Cookies
@@ -63,17 +64,17 @@ def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRoute
 
     @router.get("/login")
     async def form(request: Request) -> Response:
-        root, wanted = _root(request), safe_next(request.query_params.get("next", ""))
+        wanted = safe_next(request.query_params.get("next", ""))
         if not needed or cookies.user(request.cookies) is not None:
-            return _go(root, wanted)
-        return login_page(root, wanted)
+            return see_other(request, wanted)
+        return login_page(root_of(request), wanted)
 
     @router.post("/login")
     async def login(request: Request) -> Response:
-        root, fields = _root(request), await _fields(request)
+        root, fields = root_of(request), await _fields(request)
         wanted = safe_next(fields.get("next", ""))
         if not needed:
-            return _go(root, wanted)
+            return see_other(request, wanted)
         user, password = fields.get("user", "").strip(), fields.get("password", "")
         address = address_of(request)
         wait_s = throttle.admit(address, user)
@@ -87,20 +88,19 @@ def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRoute
             return login_page(root, wanted, user=user, problem=problem, status=401)
         throttle.succeeded(address, user)
         log.info("%s logged in from %s", user, address)
-        answer = _go(root, wanted)
+        answer = see_other(request, wanted)
         answer.headers.append("Set-Cookie", cookies.login(user, secure=is_secure(request)))
         return answer
 
     @router.get("/logout")
     async def ask(request: Request) -> Response:
         user = cookies.user(request.cookies)
-        root = _root(request)
-        return _go(root, "/") if user is None else logout_page(root, user)
+        return see_other(request, "/") if user is None else logout_page(root_of(request), user)
 
     @router.post("/logout")
     async def logout(request: Request) -> Response:
         cookie = cookies.logout(request.cookies, secure=is_secure(request))
-        answer = _go(_root(request), "/login")
+        answer = see_other(request, "/login")
         answer.headers.append("Set-Cookie", cookie)
         return answer
 
@@ -113,15 +113,6 @@ def safe_next(wanted: str) -> str:
     if not plain or any(ord(c) < 32 or ord(c) == 127 for c in wanted) or "\\" in wanted:
         return "/"
     return "/" if wanted.startswith(("/login", "/logout")) else wanted
-
-
-def _root(request: Request) -> str:
-    root: str = request.scope.get("root_path", "")
-    return root
-
-
-def _go(root: str, path: str) -> RedirectResponse:
-    return RedirectResponse(f"{root}{path}", 303, headers={"Cache-Control": "no-store"})
 
 
 async def _fields(request: Request) -> dict[str, str]:

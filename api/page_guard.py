@@ -16,8 +16,9 @@ import anyio.to_thread
 from fastapi.responses import PlainTextResponse, Response
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException
+from starlette.requests import HTTPConnection
 
-from api.asgi import Application, Message, Receive, Scope, Send, answer_early
+from api.asgi import Application, Message, Receive, Scope, Send, answer_early, path_of
 from api.errors import Refused, status_of
 from api.uploads import LOOK_AT_DISK_BYTES, declared_bytes
 from core.errors import SubtitleError
@@ -53,7 +54,7 @@ class PageGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        path = path_of(HTTPConnection(scope))
         if not any(known.fullmatch(path) for known in (_OURS, _PAGE, _GRADIO_API)):
             nothing = Refused(404, "NotFound", "There is nothing at this address.")
             await answer_early(nothing.answer(), scope, receive, send)
