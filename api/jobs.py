@@ -182,9 +182,7 @@ def _add_changes(router: APIRouter, service: JobService) -> None:
     def rerun(request: Request, job_id: str, options: JobOptions | None = None) -> JSONResponse:
         """A new job over the same recording, with other options and no upload."""
         old, who = job_of(service, job_id).request, identity_of(request)
-        wanted = request_of(
-            options or JobOptions(), old.path, old.title, who, service.settings
-        )
+        wanted = request_of(options or JobOptions(), old.path, old.title, who, service.settings)
         return _accepted(service.rerun(job_id, wanted), request)
 
     @router.post("/jobs/{job_id}/retry-gaps")

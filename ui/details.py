@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 
 from access.identity import Identity, identity_of
-from core.errors import SubtitleError
 from core.models import AUTO
 from jobs.gaps import worth_trying
 from jobs.records import HistoryEntry, JobView
@@ -70,12 +69,10 @@ class Details:
         self, request: gr.Request, job_id: str | None, model: str, device: str
     ) -> tuple[Any, ...]:
         """Try the gaps of the job that is shown again."""
-        who = identity_of(request)
-        try:
-            page_entries.owned(self._service, job_id or "", who)
-            self._service.retry_gaps(job_id or "", model=model or None, device=device or None)
-        except SubtitleError as error:
-            raise page_entries.toast(error) from error
+        job_id = job_id or ""
+        with page_entries.toasts():
+            page_entries.owned(self._service, job_id, identity_of(request))
+            self._service.retry_gaps(job_id, model=model or None, device=device or None)
         return gr.update(visible=False), gr.update(interactive=True)
 
     def leave(self, request: gr.Request) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import html
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 import gradio as gr
@@ -50,9 +51,7 @@ def of_job(job: JobHandle, who: Identity) -> Entry:
 
 
 def refused(name: str, error: SubtitleError, label: str = "Not started") -> Entry:
-    return Entry(
-        id="", name=name, mine=True, label=label, message=error.message, hint=error.hint
-    )  # fmt: skip
+    return Entry(id="", name=name, mine=True, label=label, message=error.message, hint=error.hint)
 
 
 def opened(service: JobService, job_id: str, who: Identity) -> Entry:
@@ -75,9 +74,8 @@ def opened(service: JobService, job_id: str, who: Identity) -> Entry:
 def remembered_ids(value: object) -> list[str]:
     """Ids out of what a browser sent; anything else is left out."""
     found = value if isinstance(value, list) else []
-    return [one for one in found if isinstance(one, str) and 0 < len(one) <= MAX_ID][
-        :MAX_REMEMBERED
-    ]
+    kept = [one for one in found if isinstance(one, str) and 0 < len(one) <= MAX_ID]
+    return kept[:MAX_REMEMBERED]
 
 
 def ids(entries: Sequence[Entry]) -> list[str]:
@@ -105,6 +103,15 @@ def owned(service: JobService, job_id: str, who: Identity) -> JobHandle:
             hint="You can run it again as a job of your own.",
         )
     return job
+
+
+@contextmanager
+def toasts() -> Iterator[None]:
+    """Show what goes wrong inside as :func:`toast`."""
+    try:
+        yield
+    except SubtitleError as error:
+        raise toast(error) from error
 
 
 def toast(error: SubtitleError) -> gr.Error:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from access.identity import identity_of
-from core.errors import SubtitleError
+from core.errors import NoSuchJob, SubtitleError
 from jobs.job import JobHandle
-from jobs.options import JobOptions
 from jobs.records import JobView
+from jobs.request import JobRequest
 from jobs.service import JobService
 from ui import entries as page_entries
 from ui import render, wording
@@ -33,9 +35,6 @@ RECORDED = "Microphone recording.wav"
 
 MAX_LINKS = 20
 """At once: each is looked at before there is a job, which takes a second."""
-
-Start = tuple[str, Callable[[], JobHandle]]
-"""Name of a recording, and what makes it a job."""
 
 
 class Handlers:
@@ -65,51 +64,40 @@ class Handlers:
             recordings.append((Path(recorded), RECORDED))
         urls = (links or "").split()
         if not recordings and not urls and not source:
-            raise gr.Error(
+            raise _wrong(
+                "Nothing to transcribe",
                 "Add a recording first: drop files on the page, record with the microphone, "
                 "paste a link, or try the example.",
-                title="Nothing to transcribe",
-                print_exception=False,
             )
         if len(urls) > MAX_LINKS:
-            raise gr.Error(
-                f"At most {MAX_LINKS} links can be started at once.",
-                title="Too many links",
-                print_exception=False,
-            )
-        starts = self._starts(request, recordings, form)
-        starts += [self._from_link(request, url, form) for url in urls]
+            raise _wrong("Too many links", f"At most {MAX_LINKS} links can be started at once.")
+        wanted = self._request(request, form)
+        requests = [wanted(path, name) for path, name in recordings]
+        requests += [replace(wanted(Path(), None), url=url) for url in urls]
+        starts = [(one.title, partial(self._service.submit, one)) for one in requests]
         if source:
-            starts.insert(0, self._again(request, source, form))
+            # Path and name come from the earlier job.
+            again = partial(self._service.rerun, source, wanted(Path(), ""))
+            starts.insert(0, ("The earlier recording", again))
         return self._submit(request, starts)
 
     def start_example(self, request: gr.Request, *form: Any) -> tuple[Any, ...]:
         """Submit the example recording."""
-        return self._submit(request, self._starts(request, [(EXAMPLE, EXAMPLE.name)], form))
+        wanted = self._request(request, form)(EXAMPLE, EXAMPLE.name)
+        return self._submit(request, [(wanted.title, partial(self._service.submit, wanted))])
 
-    def _starts(
-        self, request: gr.Request, recordings: Sequence[tuple[Path, str]], form: tuple[Any, ...]
-    ) -> list[Start]:
-        options, who = _read(form), identity_of(request)
+    def _request(
+        self, request: gr.Request, form: tuple[Any, ...]
+    ) -> Callable[[Path, str | None], JobRequest]:
+        """What makes a recording a request, with what the form says."""
+        with page_entries.toasts():
+            options = OptionsForm.read(form)
+        return partial(page_request, options, who=identity_of(request))
 
-        def starter(path: Path, name: str) -> Start:
-            wanted = page_request(options, path, name, who)
-            return name, lambda: self._service.submit(wanted)
-
-        return [starter(path, name) for path, name in recordings]
-
-    def _from_link(self, request: gr.Request, url: str, form: tuple[Any, ...]) -> Start:
-        wanted = page_request(_read(form), Path(), None, identity_of(request))
-        wanted = replace(wanted, url=url)
-        return wanted.title, lambda: self._service.submit(wanted)
-
-    def _again(self, request: gr.Request, source: str, form: tuple[Any, ...]) -> Start:
-        """The recording of an earlier job, with what the form says now."""
-        # Path and name come from the earlier job.
-        wanted = page_request(_read(form), Path(), "", identity_of(request))
-        return "The earlier recording", lambda: self._service.rerun(source, wanted)
-
-    def _submit(self, request: gr.Request, starts: Sequence[Start]) -> tuple[Any, ...]:
+    def _submit(
+        self, request: gr.Request, starts: Sequence[tuple[str, Callable[[], JobHandle]]]
+    ) -> tuple[Any, ...]:
+        """Each start: the name of a recording, and what makes it a job."""
         who = identity_of(request)
         entries: list[Entry] = []
         for name, begin in starts:
@@ -146,36 +134,25 @@ class Handlers:
         """Cancel everything of its own that this page has running. Returns at once; the frames
         show the end."""
         for job_id in page_entries.ids(entries):
-            self._cancel(job_id, request)
+            # Not one that is gone by now, or somebody else's.
+            with page_entries.toasts(), suppress(NoSuchJob):
+                page_entries.owned(self._service, job_id, identity_of(request)).cancel()
         return gr.update(value="Cancelling…", interactive=False)
 
     def cancel_one(self, event: gr.EventData, request: gr.Request) -> None:
         """Cancel one job of its own."""
-        try:
-            page_entries.owned(
-                self._service, page_entries.asked_id(event), identity_of(request)
-            ).cancel()
-        except SubtitleError as error:
-            raise page_entries.toast(error) from error
-
-    def _cancel(self, job_id: str, request: gr.Request) -> None:
-        try:
-            job = self._service.get(job_id)
-        except SubtitleError as error:
-            raise page_entries.toast(error) from error
-        if job is not None and identity_of(request).may_change(job.request.owner):
-            job.cancel()
+        asked = page_entries.asked_id(event)
+        with page_entries.toasts():
+            page_entries.owned(self._service, asked, identity_of(request)).cancel()
 
     def delete(
         self, event: gr.EventData, request: gr.Request, entries: list[Entry]
     ) -> tuple[Any, ...]:
         """Delete one job of its own, and show what is left on the page."""
         asked = page_entries.asked_id(event)
-        try:
+        with page_entries.toasts():
             page_entries.owned(self._service, asked, identity_of(request))
             self._service.delete(asked)
-        except SubtitleError as error:
-            raise page_entries.toast(error) from error
         return _opened([entry for entry in entries if entry["id"] != asked])
 
     # Watching.
@@ -201,11 +178,8 @@ class Handlers:
         self._followed.forget(request.session_hash or "")
 
 
-def _read(form: tuple[Any, ...]) -> JobOptions:
-    try:
-        return OptionsForm.read(form)
-    except SubtitleError as error:
-        raise page_entries.toast(error) from error
+def _wrong(title: str, message: str) -> gr.Error:
+    return gr.Error(message, title=title, print_exception=False)
 
 
 def _opened(entries: list[Entry], shown: str = "") -> tuple[Any, ...]:

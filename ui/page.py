@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from access.identity import open_to_strangers
-from core.errors import NoSuchJob, SubtitleError
+from core.errors import NoSuchJob
 from core.settings import Settings
 from jobs.service import JobService
 from ui import entries as page_entries
@@ -90,12 +90,10 @@ class Page:
 
     def _run_again(self, event: gr.EventData) -> tuple[Any, ...]:
         """Fill the form as it was for a job, with that job's recording."""
-        try:
+        with page_entries.toasts():
             job = self._service.get(page_entries.asked_id(event))
             if job is None:
                 raise NoSuchJob("This job no longer exists.")
-        except SubtitleError as error:
-            raise page_entries.toast(error) from error
         filled = self._one.asked_again(job.id, job.request)
         return (*filled, gr.Tabs(selected=TRANSCRIBE))
 

@@ -84,10 +84,10 @@ def _rect(kind: str, start_s: float, end_s: float, total_s: float) -> str:
 
 
 def _speech(cues: Sequence[Cue], total_s: float) -> str:
-    spans = joined((cue.start_ms / 1000, cue.end_ms / 1000) for cue in cues)
+    places = (_place(cue.start_ms / 1000, cue.end_ms / 1000, total_s) for cue in cues)
     pieces = []
-    for x, width in _near(_place(start, end, total_s) for start, end in spans):
-        pieces.append(f"M{x:.1f} 6h{width:.1f}v12h-{width:.1f}z")
+    for start, end in _joined((x, x + width) for x, width in places):
+        pieces.append(f"M{start:.1f} 6h{end - start:.1f}v12h-{end - start:.1f}z")
     return f'<path class="speech" d="{"".join(pieces)}"></path>' if pieces else ""
 
 
@@ -109,20 +109,11 @@ def _place(start_s: float, end_s: float, total_s: float) -> tuple[float, float]:
     return left, max(right - left, 0.0)
 
 
-def joined(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """Spans in order, those that touch as one."""
-    return _join(spans, 0.0)
-
-
-def _near(places: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    edges = ((x, x + width) for x, width in places)
-    return ((start, end - start) for start, end in _join(edges, CLOSE))
-
-
-def _join(spans: Iterable[tuple[float, float]], close: float) -> Iterator[tuple[float, float]]:
+def _joined(spans: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Spans in order, those close to each other as one."""
     last: tuple[float, float] | None = None
     for start, end in spans:
-        if last is not None and start - last[1] <= close:
+        if last is not None and start - last[1] <= CLOSE:
             last = (last[0], max(last[1], end))
             continue
         if last is not None:

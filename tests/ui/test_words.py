@@ -26,7 +26,7 @@ from tests.ui.test_render import Reader
 from ui import entries, render
 from ui.details import Details
 from ui.handlers import Handlers
-from ui.listing import Listing
+from ui.jobs_tab import Listing
 
 FORM = tuple(SHOWN.values())
 
