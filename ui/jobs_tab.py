@@ -9,8 +9,7 @@ import gradio as gr
 
 from access.identity import Identity, identity_of
 from core.errors import DatabaseUnavailable, SubtitleError
-from jobs.job import JobView
-from jobs.records import JobRecord
+from jobs.records import JobRecord, JobView
 from jobs.service import JobService
 from jobs.states import JobState
 from ui import entries as page_entries
