@@ -1,1 +1,1 @@
-"""Routes beside the page. No answer is decided here that another front would have to repeat."""
+"""HTTP beside the page: routes, and the middleware around everything. Decisions are made below."""

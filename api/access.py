@@ -1,17 +1,16 @@
-"""Who may come in: one check around the whole app, page, API, job links and files alike.
+"""The access check around the whole app: page, API, job links and files alike.
 
-    WHISPER_ACCESS   the service listens on      who comes in
-    auto             this machine (127.0.0.1)    everybody on this machine, as ``local``
+    WHISPER_ACCESS   the service listens on      access
+    auto             this machine (127.0.0.1)    everyone on this machine, as ``local``
     auto             anything else               users and API keys
     login            anything                    users and API keys
-    open             anything                    everybody; a cookie tells visitors apart
+    open             anything                    everyone; a cookie tells visitors apart
 
-"On this machine" is meant: a request that a reverse proxy passes on, or that names another host
-(a page in the user's browser whose name was made to point here), is not from this machine and is
-refused with the setting that would allow it.
+A request that a reverse proxy passes on, or that names another host (DNS rebinding), is not from
+this machine. It is refused with the setting that would allow it.
 
-Requests that change something and carry a cookie must come from our own pages (``_foreign``):
-browsers send them along from any site's page, and requests from this machine need no login.
+Requests that change something must come from our own pages: browsers send cookies from any site's
+page, and requests from this machine need no login.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from api.sessions import Cookies
 from core.settings import Settings
 
 FREE_PATHS = ("/health", "/ready", "/login")
-"""Answered to everybody: what monitors ask, and the way in."""
+"""Answered without a login."""
 
 Policy = Literal["local", "open", "login"]
 
@@ -98,14 +97,14 @@ class Access:
         await self._app(scope, receive, with_cookie)
 
     def _admit(self, request: HTTPConnection) -> tuple[Identity | None, str]:
-        """Who asks and the cookie to send back, if any. Raises Refused."""
+        """The identity behind the request, and a cookie to send back if needed. Raises Refused."""
         path = path_of(request)
         method = request.scope["method"]
         key = _key_of(request)
         if key is not None and (name := self._keys.name_of(key)) is not None:
-            # A key is sent by a program that means it, never by a browser on its own.
+            # Browsers never send a key on their own.
             return Identity(f"key:{name}", f"key:{name}"), ""
-        if method not in _UNCHANGING and _foreign(request):
+        if method not in _UNCHANGING and _sender(request) == "foreign":
             raise Refused(
                 403,
                 "ForeignPage",
@@ -153,7 +152,7 @@ class Access:
         if visitor is None:
             visitor, set_cookie = self._cookies.new_visitor(secure=is_secure(request))
         if path.startswith(_ASSETS):
-            # They come beside the page, whose cookie they must not replace.
+            # Loaded together with the page, whose cookie they must not replace.
             set_cookie = ""
         return Identity(f"visitor:{visitor}", f"ip:{address_of(request)}"), set_cookie
 
@@ -167,7 +166,7 @@ def is_secure(request: HTTPConnection) -> bool:
 
 
 def _to_login(request: HTTPConnection) -> Response | None:
-    """Where a person is sent; None for a program, which is told."""
+    """The redirect for a person; None for a program, which gets the error."""
     path = path_of(request)
     wants_page = "text/html" in request.headers.get("accept", "")
     if request.scope["method"] not in ("GET", "HEAD") or not wants_page or _PROGRAMS.match(path):
@@ -202,10 +201,6 @@ def _sender(request: HTTPConnection) -> str | None:
     return "same" if ours is not None and _authority(origin) == ours else "foreign"
 
 
-def _foreign(request: HTTPConnection) -> bool:
-    return _sender(request) == "foreign"
-
-
 def _authority(url: str) -> tuple[str, int | None] | None:
     """Host and port; the scheme may differ, a proxy does not always tell."""
     try:
@@ -219,7 +214,7 @@ def _authority(url: str) -> tuple[str, int | None] | None:
 
 
 def _from_here(request: HTTPConnection) -> bool:
-    """Whether it was asked on this machine for this machine."""
+    """Whether the request was made on this machine, for this machine."""
     host = _authority(f"//{request.headers.get('host', '')}")
     return (
         not request.scope.get("state", {}).get(FORWARDED_KEY, False)

@@ -1,8 +1,8 @@
-"""The few words of ASGI that our middleware shares, and how to refuse an upload that is under way.
+"""What our ASGI middleware shares, and how to refuse an upload that is under way.
 
-A server that answers and closes while a client still sends makes the client see a broken
-connection instead of the answer. So the answer is given at once, and what still comes is read and
-thrown away for a moment.
+If a server answers and closes while a client still sends, the client sees a broken connection
+instead of the answer. So the answer is sent at once, and the rest of the body is read and discarded
+for a moment.
 """
 
 from __future__ import annotations

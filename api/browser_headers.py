@@ -1,8 +1,8 @@
-"""Headers that tell browsers what our pages may do: nothing that leads elsewhere.
+"""Headers that tell browsers what our pages may do.
 
-Gradio's page needs inline scripts and builds functions from text, so its policy cannot forbid
-them. It does forbid what makes a slip dangerous: talking to any other server, forms to elsewhere,
-plug-ins, and being framed by others. A route that sets a policy of its own keeps it.
+Gradio's page needs inline scripts and builds functions from text, so the policy cannot forbid
+them. It does forbid what makes a mistake dangerous: requests to other servers, forms sent to them,
+plug-ins, and being framed by other sites. A route that sets its own policy keeps it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The files of a job: its recording for the player, its subtitles for the player and to keep.
+"""The files of a job: its recording and subtitles, for the player and to download.
 
 A job's id is 96 random bits, and is the key to its files for anyone who passes the access check.
 """

@@ -84,7 +84,7 @@ def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRoute
         # Not abandoned when the browser goes: what counted as a try must be finished as one.
         if not await anyio.to_thread.run_sync(users.verify, user, password, limiter=hashing):
             log.warning("Login failed for %s from %s", one_line(user[:64]), address)
-            problem = "The user or the password is wrong."
+            problem = "The user name or the password is wrong."
             return login_page(root, wanted, user=user, problem=problem, status=401)
         throttle.succeeded(address, user)
         log.info("%s logged in from %s", user, address)
@@ -116,7 +116,7 @@ def safe_next(wanted: str) -> str:
 
 
 async def _fields(request: Request) -> dict[str, str]:
-    """The fields of a form, which is as small as two words are."""
+    """The fields of the form. Raises Refused where it is too long or cannot be read."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -1,11 +1,11 @@
-"""What of Gradio the world sees: the routes our page and ``gradio_client`` use, and no others.
+"""Which of Gradio's routes can be reached: those that our page and ``gradio_client`` use.
 
-Gradio brings dozens of routes: a proxy for strangers' addresses, a video converter, an editor of
-the app's own source, dashboards. Most are off or safe in the pinned version; here they are simply
-not there, whatever a later version adds or switches on.
+Gradio brings dozens of routes: a proxy for other servers, a video converter, an editor of the app's
+own source, dashboards. Most are off or safe in the pinned version; here they do not exist, whatever
+a later version adds or enables.
 
 Uploads to the page are accepted only while the disk has space. Gradio itself stops a file that is
-too large. It leaves the parts of a broken upload behind unless it sees an error of its own kind.
+too large, but leaves the parts of a broken upload behind unless it sees an error of its own kind.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PageGuard:
             nonlocal received, looked_at, refused
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise MultiPartException("The upload broke off.")
+                raise MultiPartException("The upload was interrupted.")
             received += len(message.get("body", b""))
             if received - looked_at >= LOOK_AT_DISK_BYTES:
                 looked_at = received

@@ -1,8 +1,8 @@
-"""Where a request really comes from and where the app really is, behind a reverse proxy or not.
+"""Where a request comes from, and the app's own address, with or without a reverse proxy.
 
-Only proxies of ``WHISPER_TRUSTED_PROXIES`` are believed: for everybody else, and for headers that
-only Gradio reads, the words are taken away before anything can trust them. A prefix
-(``WHISPER_ROOT_PATH``) is understood whether the proxy cuts it off or passes it on.
+Only proxies of ``WHISPER_TRUSTED_PROXIES`` are believed. Forwarding headers from anyone else, and
+those that only Gradio reads, are removed. A prefix (``WHISPER_ROOT_PATH``) is understood whether
+the proxy cuts it off or passes it on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ANYBODYS = (b"x-forwarded-port", b"x-forwarded-server", b"x-gradio-server", b"f
 """Read by Gradio only, or not at all; never needed."""
 
 FORWARDED_KEY = "forwarded"
-"""In a request's state: whether a proxy says that somebody else asks."""
+"""In a request's state: whether a proxy says that the request is someone else's."""
 
 
 class Proxies:

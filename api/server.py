@@ -1,4 +1,4 @@
-"""The web server, and how it stops: no new jobs at once, then the work, then itself.
+"""The web server, and how it stops.
 
 first signal    submitting answers 503 with Retry-After, pages go on showing their jobs while
                 running segments are finished; jobs are paused, and the server ends

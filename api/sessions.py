@@ -1,7 +1,7 @@
 """Logins and visitors as signed cookies, and the secret that signs them.
 
-A login ends when its time is over, when its user logs out, is removed, or gets another password;
-it outlives a restart. Services that share a data directory share the secret, and so the logins.
+A login ends when it expires, or when its user logs out, is removed, or gets another password. It
+survives a restart. Services that share a data directory share the secret, and so the logins.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Cookies:
         return self._set(self.login_name, _text(value), self._lifetime_s, secure)
 
     def user(self, cookies: Mapping[str, str]) -> str | None:
-        """Who is logged in."""
+        """The user who is logged in."""
         found = self._login(cookies)
         if found is None:
             return None
@@ -57,7 +57,7 @@ class Cookies:
         return user
 
     def logout(self, cookies: Mapping[str, str], *, secure: bool) -> str:
-        """Set-Cookie that forgets the login, which is no longer good wherever it was copied to."""
+        """Set-Cookie that forgets the login. Copies of the cookie stop working, too."""
         found = self._login(cookies)
         if found is not None:
             now = time.time()

@@ -2,7 +2,7 @@
 
 A few slips cost nothing. Then every further failure doubles the wait: up to a quarter of an hour
 for an address, but only a minute for a user, so that a stranger who guesses from many addresses
-can hold somebody up and not lock them out. It is kept in memory: a restart forgives.
+can delay a user but not lock them out. It is kept in memory: a restart forgives.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Throttle:
 
     def succeeded(self, address: str, user: str) -> None:
         """The admitted try was right. The user's failures are forgiven, the address's are not:
-        who has one account must not get free tries at others with it."""
+        the owner of one account must not get free tries at others with it."""
         by_address, by_user = _keys(address, user)
         with self._lock:
             self._tries.pop(by_user, None)

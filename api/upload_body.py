@@ -1,4 +1,4 @@
-"""The forms a recording may be sent in, taken apart as the bytes come.
+"""The forms a recording may be sent in, parsed as the bytes arrive.
 
 A plain body is the recording itself; a form (``multipart/form-data``, as browsers and ``curl -F``
 send) holds one file or its link, and some fields. Neither is ever in memory as a whole. JSON holds
@@ -37,7 +37,7 @@ class Upload:
 
 
 def recording_name(name: str) -> str:
-    """A name for people from what a stranger calls a file: no folders, no control characters."""
+    """The name to show for a file that a client named: no folders, no control characters."""
     last = plain_line(name.replace("\\", "/").rsplit("/", 1)[-1]).strip(" .")
     if len(last) > MAX_NAME:
         extension = harmless_extension(last)

@@ -2,8 +2,8 @@
 
     data_dir/incoming/<random>/recording.mp4 ── submit(adopt="move") ──► the job's folder
 
-The size limit and the free disk are looked at before the first byte, if the request says how many
-will come, and while they come. Whatever ends an upload early, nothing of it stays.
+The size limit and the free disk space are checked before the first byte, if the request declares
+its length, and while the bytes arrive. Whatever ends an upload early, nothing of it stays.
 """
 
 from __future__ import annotations

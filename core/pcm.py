@@ -30,9 +30,6 @@ class PcmSpool:
         """Whole samples written so far."""
         return self.path.stat().st_size // BYTES_PER_SAMPLE
 
-    def duration_s(self) -> float:
-        return self.samples() / SAMPLE_RATE
-
     def read_int16(self, start: int, stop: int) -> Int16:
         """Samples ``[start, stop)``, shorter where the file ends before ``stop``."""
         start = max(0, start)

@@ -78,12 +78,6 @@ _BEFORE_PARTICLE = frozenset("的了着過过吧呢吗嗎啊们們地得")
 _BEFORE_CONJUNCTION = frozenset("但而并並或和与與及因所如虽雖則则")
 _NUMBER = re.compile(r"\d[\d.,]*$")
 
-_CONJUNCTION_SETS = {code: frozenset(words.split()) for code, words in _CONJUNCTIONS.items()}
-_PREPOSITION_SETS = {code: frozenset(words.split()) for code, words in _PREPOSITIONS.items()}
-_DETERMINER_SETS = {code: frozenset(words.split()) for code, words in _DETERMINERS.items()}
-_SUBJECT_SETS = {code: frozenset(words.split()) for code, words in _SUBJECTS.items()}
-_NONE: frozenset[str] = frozenset()
-
 
 class BreakJudge:
     """Prices breaks for one language. ``language``: Whisper code, None when not known."""
@@ -93,10 +87,10 @@ class BreakJudge:
         self._costs = costs
         # A capital after a segment without punctuation is a new sentence, except for German nouns.
         self._capitals = code != "de"
-        self._conjunctions = _CONJUNCTION_SETS.get(code, _NONE)
-        self._prepositions = _PREPOSITION_SETS.get(code, _NONE)
-        self._determiners = _DETERMINER_SETS.get(code, _NONE)
-        self._subjects = _SUBJECT_SETS.get(code, _NONE)
+        self._conjunctions, self._prepositions, self._determiners, self._subjects = (
+            frozenset(words.get(code, "").split())
+            for words in (_CONJUNCTIONS, _PREPOSITIONS, _DETERMINERS, _SUBJECTS)
+        )
 
     def ends_sentence(self, unit: Unit, following: Unit) -> bool:
         """True when ``unit`` closes a sentence, which "Mr.", "3." and "U.S. troops" do not."""

@@ -37,10 +37,14 @@ Writer = Callable[[Transcript, Sequence[Cue]], str]
 @dataclass(frozen=True, slots=True)
 class SubtitleFormat:
     name: str
-    extension: str
-    media_type: str
     description: str
     render: Writer
+    """Gives the content of a file, to be encoded as UTF-8. It ends with a newline; an SRT or TXT
+    without any text is empty."""
+
+    @property
+    def extension(self) -> str:
+        return f".{self.name}"
 
 
 def _with_pysubs2(cues: Sequence[Cue], line: Callable[[str], str], format_: str) -> str:
@@ -164,17 +168,13 @@ def _clock(seconds: float) -> str:
 
 FORMATS: Mapping[str, SubtitleFormat] = MappingProxyType(
     {
-        entry.name: entry
-        for entry in (
-            SubtitleFormat("srt", ".srt", "application/x-subrip", "SubRip: plays anywhere", _srt),
-            SubtitleFormat("vtt", ".vtt", "text/vtt", "WebVTT: for web players", _vtt),
-            SubtitleFormat("txt", ".txt", "text/plain", "Plain text without times", _txt),
-            SubtitleFormat(
-                "tsv", ".tsv", "text/tab-separated-values", "Table: start, end, text", _tsv
-            ),
-            SubtitleFormat(
-                "json", ".json", "application/json", "Segments, words, times, gaps", _json
-            ),
+        each.name: each
+        for each in (
+            SubtitleFormat("srt", "SubRip: plays anywhere", _srt),
+            SubtitleFormat("vtt", "WebVTT: for web players", _vtt),
+            SubtitleFormat("txt", "Plain text without times", _txt),
+            SubtitleFormat("tsv", "Table: start, end, text", _tsv),
+            SubtitleFormat("json", "Segments, words, times, gaps", _json),
         )
     }
 )
@@ -188,12 +188,6 @@ def get_format(name: str) -> SubtitleFormat:
             f"Unknown subtitle format {name!r}.", hint=f"Choose from: {', '.join(FORMATS)}."
         )
     return found
-
-
-def write(name: str, transcript: Transcript, cues: Sequence[Cue]) -> str:
-    """The content of a file in the named format: to be encoded as UTF-8, ends with a newline
-    (an SRT or TXT without any text is empty)."""
-    return get_format(name).render(transcript, cues)
 
 
 def write_files(

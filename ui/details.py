@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from time import monotonic
 from typing import Any
 
+import anyio
 import gradio as gr
 
 from access.identity import Identity, identity_of
@@ -61,7 +62,8 @@ class Details:
         for _ in range(LATE_LOOKS):
             if not newest() or (notes and notes[-1].kind == view.state.value):
                 return
-            notes = await self._watchers.late(job_id, HEARTBEAT_S) or notes
+            await anyio.sleep(HEARTBEAT_S)
+            notes = await self._watchers.history(job_id) or notes
             if newest():
                 yield (*((gr.skip(),) * 4), render.history(notes), *((gr.skip(),) * 3))
 

@@ -90,10 +90,7 @@ def asked_id(event: gr.EventData) -> str:
 
 
 def owned(service: JobService, job_id: str, who: Identity) -> JobHandle:
-    """The job, for changing it.
-
-    Raises NoSuchJob also where it is somebody else's to change.
-    """
+    """The job, to change it. Raises NoSuchJob, also where it is someone else's."""
     job = service.get(job_id) if job_id else None
     if job is None:
         raise NoSuchJob("This job no longer exists.")

@@ -1,7 +1,6 @@
-"""What happens on the first tab when somebody presses a button: requests to the job service, and
-frames back.
+"""Event handlers of the first tab: requests to the job service, and frames back.
 
-Every handler is small and none waits for a job; following is asynchronous (``ui.live_view``).
+None waits for a job; following is asynchronous (``ui.live_view``).
 """
 
 from __future__ import annotations

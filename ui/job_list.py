@@ -92,7 +92,7 @@ def _facts(record: JobRecord, view: JobView | None, now: JobState) -> str:
         told.append(wording.clock(length_s))
     if not now.ended:
         fraction = record.fraction if view is None else view.fraction
-        told.append(f"{100 * fraction:.0f} % done")
+        told.append(f"{100 * fraction:.0f}% done")
         if view is not None and view.message:
             told.append(text(view.message))
     if language := wording.language_name(record.language):

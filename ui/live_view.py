@@ -1,9 +1,9 @@
-"""Watching jobs from a page: frames as they change, without holding anybody else up.
+"""Watching jobs from a page: frames as they change.
 
-A page that watches costs one waiting thread of its own pool, never one of the pool that serves
-requests, and a page that goes away ends only its own watching: the job belongs to the service.
-A job is looked up again for every frame, because it may change hands: from a service that was
-stopped to this one, or from memory to the database.
+A page that watches takes one thread of a pool for watchers, never one that serves requests. When
+the page goes away, only its watching ends: the job belongs to the service. A job is looked up again
+for every frame, because it may move: from a service that was stopped to this one, or from memory to
+the database.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class Turns:
-    """Per visitor's page: which of several watchers of the same place is the newest."""
+    """For each open page: which of several watchers of the same place is the newest."""
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
@@ -111,11 +111,6 @@ class Watchers:
     async def history(self, job_id: str) -> tuple[HistoryEntry, ...] | None:
         """What happened to a job; None if it cannot be read now."""
         return await self._quietly(partial(self._service.history, job_id))
-
-    async def late(self, job_id: str, after_s: float) -> tuple[HistoryEntry, ...] | None:
-        """As :meth:`history`, a moment later."""
-        await anyio.sleep(after_s)
-        return await self.history(job_id)
 
     async def end(self, job: JobHandle) -> JobView:
         """The job's final snapshot."""

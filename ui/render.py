@@ -94,7 +94,7 @@ def _progress(view: JobView) -> Iterable[str]:
     told = []
     if view.total_s:
         told.append(f"{wording.clock(view.done_s)} of {wording.clock(view.total_s)}")
-    told.append(f"{percent:.0f} %")
+    told.append(f"{percent:.0f}%")
     if view.remaining_s is not None and view.state is JobState.RUNNING:
         told.append(wording.time_left(view.remaining_s))
     if language := wording.language_name(view.language):
@@ -103,7 +103,7 @@ def _progress(view: JobView) -> Iterable[str]:
         told.append(wording.counted(len(view.gaps), "gap"))
     yield (
         f'<progress max="100" value="{percent:.1f}"'
-        f' aria-label="Progress of {text(wording.short(view.name))}">{percent:.0f} %</progress>'
+        f' aria-label="Progress of {text(wording.short(view.name))}">{percent:.0f}%</progress>'
     )
     yield facts(text(fact) for fact in told)
     if view.message and view.state is not JobState.PAUSED:

@@ -81,7 +81,7 @@ class TranscribeTab:
             with gr.Tab("Links"):
                 refused = why_no_links(settings)
                 self.links = gr.Textbox(
-                    label="Links, one on each line",
+                    label="Links, one per line",
                     info=refused.explain() if refused else "Only the audio is downloaded.",
                     placeholder="" if refused else "https://",
                     lines=3,

@@ -116,7 +116,7 @@ def test_wrong_passwords_are_refused_and_then_slowed_down(settings: Settings) ->
     for _ in range(FREE_TRIES):
         answer = client.post("/login", data=wrong)
         assert answer.status_code == 401
-        assert "The user or the password is wrong." in answer.text
+        assert "The user name or the password is wrong." in answer.text
         assert "set-cookie" not in answer.headers
     answer = client.post("/login", data={"user": USER, "password": PASSWORD})
     assert answer.status_code == 429, "even the right one must wait"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from core.errors import DiskFull, InvalidOption
 from core.types import Cue, Gap, Transcript, TranscriptSegment, Word
-from subtitles.formats import FORMATS, get_format, write, write_files
+from subtitles.formats import FORMATS, get_format, write_files
 from subtitles.layout import layout
 from subtitles.sanitize import clean_text, srt_line
 from subtitles.script import join_texts
@@ -44,7 +44,7 @@ Drawn = list[tuple[int, int, list[str]]]
 @pytest.mark.parametrize(("stem", "transcript"), [("english", ENGLISH), ("chinese", CHINESE)])
 def test_golden_file(name: str, stem: str, transcript: Transcript) -> None:
     golden = (GOLDEN / f"{stem}.{name}").read_bytes()
-    assert write(name, transcript, layout(transcript)).encode() == golden
+    assert get_format(name).render(transcript, layout(transcript)).encode() == golden
 
 
 def expected(cues: list[Cue]) -> list[tuple[int, int, str]]:
@@ -60,7 +60,7 @@ def expected(cues: list[Cue]) -> list[tuple[int, int, str]]:
 @given(cue_lists)
 def test_srt_of_any_text_reads_back(drawn: Drawn) -> None:
     cues = cues_from(drawn)
-    text = write("srt", NOTHING, cues)
+    text = get_format("srt").render(NOTHING, cues)
     want = [(a, b, "\n".join(map(srt_line, t.split("\n")))) for a, b, t in expected(cues)]
     assert parse_srt(text) == want
 
@@ -69,7 +69,7 @@ def test_srt_of_any_text_reads_back(drawn: Drawn) -> None:
 def test_vtt_of_any_text_reads_back(drawn: Drawn) -> None:
     cues = cues_from(drawn)
     transcript = replace(NOTHING, gaps=(Gap(1, 2, "\n".join(t for *_, ts in drawn for t in ts)),))
-    text = write("vtt", transcript, cues)
+    text = get_format("vtt").render(transcript, cues)
     assert [(a, b, t.replace("\u2060", "")) for a, b, t in parse_vtt(text)] == expected(cues)
 
 
@@ -83,7 +83,7 @@ def test_pysubs2_reads_the_same_cues(drawn: Drawn) -> None:
     ]
     want = expected(cues)
     for name in ("srt", "vtt"):
-        read = pysubs2.SSAFile.from_string(write(name, NOTHING, cues), name)
+        read = pysubs2.SSAFile.from_string(get_format(name).render(NOTHING, cues), name)
         assert [(e.start, e.end) for e in read] == [(start, end) for start, end, _ in want]
         if name == "srt":
             shown = [e.plaintext for e in read]
@@ -93,7 +93,7 @@ def test_pysubs2_reads_the_same_cues(drawn: Drawn) -> None:
 @given(cue_lists)
 def test_tsv_of_any_text_reads_back(drawn: Drawn) -> None:
     cues = cues_from(drawn)
-    text = write("tsv", NOTHING, cues)
+    text = get_format("tsv").render(NOTHING, cues)
     want = [[str(a), str(b), join_texts(t.split("\n"))] for a, b, t in expected(cues)]
     plain = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
     for rows in (plain, list(csv.reader(io.StringIO(text), delimiter="\t"))):
@@ -105,7 +105,7 @@ def test_tsv_of_any_text_reads_back(drawn: Drawn) -> None:
 @given(st.text("=+-@＝＋－＠\"'\t\r 1aA()|!", min_size=1, max_size=9))
 def test_no_row_of_a_tsv_begins_a_formula(text: str) -> None:
     cues = [Cue(0, 1000, (text,)), Cue(1000, 2000, ("next",))]
-    rows = write("tsv", NOTHING, cues).removesuffix("\n").split("\n")[1:]
+    rows = get_format("tsv").render(NOTHING, cues).removesuffix("\n").split("\n")[1:]
     shown = [clean_text(text).strip()] if clean_text(text).strip() else []
     fields = [row.split("\t") for row in rows]
     assert [field[2].strip() for field in fields] == [*shown, "next"]
@@ -116,7 +116,7 @@ def test_no_row_of_a_tsv_begins_a_formula(text: str) -> None:
 def test_no_text_adds_a_cue_or_takes_one_away(drawn: Drawn) -> None:
     cues = cues_from(drawn)
     for name, parse in (("srt", parse_srt), ("vtt", parse_vtt)):
-        text = write(name, NOTHING, cues)
+        text = get_format(name).render(NOTHING, cues)
         assert text.count("-->") == len(expected(cues))
         for *_, shown in parse(text):
             assert all(line.strip() for line in shown.split("\n"))
@@ -126,46 +126,48 @@ def test_no_text_adds_a_cue_or_takes_one_away(drawn: Drawn) -> None:
 def test_json_and_txt_of_any_text_are_whole(text: str, reason: str) -> None:
     segment = TranscriptSegment(1.0, 2.0004, text, (Word(1.0, 2.0004, text, 0.5),), float("nan"))
     transcript = Transcript((segment,), (Gap(3.0, 4.0, reason),), duration_s=5.0)
-    read = json.loads(write("json", transcript, []))
+    read = json.loads(get_format("json").render(transcript, []))
     assert read["segments"][0]["words"] == [
         {"word": clean_text(text), "start": 1.0, "end": 2.0, "probability": 0.5}
     ]
     assert read["segments"][0]["avg_logprob"] is None
     assert read["gaps"] == [{"start": 3.0, "end": 4.0, "reason": clean_text(reason)}]
     assert read["complete"] is False
-    lines = write("txt", transcript, []).splitlines()
+    lines = get_format("txt").render(transcript, []).splitlines()
     assert len(lines) == 1 + bool(clean_text(text).strip())
     assert lines[-1].startswith("[no text 00:00:03–00:00:04: ")
 
 
 def test_braces_are_not_dropped() -> None:
     cues = [Cue(0, 1000, ("a {b} c",))]
-    assert "a (b) c" in write("srt", NOTHING, cues)
-    assert "a {b} c" in write("vtt", NOTHING, cues)
+    assert "a (b) c" in get_format("srt").render(NOTHING, cues)
+    assert "a {b} c" in get_format("vtt").render(NOTHING, cues)
 
 
 def test_lines_of_a_cue_are_joined_without_a_space_in_chinese() -> None:
     cues = [Cue(0, 1000, ("你好，", "世界。")), Cue(1000, 2000, ("Hello,", "world."))]
-    assert write("tsv", NOTHING, cues).split("\n")[1:3] == [
+    assert get_format("tsv").render(NOTHING, cues).split("\n")[1:3] == [
         "0\t1000\t你好，世界。",
         "1000\t2000\tHello, world.",
     ]
 
 
 def test_text_without_cues() -> None:
-    assert {name: write(name, NOTHING, ()) for name in ("srt", "vtt", "txt", "tsv")} == {
+    assert {
+        name: get_format(name).render(NOTHING, ()) for name in ("srt", "vtt", "txt", "tsv")
+    } == {
         "srt": "",
         "vtt": "WEBVTT\n",
         "txt": "",
         "tsv": "start\tend\ttext\n",
     }
-    assert json.loads(write("json", NOTHING, ()))["segments"] == []
+    assert json.loads(get_format("json").render(NOTHING, ()))["segments"] == []
 
 
 def test_unknown_format_lists_the_known_ones() -> None:
     assert get_format(" .SRT ").name == "srt"
     with pytest.raises(InvalidOption) as caught:
-        write("docx", NOTHING, ())
+        get_format("docx").render(NOTHING, ())
     assert all(name in caught.value.hint for name in FORMATS)
 
 
@@ -175,7 +177,7 @@ def test_write_files_writes_each_format_once_in_order(tmp_path: Path) -> None:
     paths = write_files(ENGLISH, cues, ["vtt", "srt", "vtt"], directory, "my talk")
     assert paths == [directory / "my talk.vtt", directory / "my talk.srt"]
     assert sorted(directory.iterdir()) == sorted(paths)
-    assert paths[1].read_bytes() == write("srt", ENGLISH, cues).encode()
+    assert paths[1].read_bytes() == get_format("srt").render(ENGLISH, cues).encode()
     umask = os.umask(0)
     os.umask(umask)
     assert paths[0].stat().st_mode & 0o777 == 0o666 & ~umask

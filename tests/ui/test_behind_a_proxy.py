@@ -174,4 +174,4 @@ def test_a_wrong_password_is_said_in_words(page: Page, site: str) -> None:
     page.get_by_label("User").fill(USER)
     page.get_by_label("Password").fill("wrong password")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_have_text("The user or the password is wrong.")
+    expect(page.get_by_role("alert")).to_have_text("The user name or the password is wrong.")

@@ -37,7 +37,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App
 
 def test_links_become_subtitles_on_the_page(page: Page, server: LinkServer) -> None:
     page.get_by_role("tab", name="Links").click()
-    field = page.get_by_label("Links, one on each line")
+    field = page.get_by_label("Links, one per line")
     field.fill(f"{server.url}/held.flac\n  {server.url}/gone.flac\n")
     page.click("#start")
     card = page.locator("#jobs .job").first
@@ -53,7 +53,7 @@ def test_links_become_subtitles_on_the_page(page: Page, server: LinkServer) -> N
 
 def test_what_is_no_link_is_explained(page: Page) -> None:
     page.get_by_role("tab", name="Links").click()
-    page.get_by_label("Links, one on each line").fill("talk.mp3")
+    page.get_by_label("Links, one per line").fill("talk.mp3")
     page.click("#start")
     expect(page.locator("#jobs .problem")).to_contain_text("talk.mp3 is not a web link")
     expect(page.locator("#start")).to_be_enabled()
@@ -66,7 +66,7 @@ def test_the_field_says_why_links_are_off(browser: Browser, tmp_path: Path) -> N
         page = context.new_page()
         page.goto(running.url)
         page.get_by_role("tab", name="Links").click()
-        field = page.get_by_label("Links, one on each line")
+        field = page.get_by_label("Links, one per line")
         expect(field).to_be_disabled()
         expect(page.locator("#links")).to_contain_text("anyone may use this service")
         expect(page.locator("#links")).to_contain_text("WHISPER_LINKS=on")

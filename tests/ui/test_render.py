@@ -100,7 +100,7 @@ def test_a_running_job_shows_how_far_it_is_and_what_each_device_does() -> None:
     (bar,) = shown.attributes("progress")
     assert (bar["value"], bar["max"]) == ("42.0", "100")
     assert bar["aria-label"] == "Progress of talk.mp3"
-    for words in ("1:24 of 3:20", "42 %", "about 12 s left", "English"):
+    for words in ("1:24 of 3:20", "42%", "about 12 s left", "English"):
         assert words in shown.text
     assert shown.text.index("GPU 0 segment 3") < shown.text.index("GPU 1 waiting")
 
