@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.gpu_guide import CARDS, MEMORY_GB, decide, longest_segment_s, our_answer
 from bench.machine import machine
 from bench.published_peaks import PUBLISHED, Published
 from bench.recording import build
@@ -27,7 +28,6 @@ from core.types import DecodeOptions, PlanOptions
 from gpu import support
 from gpu.choice import on_card
 from gpu.estimate import CONTEXT, Estimate, estimate
-from gpu.guide import CARDS, MEMORY_GB, decide, longest_segment_s, our_answer
 from gpu.manager import gpu_manager
 from gpu.peaks import Peak
 from gpu.physical import Setup

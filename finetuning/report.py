@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from finetuning.guide import CARDS_GB
 from finetuning.plan import FinetunePlan, Way, Wishes, least_mib, recommend
 from finetuning.warnings import method_name
 from gpu.report import MIB_PER_GB
@@ -16,6 +15,9 @@ ORDER = (
     " them. Shorter clips come last: padded to 30 s, they save next to nothing."
 )
 """Why the levels stand as they do."""
+
+CARDS_GB = (8, 12, 16, 24, 40, 80)
+"""Common cards."""
 
 
 def verdict(plan: FinetunePlan) -> str:

@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from finetuning.guide import (
+from finetuning.memory import CONTEXT, RESERVE, FinetuneEstimate, estimate_finetune
+from finetuning.options import FinetuneOptions
+from finetuning.plan import FinetunePlan, Wishes
+from finetuning.report import cards_table
+from finetuning.warnings import method_name
+from gpu.report import MIB_PER_GB
+from scripts.finetune_guide import (
     GUIDE_CARDS_GB,
     GUIDE_GB,
     GUIDE_MODELS,
@@ -21,12 +27,6 @@ from finetuning.guide import (
     guide_columns,
     guide_recommendation,
 )
-from finetuning.memory import CONTEXT, RESERVE, FinetuneEstimate, estimate_finetune
-from finetuning.options import FinetuneOptions
-from finetuning.plan import FinetunePlan, Wishes
-from finetuning.report import cards_table
-from finetuning.warnings import method_name
-from gpu.report import MIB_PER_GB
 
 COUNTED = Path(__file__).resolve().parent.parent / "tests" / "data" / "finetune_counted.json"
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from finetuning.guide import (
+from finetuning.memory import ERROR, estimate_finetune
+from finetuning.options import EFFECTIVE
+from gpu.report import MIB_PER_GB
+from scripts.finetune_guide import (
     GUIDE_GB,
     GUIDE_MODELS,
     MEASURED,
@@ -13,9 +16,6 @@ from finetuning.guide import (
     guide_columns,
     guide_recommendation,
 )
-from finetuning.memory import ERROR, estimate_finetune
-from finetuning.options import EFFECTIVE
-from gpu.report import MIB_PER_GB
 from scripts.finetune_tables import tables
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "fine-tuning-memory.md"

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from gpu.estimate import estimate
-from gpu.guide import (
+from bench.gpu_guide import (
     CARDS,
     FITS_8_GB,
     MEMORY_GB,
@@ -15,6 +14,7 @@ from gpu.guide import (
     longest_segment_s,
     our_answer,
 )
+from gpu.estimate import estimate
 from gpu.physical import Setup
 from gpu.plan import Question, card_of_size, plan_memory
 

@@ -20,7 +20,6 @@ GUIDE_GB = {
 GUIDE_MODELS = tuple(GUIDE_GB)
 
 GUIDE_CARDS_GB = (8, 12, 16)
-CARDS_GB = (8, 12, 16, 24, 40, 80)
 
 
 def guide_columns(model: str) -> tuple[FinetuneOptions, FinetuneOptions, FinetuneOptions]:
