@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from core.errors import InvalidOption
-from gpu.whisper_shapes import ENCODER_POSITIONS, Shape, canonical, shape_of
+from core.models import ENCODER_POSITIONS, Shape, named_model, shape_of
 
 Method = Literal["full", "8bit", "lora"]
 """full: every weight, Adam in 32 bits. 8bit: every weight, Adam's states in 8 bits. lora: adapters
@@ -63,7 +63,7 @@ class FinetuneOptions:
 
     def __post_init__(self) -> None:
         name = self.base_model.strip().removeprefix(_DISTIL)
-        object.__setattr__(self, "base_model", canonical(name))
+        object.__setattr__(self, "base_model", named_model(name).name)
         _one_of("method", self.method, METHODS)
         _one_of("attention", self.attention, get_args(Attention))
         for name, highest in (

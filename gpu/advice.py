@@ -14,17 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from core.models import SIZES, find_model
+from core.models import BEST_FIRST, MODELS, shape_of
 from gpu import support
 from gpu.choice import BATCHES, Card, fits, judge, on_card
 from gpu.estimate import Estimate
 from gpu.nvml import GpuProcess
 from gpu.peaks import Peaks
 from gpu.physical import Setup
-from gpu.whisper_shapes import SHAPES
-
-SMALLER = ("large-v3", "large-v3-turbo", *reversed(SIZES))
-"""Models to step down to, best first."""
 
 Kind = str
 BATCH, PRECISION, MODEL, TASKS, OTHERS, DEVICE = (
@@ -153,10 +149,9 @@ class _Finder:
 
     def _smaller_models(self) -> Iterator[str]:
         size = self.setup.parameters
-        for name in SMALLER:
-            info = find_model(name)
-            able = info is not None and (self.task != "translate" or info.can_translate)
-            if able and SHAPES[name].parameters < size:
+        for name in BEST_FIRST:
+            able = self.task != "translate" or MODELS[name].can_translate
+            if able and shape_of(name).parameters < size:
                 yield name
 
     def _batch(self, setup: Setup) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from core.models import SIZES, find_model
+from core.models import BEST_FIRST, SIZES, find_model
 from gpu import support
 from gpu.estimate import Estimate, estimate
 from gpu.nvml import GpuProcess
@@ -25,7 +25,7 @@ CPU_BATCH = 8
 """Windows together on a CPU, with which the README's speeds are measured; there only the searches
 are batched, the encoder takes three windows at a time."""
 
-TRANSCRIBERS = ("large-v3-turbo", *reversed(SIZES))
+TRANSCRIBERS = BEST_FIRST[1:]
 """For transcription, best first. large-v3 is not among them: turbo takes a third to a half of its
 time (faster-whisper#1030, speaches#169) for about the same words, so it must be asked for."""
 TRANSLATORS = ("large-v3", "large-v2", *reversed(SIZES))

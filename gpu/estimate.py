@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from core.models import MODELS
 from gpu.peaks import Peak, Peaks
 from gpu.physical import Setup, calculate, calibrated_error
 
@@ -70,8 +71,10 @@ def estimate(setup: Setup, peaks: Peaks | None = None, device_name: str = "") ->
         nearest = min(near, key=lambda peak: abs(peak.batch_size - setup.batch_size))
         source = f"calculated, corrected by batches of {nearest.batch_size} measured here"
         return _corrected(plain, _difference(nearest, setup), SAME_MODEL_ERROR, source)
-    if known:
-        differences = sorted(_difference(peak, setup) for peak in known.values())
+    # Nothing can be calculated for a model outside the table whose files are not at hand.
+    others = [peak for peak in known.values() if peak.model in MODELS]
+    if others:
+        differences = sorted(_difference(peak, setup) for peak in others)
         middle = differences[len(differences) // 2]
         source = "calculated, corrected by other models measured here"
         return _corrected(plain, middle, min(SAME_CARD_ERROR, plain.error), source)
@@ -84,14 +87,7 @@ def _same_model(peak: Peak, setup: Setup) -> bool:
 
 def _difference(peak: Peak, setup: Setup) -> float:
     """How much more a measured set-up took than was calculated for it."""
-    measured = replace(
-        setup,
-        model=peak.model,
-        compute_type=peak.compute_type,
-        batch_size=peak.batch_size,
-        beam_size=peak.beam_size,
-        parameters_m=None if peak.model != setup.model else setup.parameters_m,
-    )
+    measured = replace(setup, **peak.key._asdict())
     return peak.peak_mib - sum(calculate(measured).values())
 
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from core.errors import InvalidOption
+from core.models import named_model
 from core.process_memory import return_to_system
 from core.settings import Settings
 from core.types import WINDOW_S
@@ -37,7 +38,6 @@ from gpu.support import (
     supports,
     why_not,
 )
-from gpu.whisper_shapes import canonical
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class GpuManager:
         Raises:
             ModelError, InvalidOption: an unknown model, or impossible numbers.
         """
-        name = canonical(model_name)
+        name = named_model(model_name).name
         _check(segment_duration, batch_size, beam_size)
         answer = {
             "model": name,

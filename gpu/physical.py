@@ -22,18 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.models import find_model
+from core.models import (
+    DECODER_POSITIONS,
+    ENCODER_POSITIONS,
+    MODELS,
+    Shape,
+    find_model,
+    shape_of,
+)
 from core.types import ModelSpec
 from gpu.peaks import Key
 from gpu.support import Capability, has_float16
-from gpu.whisper_shapes import (
-    DECODER_POSITIONS,
-    ENCODER_POSITIONS,
-    SHAPES,
-    Shape,
-    nearest,
-    shape_of,
-)
 
 MIB = 2**20
 
@@ -105,14 +104,15 @@ class Setup:
     @property
     def shape(self) -> Shape:
         """Raises ModelError for an unknown model."""
-        if self.model in SHAPES or self.parameters_m is None:
+        if self.model in MODELS or self.parameters_m is None:
             return shape_of(self.model)
-        return SHAPES[nearest(self.parameters_m)]
+        wanted = self.parameters
+        return min(map(shape_of, MODELS), key=lambda shape: abs(shape.parameters - wanted))
 
     @property
     def parameters(self) -> float:
-        if self.model in SHAPES or self.parameters_m is None:
-            return self.shape.parameters
+        if self.model in MODELS or self.parameters_m is None:
+            return shape_of(self.model).parameters
         return self.parameters_m * 1e6
 
     @property
@@ -142,7 +142,7 @@ def setup_of(
         beam_size=beam_size,
         kind=model.device,
         capability=capability,
-        parameters_m=None if name in SHAPES else _parameters_m(model),
+        parameters_m=None if name in MODELS else _parameters_m(model),
     )
 
 

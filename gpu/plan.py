@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.errors import InvalidOption, ModelError
-from core.models import AUTO, MODELS
+from core.models import AUTO, BEST_FIRST, MODELS, named_model
 from gpu import support
-from gpu.advice import SMALLER, Advice, advise
+from gpu.advice import Advice, advise
 from gpu.choice import (
     Card,
     best_batch,
@@ -24,7 +24,6 @@ from gpu.nvml import GpuProcess
 from gpu.peaks import Peaks
 from gpu.physical import Setup
 from gpu.report import MIB_PER_GB
-from gpu.whisper_shapes import SHAPES, canonical
 
 MAX_TASKS = 64
 
@@ -127,7 +126,7 @@ def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
     if question.model == AUTO:
         models: tuple[str, ...] = candidates(question.task)
     else:
-        models = (canonical(question.model),)
+        models = (named_model(question.model).name,)
     choice = choose(
         share,
         models,
@@ -150,7 +149,7 @@ def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
 def _beside(card: Card, left_mib: float, peaks: Peaks | None) -> tuple[Setup, ...]:
     rest = replace(card, free_mib=left_mib)
     found = []
-    for model in SMALLER:
+    for model in BEST_FIRST:
         setup = on_card(Setup(model=model, compute_type=compute_types(card, AUTO)[0]), card)
         if fits(rest, judge(rest, peaks)(setup)):
             found.append(setup)
@@ -159,7 +158,7 @@ def _beside(card: Card, left_mib: float, peaks: Peaks | None) -> tuple[Setup, ..
 
 def _check(question: Question, card: Card) -> None:
     if question.model != AUTO:
-        info = MODELS[canonical(question.model)]
+        info = named_model(question.model)
         if question.task == "translate" and not info.can_translate:
             raise ModelError(
                 f"The model {info.name} cannot translate.",
@@ -206,7 +205,7 @@ def fitting_models(
     """A mark for each model of the table, by the whole memory of the cards: empty where it fits
     them all, else what is wrong, ``too large for GPU 1`` for example."""
     marks: dict[str, str] = {}
-    for name in SHAPES:
+    for name in MODELS:
         wrong, lowered = [], []
         for card in cards:
             whole = replace(card, free_mib=card.total_mib)

@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from core.errors import InvalidOption
-from core.models import SIZES
-from gpu.whisper_shapes import SHAPES, canonical
+from core.models import SIZES, named_model, shape_of
 
 PRECISIONS = ("float32", "float16", "int8", "int4")
 
@@ -47,14 +46,14 @@ def row_of(model_name: str) -> str:
     Raises:
         ModelError: the model is unknown.
     """
-    name = canonical(model_name)
+    name = named_model(model_name).name
     if name.startswith("large"):
         return "large"
     plain = name.removesuffix(".en")
     if plain in BASE_GB:
         return plain
-    parameters = SHAPES[name].parameters
-    return next((row for row in SIZES if SHAPES[row].parameters >= parameters), "large")
+    parameters = shape_of(name).parameters
+    return next((row for row in SIZES if shape_of(row).parameters >= parameters), "large")
 
 
 def calculate(

@@ -23,10 +23,10 @@ from core.models import (
     AUTO,
     ENGLISH,
     MODELS,
-    MULTILINGUAL,
     MULTILINGUAL_V3,
     ModelInfo,
     find_model,
+    languages_of,
     unknown_model,
 )
 from core.settings import Settings
@@ -266,7 +266,7 @@ def _resolve_other(name: str, where: _Sources, allowed: Sequence[str]) -> Resolv
             + ", ".join([AUTO, *MODELS, *ALIASES])
             + ".",
         )
-    unknown = ModelInfo(name, name, MULTILINGUAL_V3, True, None, None)
+    unknown = ModelInfo(name, name, MULTILINGUAL_V3, True)
     found = _local(unknown, where.models_dir) or _download(unknown, where)
     info = _info_of_directory(name, found.path)
     return _because(ResolvedModel(name, found.path, info, found.reason), "asked for")
@@ -299,20 +299,16 @@ def _whole(found: ResolvedModel) -> ResolvedModel:
 def _info_of_directory(name: str, folder: Path) -> ModelInfo:
     """What a model outside the table can do, from its vocabulary and its name.
 
-    Whisper's vocabulary has 51,864 tokens for English, one more for 99 languages, two more with
-    Cantonese. Whether it can translate is not written in the files: turbo and distil models
-    cannot, and their names say so.
+    Whether it can translate is not written in the files: turbo and distil models cannot, and their
+    names say so.
     """
     label = Path(name).name if folder.name not in name else folder.resolve().name
     known = find_model(re.sub(r"^(faster-)?(whisper-)?", "", label.lower()))
     if known is not None:
         return replace(known, name=name, repo_id=None, download_mib=None)
-    tokens = _vocabulary_size(folder)
-    if tokens is not None and tokens < 51_865:
-        return ModelInfo(name, None, ENGLISH, False, None, None)
-    languages = MULTILINGUAL if tokens == 51_865 else MULTILINGUAL_V3
-    limited = "turbo" in label.lower() or "distil" in label.lower()
-    return ModelInfo(name, None, languages, not limited, None, None)
+    languages = languages_of(_vocabulary_size(folder))
+    limited = languages == ENGLISH or "turbo" in label.lower() or "distil" in label.lower()
+    return ModelInfo(name, None, languages, not limited)
 
 
 def _vocabulary_size(folder: Path) -> int | None:

@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gpu.whisper_shapes import shape_of
+from core.models import shape_of
 
 MIB = 1024 * 1024
 STEP = 512

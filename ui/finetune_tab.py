@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 
 from core.errors import InvalidOption, SubtitleError
+from core.models import MODELS
 from core.settings import Settings
 from finetuning.options import METHODS
 from finetuning.plan import Wishes, plan_finetune
 from finetuning.warnings import METHOD_NAMES
 from gpu.choice import Card
-from gpu.whisper_shapes import SHAPES
 from ui import finetune_view as view
 from ui import scripts
 from ui.card_choice import card_dropdown, card_of_choice
@@ -59,7 +59,7 @@ class FinetuneTab:
         add = self._controls
         with gr.Row():
             add["base_model"] = gr.Dropdown(
-                list(SHAPES), value="large-v3", label="Model to train", min_width=160,
+                list(MODELS), value="large-v3", label="Model to train", min_width=160,
                 elem_id="finetune-model",
             )  # fmt: skip
             add["card"] = card_dropdown(self._settings, USUAL_GB, "finetune-card")

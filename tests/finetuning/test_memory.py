@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidOption, ModelError
+from core.models import MODELS
 from finetuning.memory import (
     ACTIVATIONS,
     ADAPTERS,
@@ -26,7 +27,6 @@ from finetuning.memory import (
     estimate_finetune,
 )
 from finetuning.options import METHODS, FinetuneOptions
-from gpu.whisper_shapes import SHAPES
 from scripts.finetune_tables import alive_mib, counted
 
 MIB = 1024 * 1024
@@ -41,7 +41,7 @@ def parts_of(**options: Any) -> dict[str, float]:
 def options_of(**fixed: Any) -> st.SearchStrategy[FinetuneOptions]:
     small = st.integers(1, 64)
     free: dict[str, st.SearchStrategy[Any]] = {
-        "base_model": st.sampled_from(sorted(SHAPES)),
+        "base_model": st.sampled_from(sorted(MODELS)),
         "method": st.sampled_from(METHODS),
         "per_device_train_batch_size": small,
         "per_device_eval_batch_size": small,

@@ -70,6 +70,12 @@ def test_other_models_are_corrected_by_what_is_common_to_the_card() -> None:
     assert found.parts[CONTEXT] == pytest.approx(estimate(medium).parts[CONTEXT] + 150)
 
 
+def test_models_outside_the_table_teach_nothing_about_others() -> None:
+    peaks = Peaks()
+    peaks.add(peak(Setup(model="mine"), 900))
+    assert estimate(TURBO, peaks, CARD) == estimate(TURBO)
+
+
 def test_other_cards_teach_nothing() -> None:
     peaks = Peaks()
     peaks.add(peak(TURBO, 9999, device="NVIDIA A100"))

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from bench.published_peaks import PUBLISHED, Published
 from core.errors import ModelError
-from core.models import MODELS
+from core.models import MODELS, named_model, shape_of
 from gpu.estimate import CONTEXT, estimate
 from gpu.physical import WEIGHT_BYTES, Setup, calculate
-from gpu.whisper_shapes import SHAPES, canonical, nearest, shape_of
 
 
 def calculated(published: Published) -> float:
@@ -63,9 +62,8 @@ def test_parameters_follow_from_the_shape(name: str, millions: float) -> None:
 
 
 def test_every_model_of_the_table_has_a_shape_near_its_stated_size() -> None:
-    assert set(SHAPES) == set(MODELS)
     for name, info in MODELS.items():
-        assert SHAPES[name].parameters / 1e6 == pytest.approx(info.parameters_m, rel=0.05)
+        assert shape_of(name).parameters / 1e6 == pytest.approx(info.parameters_m, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -74,19 +72,19 @@ def test_every_model_of_the_table_has_a_shape_near_its_stated_size() -> None:
      ("whisper-large-v3", "large-v3"), ("Systran/faster-whisper-tiny.en", "tiny.en")],
 )  # fmt: skip
 def test_models_are_known_however_they_are_spelled(spelled: str, name: str) -> None:
-    assert canonical(spelled) == name
+    assert named_model(spelled).name == name
 
 
 def test_unknown_models_are_an_error_and_the_nearest_shape_is_by_size() -> None:
     with pytest.raises(ModelError, match="Unknown model 'largo'"):
-        canonical("largo")
-    assert nearest(800) == "large-v3-turbo"
+        named_model("largo")
+    assert Setup(model="mine", parameters_m=800.0).shape == shape_of("large-v3-turbo")
     assert Setup(model="mine", parameters_m=70.0).shape.width == 512
 
 
 SETUPS = st.builds(
     Setup,
-    model=st.sampled_from(sorted(SHAPES)),
+    model=st.sampled_from(sorted(MODELS)),
     compute_type=st.sampled_from(sorted(WEIGHT_BYTES)),
     batch_size=st.integers(1, 64),
     beam_size=st.integers(1, 10),
