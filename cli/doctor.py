@@ -41,7 +41,7 @@ def _examined(offline: bool, line: _Line) -> Diagnosis:
         settings = build_settings({})
     except InvalidOption as error:
         # Nothing else can be judged without them.
-        wrong = Finding("error", SETTINGS, error.message, error.hint)
+        wrong = Finding("error", error.message, error.hint, SETTINGS)
         return diagnosis([wrong], f"whisper-for-subs {version()}")
     return examine(settings, offline=offline, progress=line.show)
 

@@ -3,16 +3,17 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from core.known_errors import DRIVER, recognise
 from core.settings import Settings
-from doctor.diagnosis import Finding
-from doctor.files import why_not_writable
+from doctor.diagnosis import Finding, error, hint, ok, warning
 from doctor.machine import Machine
-from gpu.nvml import GpuDevice, GpuList, GpuProcess, MigDevice, find_device
+from doctor.resources import why_not_writable
+from gpu.advice import name_all
+from gpu.nvml import GpuDevice, GpuList, GpuProcess, find_device
 from gpu.support import compute_types, supports, why_not
 from workers.devices import visible_entries
 
@@ -36,54 +37,46 @@ VOLATILE = ("overlay", "tmpfs", "aufs")
 Code = Literal["native", "compiled", "none"]
 
 
-def cards(gpus: GpuList) -> list[Finding]:
+def cards(gpus: GpuList) -> Iterator[Finding]:
     """Each card with its memory and those who hold it. Nothing is ever ended by us."""
-    found: list[Finding] = []
     for card in gpus.devices:
         if card.problem:
-            found.append(_broken(card))
+            yield _broken(card)
             continue
-        held = holders(card.processes)
         memory = f"{card.free_mib:,} of {card.total_mib:,} MiB free"
-        text = f"{_title(card)}: {memory if card.total_mib else 'memory unknown'}{held}."
+        capability = ".".join(map(str, card.capability)) if card.capability else "unknown"
+        text = f"GPU {card.index}: {card.name}, compute capability {capability}:"
+        text += f" {memory if card.total_mib else 'memory unknown'}{_holders(card.processes)}."
         if not card.mig and card.free_mib < min(MEMORY_WANTED_MIB, card.total_mib // 2):
             fix = (
                 "Stop programs you do not need there, or exclude this GPU with"
                 " `CUDA_VISIBLE_DEVICES`; smaller: `WHISPER_COMPUTE_TYPE=int8_float16`."
             )
-            found.append(Finding("warning", AREA, text, fix))
+            yield warning(text, fix)
         else:
-            found.append(Finding("ok", AREA, text))
-        found += [_slice(card, mig) for mig in card.mig]
-    return found
+            yield ok(text)
+        for part in card.mig:
+            memory = f"{part.free_mib:,} of {part.total_mib:,} MiB free{_holders(part.processes)}"
+            yield ok(f"GPU {card.index}, slice {part.uuid}: {memory}.")
 
 
-def holders(processes: Sequence[GpuProcess]) -> str:
-    """``; held by python (pid 4711, 3,000 MiB), …`` for the processes with memory of a card."""
-    if not processes:
-        return ""
-    parts = []
-    for process in sorted(processes, key=lambda p: -(p.used_mib or 0)):
-        memory = f", {process.used_mib:,} MiB" if process.used_mib is not None else ""
-        parts.append(f"{process.name or 'a process'} (pid {process.pid}{memory})")
-    return f"; held by {', '.join(parts)}"
+def _holders(processes: Sequence[GpuProcess]) -> str:
+    return f"; held by {name_all(processes, len(processes))}" if processes else ""
 
 
-def types(gpus: GpuList, wanted: str) -> list[Finding]:
+def types(gpus: GpuList, wanted: str) -> Iterator[Finding]:
     """Compute types by card, and whether the setting's is among them."""
-    found = []
     for card in gpus.devices:
+        capability = card.capability
         if card.problem:
             continue
-        able = ", ".join(compute_types(card.capability))
-        capability = card.capability
         if wanted != "auto" and capability is not None and not supports(capability, wanted):
-            fix = "Set `WHISPER_COMPUTE_TYPE=auto`, which suits each card."
-            reason = why_not(capability, wanted)
-            found.append(Finding("error", AREA, f"GPU {card.index}: {reason}", fix))
+            yield error(
+                f"GPU {card.index}: {why_not(capability, wanted)}",
+                "Set `WHISPER_COMPUTE_TYPE=auto`, which suits each card.",
+            )
         else:
-            found.append(Finding("ok", AREA, f"GPU {card.index} supports {able}."))
-    return found
+            yield ok(f"GPU {card.index} supports {', '.join(compute_types(capability))}.")
 
 
 def code_for(capability: tuple[int, int]) -> Code:
@@ -93,86 +86,73 @@ def code_for(capability: tuple[int, int]) -> Code:
     return "compiled" if capability >= PTX else "none"
 
 
-def architecture(gpus: GpuList, machine: Machine) -> list[Finding]:
+def architecture(gpus: GpuList, machine: Machine) -> Iterator[Finding]:
     """Whether there is code for each card, and where compiled code is kept."""
-    found: list[Finding] = []
-    compiling = False
+    codes: set[Code] = set()
     for card in gpus.devices:
         if card.capability is None:
             continue
         code, number = code_for(card.capability), ".".join(map(str, card.capability))
+        codes.add(code)
         if code == "none":
-            fix = "Exclude it with `CUDA_VISIBLE_DEVICES`, or `WHISPER_DEVICE=cpu`."
-            text = f"GPU {card.index} has compute capability {number}; CTranslate2 needs 5.3."
-            found.append(Finding("error", AREA, text, fix))
+            yield error(
+                f"GPU {card.index} has compute capability {number}; CTranslate2 needs 5.3.",
+                "Exclude it with `CUDA_VISIBLE_DEVICES`, or `WHISPER_DEVICE=cpu`.",
+            )
         elif code == "compiled":
-            compiling = True
-            found.append(_compiled(card, number, gpus.cuda))
-    return [*found, *(jit_cache(machine) if compiling else ())]
+            text = f"GPU {card.index} (compute capability {number}) compiles CTranslate2's code"
+            if gpus.cuda is not None and gpus.cuda < PTX_CUDA:
+                cuda = f"CUDA {gpus.cuda[0]}.{gpus.cuda[1]}"
+                yield warning(f"{text}, for which its driver ({cuda}) may be too old.", DRIVER)
+            else:
+                yield ok(f"{text} at first use; that first load takes longer.")
+    if "compiled" in codes:
+        yield jit_cache(machine)
 
 
-def _compiled(card: GpuDevice, number: str, cuda: tuple[int, int] | None) -> Finding:
-    text = f"GPU {card.index} (compute capability {number}) compiles CTranslate2's code"
-    if cuda is not None and cuda < PTX_CUDA:
-        text += f", for which its driver (CUDA {cuda[0]}.{cuda[1]}) may be too old."
-        return Finding("warning", AREA, text, DRIVER)
-    return Finding("ok", AREA, f"{text} at first use; that first load takes longer.")
-
-
-def jit_cache(machine: Machine) -> list[Finding]:
+def jit_cache(machine: Machine) -> Finding:
     """Compiled code should outlive the process, and its container."""
     if machine.variables.get("CUDA_CACHE_DISABLE") == "1":
         text = "CUDA_CACHE_DISABLE is set: the code is compiled again at every start."
-        return [Finding("warning", AREA, text, "`unset CUDA_CACHE_DISABLE`.")]
+        return warning(text, "`unset CUDA_CACHE_DISABLE`.")
     given = machine.variables.get("CUDA_CACHE_PATH")
     path = Path(given) if given else Path.home() / ".nv" / "ComputeCache"
-    why = why_not_writable(path)
-    if why:
-        fix = "`export CUDA_CACHE_PATH=…` to a permanent folder that this user can write to."
-        text = f"Compiled code cannot be kept in {path}: {why}."
-        return [Finding("warning", AREA, text, fix)]
+    if why := why_not_writable(path):
+        return warning(
+            f"Compiled code cannot be kept in {path}: {why}.",
+            "`export CUDA_CACHE_PATH=…` to a permanent folder that this user can write to.",
+        )
     mount = machine.mount_of(path.absolute())
     if machine.container and (mount is None or mount.kind in VOLATILE):
-        fix = "Give it a volume: `-v cuda-cache:/app/cache -e CUDA_CACHE_PATH=/app/cache`."
-        text = f"Compiled code in {path} is lost with the container and is then compiled again."
-        return [Finding("warning", AREA, text, fix)]
-    return [Finding("ok", AREA, f"Compiled code is kept in {path}.")]
+        return warning(
+            f"Compiled code in {path} is lost with the container and is then compiled again.",
+            "Give it a volume: `-v cuda-cache:/app/cache -e CUDA_CACHE_PATH=/app/cache`.",
+        )
+    return ok(f"Compiled code is kept in {path}.")
 
 
-def visible_devices(settings: Settings, gpus: GpuList) -> list[Finding]:
+def visible_devices(settings: Settings, gpus: GpuList) -> Iterator[Finding]:
     """Entries of CUDA_VISIBLE_DEVICES and what each means."""
     listed = settings.cuda_visible_devices
     if listed is None:
-        return []
+        return
     entries = visible_entries(listed)
     if not entries:
         text = f"CUDA_VISIBLE_DEVICES is {listed!r}, which hides every GPU."
-        return [Finding("hint", AREA, text, "To use them: `unset CUDA_VISIBLE_DEVICES`.")]
-    if not gpus.devices:
+        yield hint(text, "To use them: `unset CUDA_VISIBLE_DEVICES`.")
+    elif not gpus.devices:
         text = f"CUDA_VISIBLE_DEVICES is {listed!r}, but no GPU can be found here."
-        return [Finding("hint", AREA, text, "`unset CUDA_VISIBLE_DEVICES`, or check the driver.")]
-    found = []
-    for entry in entries:
-        device = find_device(entry, gpus)
-        if device is None:
-            there = ", ".join(str(card.index) for card in gpus.devices)
-            text = f"CUDA_VISIBLE_DEVICES names {entry!r}; the cards here are {there}."
-            fix = f"`export CUDA_VISIBLE_DEVICES={there.replace(' ', '')}`, or unset it."
-            found.append(Finding("error", AREA, text, fix))
-        else:
-            found.append(Finding("ok", AREA, f"CUDA_VISIBLE_DEVICES: {entry} is {device.name}."))
-    return found
-
-
-def _title(card: GpuDevice) -> str:
-    capability = ".".join(map(str, card.capability)) if card.capability else "unknown"
-    return f"GPU {card.index}: {card.name}, compute capability {capability}"
-
-
-def _slice(card: GpuDevice, part: MigDevice) -> Finding:
-    held = holders(part.processes)
-    text = f"GPU {card.index}, slice {part.uuid}: {part.free_mib:,} of {part.total_mib:,} MiB"
-    return Finding("ok", AREA, f"{text} free{held}.")
+        yield hint(text, "`unset CUDA_VISIBLE_DEVICES`, or check the driver.")
+    else:
+        there = [str(card.index) for card in gpus.devices]
+        for entry in entries:
+            if device := find_device(entry, gpus):
+                yield ok(f"CUDA_VISIBLE_DEVICES: {entry} is {device.name}.")
+            else:
+                yield error(
+                    f"CUDA_VISIBLE_DEVICES names {entry!r}; the cards here are {', '.join(there)}.",
+                    f"`export CUDA_VISIBLE_DEVICES={','.join(there)}`, or unset it.",
+                )
 
 
 def _broken(card: GpuDevice) -> Finding:
@@ -183,4 +163,4 @@ def _broken(card: GpuDevice) -> Finding:
             f"Divide it (`sudo nvidia-smi mig -i {card.index} -cgi 0 -C`: one device of all),"
             f" or turn MIG off (`sudo nvidia-smi -i {card.index} -mig 0`)."
         )
-    return Finding("error", AREA, f"GPU {card.index} cannot be used. {card.problem}", fix)
+    return error(f"GPU {card.index} cannot be used. {card.problem}", fix)

@@ -31,11 +31,27 @@ _KEYS = re.compile(r"\b(?:hf_|wfs_)[\w-]{8,}")
 @dataclass(frozen=True, slots=True)
 class Finding:
     severity: Severity
-    area: str
-    """What it is about, as a heading: ``GPUs``, ``Disk``."""
     text: str
     fix: str = ""
     """What to do, with commands between backticks; empty where nothing is to be done."""
+    area: str = ""
+    """What it is about, as a heading: ``GPUs``, ``Disk``. The examination adds it."""
+
+
+def ok(text: str) -> Finding:
+    return Finding("ok", text)
+
+
+def hint(text: str, fix: str = "") -> Finding:
+    return Finding("hint", text, fix)
+
+
+def warning(text: str, fix: str) -> Finding:
+    return Finding("warning", text, fix)
+
+
+def error(text: str, fix: str) -> Finding:
+    return Finding("error", text, fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +65,7 @@ class Diagnosis:
     @property
     def worst(self) -> Severity:
         found = {finding.severity for finding in self.findings}
-        return next((s for s in reversed(SEVERITIES) if s in found), "ok")
+        return max(found, key=SEVERITIES.index, default="ok")
 
     @property
     def summary(self) -> str:
@@ -94,9 +110,9 @@ class Diagnosis:
 
 def diagnosis(findings: Sequence[Finding], head: str) -> Diagnosis:
     """Of findings as the checks gave them: without secrets, areas together."""
-    order = {area: place for place, area in enumerate(dict.fromkeys(f.area for f in findings))}
+    areas = [finding.area for finding in findings]
     clean = [replace(f, text=redacted(f.text), fix=redacted(f.fix)) for f in findings]
-    return Diagnosis(tuple(sorted(clean, key=lambda f: order[f.area])), redacted(head))
+    return Diagnosis(tuple(sorted(clean, key=lambda f: areas.index(f.area))), redacted(head))
 
 
 def redacted(text: str) -> str:

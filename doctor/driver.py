@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.known_errors import DRIVER, TOOLKIT, recognise
 from core.settings import Device
-from doctor.diagnosis import Finding, Severity
+from doctor.diagnosis import Finding, Severity, error, hint, ok
 from doctor.machine import Machine
 from gpu.nvml import GpuList
 
@@ -24,11 +24,11 @@ def gpu_expected(device: Device, machine: Machine, gpus: GpuList) -> bool:
     return device == "cuda" or (device == "auto" and bool(gpus.devices or machine.nodes))
 
 
-def driver(device: Device, machine: Machine, gpus: GpuList) -> list[Finding]:
+def driver(device: Device, machine: Machine, gpus: GpuList) -> Finding:
     if not gpus.problem:
-        return [_answering(gpus)] if gpus.devices else [_no_cards(device, gpus)]
+        return _answering(gpus) if gpus.devices else _no_cards(device, gpus)
     if machine.driver is None and not machine.nodes:
-        return [_absent(device, machine)]
+        return _absent(device, machine)
     known = recognise(gpus.problem)
     loaded = f"Driver {machine.driver} is loaded" if machine.driver else "There are device files"
     fix = known.fix if known else "Compare with `nvidia-smi`; if that fails too, reboot."
@@ -39,37 +39,33 @@ def driver(device: Device, machine: Machine, gpus: GpuList) -> list[Finding]:
     elif "nvidia-ml-py" in gpus.problem:
         fix = "`python -m pip install -r requirements.txt`"
     severity: Severity = "warning" if device == "cpu" else "error"
-    return [Finding(severity, AREA, f"{loaded}, but NVML cannot be used. {gpus.problem}", fix)]
+    return Finding(severity, f"{loaded}, but NVML cannot be used. {gpus.problem}", fix)
 
 
 def _answering(gpus: GpuList) -> Finding:
     runs = f", runs CUDA up to {gpus.cuda[0]}.{gpus.cuda[1]}" if gpus.cuda else ""
     text = f"Driver {gpus.driver or 'of unknown version'}{runs}."
     if gpus.cuda is not None and gpus.cuda < OLDEST_CUDA:
-        return Finding("error", AREA, f"{text} CTranslate2 needs CUDA 12.", DRIVER)
-    return Finding("ok", AREA, text)
+        return error(f"{text} CTranslate2 needs CUDA 12.", DRIVER)
+    return ok(text)
 
 
 def _no_cards(device: Device, gpus: GpuList) -> Finding:
     text = f"Driver {gpus.driver} is loaded but shows no GPU."
     fix = "See `sudo dmesg | grep -i nvrm` and `lspci | grep -i nvidia` on the host."
-    return Finding("error" if device == "cuda" else "hint", AREA, text, fix)
+    return Finding("error" if device == "cuda" else "hint", text, fix)
 
 
 def _absent(device: Device, machine: Machine) -> Finding:
     cards = machine.cards_on_bus
-    if device == "cuda":
-        severity: Severity = "error"
-    else:
-        severity = "warning" if cards and device == "auto" else "hint"
     if cards:
         have = "an NVIDIA card" if cards == 1 else f"{cards} NVIDIA cards"
         text = f"This machine has {have} but no driver that this program can use."
         fix = f"{GIVE_GPU} If that fails: {TOOLKIT}" if machine.container else DRIVER
-    elif device == "cuda":
+        severities: dict[Device, Severity] = {"cuda": "error", "auto": "warning", "cpu": "hint"}
+        return Finding(severities[device], text, fix)
+    if device == "cuda":
         text = "WHISPER_DEVICE is cuda, but there is neither an NVIDIA driver nor an NVIDIA GPU."
-        fix = f"Set `WHISPER_DEVICE=auto`. {GIVE_GPU if machine.container else ''}".strip()
-    else:
-        text = "No NVIDIA driver and no NVIDIA card: transcription runs on the CPU."
-        fix = ""
-    return Finding(severity, AREA, text, fix)
+        fix = "Set `WHISPER_DEVICE=auto`."
+        return error(text, f"{fix} {GIVE_GPU}" if machine.container else fix)
+    return hint("No NVIDIA driver and no NVIDIA card: transcription runs on the CPU.")

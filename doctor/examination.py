@@ -7,7 +7,8 @@ import logging
 import platform
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,15 +27,15 @@ from doctor import (
     network,
     resources,
 )
-from doctor.diagnosis import Diagnosis, Finding, diagnosis
+from doctor.diagnosis import Diagnosis, Finding, diagnosis, error, hint
 from doctor.machine import Machine
 from gpu.nvml import GpuList, read_gpus
-from model_store.store import ResolvedModel, available_models, resolve_model
+from model_store.store import available_models, resolve_model
 from workers.memory import see_cards
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[], Iterable[Finding]]
+Check = Callable[[], Finding | Iterable[Finding]]
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -59,17 +60,18 @@ def examine(
 def guarded(area: str, check: Check) -> list[Finding]:
     """What the check found; one that fails itself is a finding, and the others go on."""
     try:
-        return list(check())
-    except SubtitleError as error:
-        return [Finding("error", area, error.message, error.hint)]
-    except Exception as error:
+        found = check()
+        listed = [found] if isinstance(found, Finding) else list(found)
+    except SubtitleError as problem:
+        listed = [error(problem.message, problem.hint)]
+    except Exception as failure:
         log.exception("A check of %s failed", area)
-        known = recognise(str(error))
-        fix = known.fix if known else "Report it with this text."
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        text = f"This check could not run: {type(error).__name__}: {error}"
+        known = recognise(str(failure))
+        where = traceback.extract_tb(failure.__traceback__)[-1]
+        text = f"This check could not run: {type(failure).__name__}: {failure}"
         text += f" ({Path(where.filename).name}:{where.lineno})"
-        return [Finding("error", area, text, fix)]
+        listed = [error(text, known.fix if known else "Report it with this text.")]
+    return [replace(finding, area=area) for finding in listed]
 
 
 class _Examination:
@@ -90,30 +92,15 @@ class _Examination:
         """Why the model hub cannot be asked."""
 
     def run(self) -> Diagnosis:
-        answer = threading.Thread(target=self._ask_hub, name="doctor-hub", daemon=True)
-        answer.start()
-        found: list[Finding] = []
-        for area, check in self._devices():
-            found += guarded(area, check)
-        found += guarded(libraries.AREA, self._libraries)
-        for area, check in self._surroundings():
-            found += guarded(area, check)
-        self._progress("Asking the model hub")
-        answer.join()
-        found += guarded(models.AREA, self._models)
-        found += guarded(network.AREA, partial(network.port, self._settings))
-        for area, check in self._configuration():
-            found += guarded(area, check)
-        found += guarded(inference.AREA, self._inference)
+        # The hub may be slow to answer, so it is asked while the other checks run.
+        self._asking = threading.Thread(target=self._ask_hub, name="doctor-hub", daemon=True)
+        self._asking.start()
+        found = [finding for area, check in self._checks() for finding in guarded(area, check)]
         return diagnosis(found, _head(self._machine))
 
-    @property
-    def _expected(self) -> bool:
-        return driver.gpu_expected(self._settings.device, self._machine, self._gpus)
-
-    def _devices(self) -> list[tuple[str, Check]]:
+    def _checks(self) -> list[tuple[str, Check]]:
         settings, gpus, machine = self._settings, self._gpus, self._machine
-        device = settings.device
+        device, has_gpu = settings.device, bool(gpus.devices)
         return [
             (driver.AREA, partial(driver.driver, device, machine, gpus)),
             (cards.AREA, partial(cards.cards, gpus)),
@@ -123,72 +110,67 @@ class _Examination:
             (containers.AREA, partial(containers.container, device, machine)),
             (containers.AREA, partial(containers.nodes, device, machine)),
             (containers.AREA, partial(containers.shared_memory, machine)),
+            (libraries.AREA, self._libraries),
+            (resources.CORES, partial(resources.cores, settings)),
+            (resources.CORES, partial(resources.memory, settings)),
+            (resources.DISK, partial(resources.disks, settings)),
+            (models.AREA, self._models),
+            (network.AREA, partial(network.port, settings)),
+            (configuration.AREA, partial(configuration.changed, settings)),
+            (configuration.AREA, configuration.unknown),
+            (configuration.AREA, partial(configuration.without_effect, machine)),
+            (configuration.AREA, partial(configuration.contradictions, settings, has_gpu)),
+            (inference.AREA, self._inference),
         ]
 
-    def _libraries(self) -> list[Finding]:
+    def _libraries(self) -> Iterator[Finding]:
         self._progress("Opening the native libraries")
         devices, _ = inference.devices(self._settings, self._gpus)
         on_gpu = [device.visible for device in devices if device.kind == "cuda"]
         facts = libraries.probe(",".join(on_gpu))
-        area, expected = libraries.AREA, self._expected
-        found = guarded(area, partial(libraries.cublas, facts, expected, self._machine))
-        found += guarded(area, partial(libraries.engine, facts, self._gpus, expected))
-        found += guarded(area, partial(libraries.decoder, facts))
-        return found + guarded(area, libraries.versions)
-
-    def _surroundings(self) -> list[tuple[str, Check]]:
-        settings = self._settings
-        return [
-            (resources.CORES, partial(resources.cores, settings)),
-            (resources.CORES, partial(resources.memory, settings)),
-            (resources.DISK, partial(resources.disks, settings)),
-        ]
-
-    def _configuration(self) -> list[tuple[str, Check]]:
-        has_gpu = bool(self._gpus.devices)
-        return [
-            (configuration.AREA, partial(configuration.changed, self._settings)),
-            (configuration.AREA, configuration.unknown),
-            (configuration.AREA, partial(configuration.without_effect, self._machine)),
-            (configuration.AREA, partial(configuration.contradictions, self._settings, has_gpu)),
-        ]
+        expected = driver.gpu_expected(self._settings.device, self._machine, self._gpus)
+        for check in (
+            partial(libraries.cublas, facts, expected, self._machine),
+            partial(libraries.engine, facts, self._gpus, expected),
+            partial(libraries.decoder, facts),
+            libraries.versions,
+        ):
+            yield from guarded(libraries.AREA, check)
 
     def _ask_hub(self) -> None:
         try:
             self._closed = models.hub(self._settings, self._offline)
-        except Exception as error:
+        except Exception as failure:
             # Told as the reason why it cannot be asked.
-            self._closed = f"{type(error).__name__}: {error}"
+            self._closed = f"{type(failure).__name__}: {failure}"
 
-    def _models(self) -> list[Finding]:
-        settings = self._settings
-        found = models.installed(settings)
-        devices, _ = inference.devices(settings, self._gpus)
+    def _models(self) -> Iterator[Finding]:
+        self._progress("Asking the model hub")
+        self._asking.join()
+        yield models.installed(self._settings)
+        devices, _ = inference.devices(self._settings, self._gpus)
         on_gpu = [device for device in devices if device.kind == "cuda"]
         seen = [each.card for each in see_cards(on_gpu, lambda: self._gpus)]
         if on_gpu and not seen:
             text = "The memory of the GPUs is unknown, and so is what auto would choose for them."
-            chosen = [Finding("hint", models.AREA, text, "See the NVIDIA driver's findings.")]
+            chosen = [hint(text, "See the NVIDIA driver's findings.")]
         else:
-            chosen = models.choice(settings, seen, self._closed)
+            chosen = list(models.choice(self._settings, seen, self._closed))
+        yield from chosen
         endpoint = self._machine.variables.get("HF_ENDPOINT") or DEFAULT_HUB
         needed = any(finding.severity != "ok" for finding in chosen)
-        return [*found, *chosen, *models.hub_finding(self._closed, endpoint, needed)]
+        yield models.hub_finding(self._closed, endpoint, needed)
 
-    def _inference(self) -> list[Finding]:
+    def _inference(self) -> Iterator[Finding]:
         devices, found = inference.devices(self._settings, self._gpus)
-        model = self._smallest()
-        if model is None:
-            text = "There is no model, so no device can be tested."
-            return [*found, Finding("error", inference.AREA, text, "`make setup`")]
-        return found + inference.inference(devices, model, self._settings, self._progress)
-
-    def _smallest(self) -> ResolvedModel | None:
+        yield from found
         folder = self._settings.models_dir
         name = models.smallest(available_models(folder))
         if name is None:
-            return None
-        return resolve_model(name, device="cpu", models_dir=folder, offline=True)
+            yield error("There is no model, so no device can be tested.", "`make setup`")
+            return
+        model = resolve_model(name, device="cpu", models_dir=folder, offline=True)
+        yield from inference.inference(devices, model, self._settings, self._progress)
 
 
 def _head(machine: Machine) -> str:

@@ -16,7 +16,7 @@ from core.known_errors import recognise
 from core.settings import Settings
 from core.types import ModelSpec
 from doctor.cards import code_for
-from doctor.diagnosis import Finding
+from doctor.diagnosis import Finding, error, ok
 from gpu.nvml import GpuList, find_device
 from gpu.support import preferred, runs_on_cpus
 from model_store.store import ResolvedModel, model_spec
@@ -45,8 +45,8 @@ def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Device, ...], list
     """The GPUs the app would use here, and the CPU; and why one that was asked for is not there."""
     try:
         return _slots(settings, settings.cuda_visible_devices, gpus), []
-    except DeviceUnavailable as error:
-        found = [Finding("error", AREA, error.message, error.hint)]
+    except DeviceUnavailable as missing:
+        found = [error(missing.message, missing.hint)]
     # The app would not start; those that are there are tried all the same.
     entries = visible_entries(settings.cuda_visible_devices or "")
     there = [entry for entry in entries if find_device(entry, gpus) is not None]
@@ -121,10 +121,9 @@ def _outcome(
         fix = "See `nvidia-smi` and `sudo dmesg | tail`; reboot if they hang too."
         if device.kind == "cpu":
             fix = "Check what keeps the machine busy (`top`), and whether its disk answers."
-        return Finding("error", AREA, text, fix)
-    except SubtitleError as error:
-        known = recognise(error.message)
-        fix = known.fix if known else error.hint
-        return Finding("error", AREA, f"{what} fails with {how}: {error.message}", fix)
-    text = f"{what} works: {how}, {seconds:.1f} s for start, load and one second of audio."
-    return Finding("ok", AREA, text)
+        return error(text, fix)
+    except SubtitleError as failed:
+        known = recognise(failed.message)
+        fix = known.fix if known else failed.hint
+        return error(f"{what} fails with {how}: {failed.message}", fix)
+    return ok(f"{what} works: {how}, {seconds:.1f} s for start, load and one second of audio.")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from core.errors import WorkerCrashed
 from core.known_errors import LIBRARIES, recognise
 from core.settings import PROJECT
-from doctor.diagnosis import Finding, Severity
+from doctor.diagnosis import Finding, error, hint, ok
 from doctor.machine import Machine
 from gpu.cublas import CUBLAS, packaged_cublas
 from gpu.nvml import GpuList
@@ -31,6 +31,8 @@ PROBE_LIMIT_S = 120.0
 SHOWN = ("ctranslate2", "faster-whisper", "av", "onnxruntime", "silero-vad", "gradio", "yt-dlp")
 """Packages whose version every report names."""
 
+REINSTALL = "`python -m pip install -r requirements.txt -c constraints.txt`"
+
 Facts = Mapping[str, Any]
 
 
@@ -39,11 +41,11 @@ def probe(visible: str | None) -> Facts:
     command = [sys.executable, "-P", str(PROBE), *([] if visible is None else [visible])]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_LIMIT_S)
-    except subprocess.TimeoutExpired as error:
+    except subprocess.TimeoutExpired as late:
         raise WorkerCrashed(
             f"The native libraries gave no answer within {PROBE_LIMIT_S:g} s.",
             hint="See whether `nvidia-smi` answers; if not, reboot.",
-        ) from error
+        ) from late
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise WorkerCrashed(
@@ -54,26 +56,26 @@ def probe(visible: str | None) -> Facts:
     return facts
 
 
-def cublas(facts: Facts, expected: bool, machine: Machine) -> list[Finding]:
+def cublas(facts: Facts, expected: bool, machine: Machine) -> Finding:
     """cuBLAS 12, which CTranslate2 opens by name at its first inference on a GPU."""
     found, light = facts["libraries"][CUBLAS], facts["libraries"]["libcublasLt.so.12"]
     if "path" in found and "path" in light:
         path = str(found["path"])
         by = _found_by(Path(path), machine.variables.get("LD_LIBRARY_PATH", ""))
-        return [Finding("ok", AREA, f"cuBLAS 12 was found by {by}: {path}.")]
-    severity: Severity = "error" if expected else "hint"
+        return ok(f"cuBLAS 12 was found by {by}: {path}.")
     newer = cuda_13(facts, machine)
     only = f"; there is CUDA 13 ({newer}), which cannot replace it" if newer else ""
     if not expected:
         text = f"cuBLAS 12 was not found{only}. Only GPUs need it."
-        return [Finding(severity, AREA, text, f"For a GPU: {LIBRARIES[0].lower()}{LIBRARIES[1:]}")]
+        return hint(text, f"For a GPU: {LIBRARIES[0].lower()}{LIBRARIES[1:]}")
     package = packaged_cublas()
     if package is not None:
         said = found.get("error") or light.get("error")
-        text = f"cuBLAS 12 is installed ({package}) and cannot be loaded: {said}{only}."
-        fix = "Install it again: `python -m pip install --force-reinstall -r requirements-gpu.txt`."
-        return [Finding(severity, AREA, text, fix)]
-    return [Finding(severity, AREA, f"cuBLAS 12 was not found{only}.", LIBRARIES)]
+        return error(
+            f"cuBLAS 12 is installed ({package}) and cannot be loaded: {said}{only}.",
+            "Install it again: `python -m pip install --force-reinstall -r requirements-gpu.txt`.",
+        )
+    return error(f"cuBLAS 12 was not found{only}.", LIBRARIES)
 
 
 def cuda_13(facts: Facts, machine: Machine) -> str:
@@ -95,75 +97,73 @@ def _found_by(path: Path, listed: str) -> str:
 
 def engine(
     facts: Facts, gpus: GpuList, expected: bool, processor: str = platform.machine()
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """What CTranslate2 itself says of this machine."""
     own = facts["ctranslate2"]
     if "error" in own:
-        fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
-        return [Finding("error", AREA, f"CTranslate2 cannot be used: {own['error']}", fix)]
-    found = [Finding("ok", AREA, f"CTranslate2 on the CPU supports {', '.join(own['cpu'])}.")]
+        yield error(f"CTranslate2 cannot be used: {own['error']}", REINSTALL)
+        return
+    yield ok(f"CTranslate2 on the CPU supports {', '.join(own['cpu'])}.")
     if not expected:
-        return found
+        return
     if not own["cuda"] and processor == "aarch64":
         text = "CTranslate2's package for this processor (aarch64) has no GPU support."
-        fix = "Build CTranslate2 with `-DWITH_CUDA=ON`, or `WHISPER_DEVICE=cpu`."
-        return [*found, Finding("error", AREA, text, fix)]
+        yield error(text, "Build CTranslate2 with `-DWITH_CUDA=ON`, or `WHISPER_DEVICE=cpu`.")
+        return
     if own.get("cuda_error") or not own["cuda"]:
         said = own.get("cuda_error") or "no CUDA-capable device is detected"
         known = recognise(said)
         fix = known.fix if known else "See the findings about the NVIDIA driver."
-        found.append(Finding("error", AREA, f"CTranslate2 cannot use a GPU: {said}.", fix))
-        return found
+        yield error(f"CTranslate2 cannot use a GPU: {said}.", fix)
+        return
     for index, types in enumerate(own["cuda"]):
-        text = f"CTranslate2 on its GPU {index} supports {', '.join(types)}."
-        found.append(Finding("ok", AREA, text))
+        yield ok(f"CTranslate2 on its GPU {index} supports {', '.join(types)}.")
     if len(own["cuda"]) == len(gpus.devices) == 1:
         missing = {*compute_types(gpus.devices[0].capability)} - {*own["cuda"][0]}
         if missing:
-            text = f"The GPU supports {', '.join(sorted(missing))}, but CTranslate2 does not."
-            found.append(Finding("hint", AREA, text))
-    return found
+            yield hint(f"The GPU supports {', '.join(sorted(missing))}, but CTranslate2 does not.")
 
 
-def decoder(facts: Facts, which: Callable[[str], str | None] = shutil.which) -> list[Finding]:
+def decoder(facts: Facts, which: Callable[[str], str | None] = shutil.which) -> Iterator[Finding]:
     """The app decodes with the FFmpeg libraries inside PyAV; the program is for the tests alone."""
     av = facts["av"]
     if "error" in av:
-        fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
-        return [Finding("error", AREA, f"PyAV cannot be used: {av['error']}", fix)]
+        yield error(f"PyAV cannot be used: {av['error']}", REINSTALL)
+        return
     names = ("libavformat", "libavcodec", "libswresample")
     libraries = ", ".join(f"{name} {av['libraries'][name]}" for name in names)
-    text = f"PyAV includes FFmpeg {av['ffmpeg']} ({libraries}); no other FFmpeg is needed."
-    found = [Finding("ok", AREA, text)]
-    program = which("ffmpeg")
-    if program is None:
-        text = "The program ffmpeg is not installed. Only the tests use it."
-        found.append(Finding("hint", AREA, text, "For the tests: `sudo apt-get install ffmpeg`."))
+    yield ok(f"PyAV includes FFmpeg {av['ffmpeg']} ({libraries}); no other FFmpeg is needed.")
+    if program := which("ffmpeg"):
+        yield ok(f"The program ffmpeg, which only tests use: {program}.")
     else:
-        found.append(Finding("ok", AREA, f"The program ffmpeg, which only tests use: {program}."))
-    return found
+        text = "The program ffmpeg is not installed. Only the tests use it."
+        yield hint(text, "For the tests: `sudo apt-get install ffmpeg`.")
 
 
 def versions(
     folder: Path = PROJECT, installed: Callable[[str], str] = metadata.version
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Installed packages against those the app was tested with."""
-    pinned, missing, other = pins(folder / "requirements.txt"), [], []
-    for name, version in pinned.items():
+
+    def here(name: str) -> str:
         try:
-            here = installed(name)
+            return installed(name)
         except metadata.PackageNotFoundError:
-            missing.append(name)
-            continue
-        if here.partition("+")[0] != version:
-            other.append(f"{name} {here} (tested with {version})")
-    found = [Finding("ok", AREA, f"{_versions(SHOWN, installed)}.")]
-    fix = "`python -m pip install -r requirements.txt -c constraints.txt`"
+            return ""
+
+    shown = ", ".join(f"{name} {here(name) or 'missing'}" for name in SHOWN)
+    yield ok(f"{shown}.")
+    pinned = pins(folder / "requirements.txt")
+    missing = [name for name in pinned if not here(name)]
+    other = [
+        f"{name} {here(name)} (tested with {version})"
+        for name, version in pinned.items()
+        if here(name).partition("+")[0] not in ("", version)
+    ]
     if missing:
-        found.append(Finding("error", AREA, f"Not installed: {', '.join(missing)}.", fix))
+        yield error(f"Not installed: {', '.join(missing)}.", REINSTALL)
     if other:
-        found.append(Finding("hint", AREA, f"Other versions: {', '.join(other)}.", fix))
-    return found
+        yield hint(f"Other versions: {', '.join(other)}.", REINSTALL)
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -173,13 +173,3 @@ def pins(path: Path) -> dict[str, str]:
     lines = path.read_text(encoding="utf-8").splitlines()
     found = (re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.]+)", line) for line in lines)
     return {match[1]: match[2] for match in found if match}
-
-
-def _versions(names: Sequence[str], installed: Callable[[str], str]) -> str:
-    parts = []
-    for name in names:
-        try:
-            parts.append(f"{name} {installed(name)}")
-        except metadata.PackageNotFoundError:
-            parts.append(f"{name} missing")
-    return ", ".join(parts)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.errors import ModelError
 from core.models import AUTO, MODELS, find_model
 from core.settings import Settings
-from doctor.diagnosis import Finding, Severity
+from doctor.diagnosis import Finding, error, hint, ok, warning
 from gpu.choice import Card, Choice, candidates, choose
 from model_store import hub as model_hub
 from model_store.store import available_models, resolve_model
@@ -20,15 +20,14 @@ NEVER_ASKED = "WHISPER_OFFLINE is set"
 Reachable = Callable[[float], str | None]
 
 
-def installed(settings: Settings) -> list[Finding]:
+def installed(settings: Settings) -> Finding:
     here = available_models(settings.models_dir)
     if not here:
-        text = (
-            "There is no model: none is installed, in the models directory or in the hub's cache."
+        return error(
+            "There is no model: none is installed, in the models directory or in the hub's cache.",
+            "`make setup` installs base and tiny.en.",
         )
-        return [Finding("error", AREA, text, "`make setup` installs base and tiny.en.")]
-    names = ", ".join(f"{name} ({where})" for name, where in here.items())
-    return [Finding("ok", AREA, f"Models here: {names}.")]
+    return ok(f"Models here: {', '.join(f'{name} ({where})' for name, where in here.items())}.")
 
 
 def hub(settings: Settings, offline: bool, reachable: Reachable = model_hub.reachable) -> str:
@@ -40,30 +39,31 @@ def hub(settings: Settings, offline: bool, reachable: Reachable = model_hub.reac
     return reachable(settings.hub_timeout_s) or ""
 
 
-def hub_finding(closed: str, endpoint: str, needed: bool) -> list[Finding]:
+def hub_finding(closed: str, endpoint: str, needed: bool) -> Finding:
     """``needed``: the settings' model is not here."""
     if not closed:
-        return [Finding("ok", AREA, f"The model hub answers ({endpoint}).")]
+        return ok(f"The model hub answers ({endpoint}).")
     if closed in (NOT_ASKED, NEVER_ASKED):
-        return [Finding("ok", AREA, f"The model hub is not used: {closed}.")]
-    severity: Severity = "warning" if needed else "hint"
-    text = f"The model hub ({endpoint}) cannot be reached: {closed}. Installed models work."
-    fix = (
+        return ok(f"The model hub is not used: {closed}.")
+    return Finding(
+        "warning" if needed else "hint",
+        f"The model hub ({endpoint}) cannot be reached: {closed}. Installed models work.",
         "Set HTTPS_PROXY or HF_ENDPOINT if the hub can be reached through them. If not,"
         " `WHISPER_OFFLINE=1` avoids the wait; copy models into folders named after them in the"
-        f" models directory, such as models/{candidates()[0]}."
+        f" models directory, such as models/{candidates()[0]}.",
     )
-    return [Finding(severity, AREA, text, fix)]
 
 
-def choice(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
+def choice(settings: Settings, cards: Sequence[Card], closed: str) -> Iterator[Finding]:
     """What a job without a model of its own gets, without downloading anything.
 
     ``cards``: the GPUs jobs run on; none: the CPU.
     """
     name = settings.model.strip() or AUTO
-    if name.lower() == AUTO:
-        return _automatic(settings, cards, closed)
+    automatic = name.lower() == AUTO
+    if automatic and cards:
+        yield from _on_gpus(settings, cards, closed)
+        return
     try:
         found = resolve_model(
             name,
@@ -72,63 +72,55 @@ def choice(settings: Settings, cards: Sequence[Card], closed: str) -> list[Findi
             offline=True,
             allowed_hub_models=settings.allowed_hub_models,
         )
-    except ModelError as error:
+    except ModelError as problem:
         info = find_model(name)
         fetchable = (info is not None and info.repo_id) or name in settings.allowed_hub_models
-        if not fetchable:
-            return [Finding("error", AREA, f"WHISPER_MODEL: {error.message}", error.hint)]
-        size = f", {info.download_mib:,} MiB" if info and info.download_mib else ""
-        if closed and closed != NOT_ASKED:
+        if automatic:
+            yield error(f"auto finds no model: {problem.message}", problem.hint)
+        elif not fetchable:
+            yield error(f"WHISPER_MODEL: {problem.message}", problem.hint)
+        elif closed and closed != NOT_ASKED:
             text = f"WHISPER_MODEL is {name}, which is not here, and the hub cannot be reached."
-            return [Finding("error", AREA, text, f"{error.hint} Or `WHISPER_MODEL=auto`.")]
-        text = f"WHISPER_MODEL is {name}, which is downloaded at first use{size}."
-        return [Finding("hint", AREA, text)]
-    return [Finding("ok", AREA, f"WHISPER_MODEL is {name} ({found.reason}).")]
+            yield error(text, f"{problem.hint} Or `WHISPER_MODEL=auto`.")
+        else:
+            size = f", {info.download_mib:,} MiB" if info and info.download_mib else ""
+            yield hint(f"WHISPER_MODEL is {name}, which is downloaded at first use{size}.")
+        return
+    what = f"auto uses {found.name}" if automatic else f"WHISPER_MODEL is {name}"
+    yield ok(f"{what} ({found.reason}).")
 
 
-def _automatic(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
-    if cards:
-        return _on_gpus(settings, cards, closed)
-    try:
-        found = resolve_model(AUTO, device="cpu", models_dir=settings.models_dir, offline=True)
-    except ModelError as error:
-        return [Finding("error", AREA, f"auto finds no model: {error.message}", error.hint)]
-    return [Finding("ok", AREA, f"auto uses {found.name} ({found.reason}).")]
-
-
-def _on_gpus(settings: Settings, cards: Sequence[Card], closed: str) -> list[Finding]:
+def _on_gpus(settings: Settings, cards: Sequence[Card], closed: str) -> Iterator[Finding]:
     """What ``auto`` takes there, by what fits; the model is one for all cards."""
     here = available_models(settings.models_dir)
     able = candidates()
     fitting = [name for name in able if any(_fits(settings, card, name) for card in cards)]
     best = fitting[0] if fitting else able[-1]
     name = best if best in here else next((name for name in fitting if name in here), "")
-    found: list[Finding] = []
     if best != name:
-        size = MODELS[best].download_mib or 0
         if not closed or closed == NOT_ASKED:
-            found.append(
-                Finding("hint", AREA, f"auto downloads {best} at first use ({size:,} MiB).")
-            )
+            size = MODELS[best].download_mib or 0
+            yield hint(f"auto downloads {best} at first use ({size:,} MiB).")
             name = best
         else:
-            text = f"auto would use {best}, which is not here and cannot be downloaded: {closed}."
-            fix = f"Put its CTranslate2 files into {settings.models_dir / best}."
-            found.append(Finding("hint", AREA, text, fix))
+            yield hint(
+                f"auto would use {best}, which is not here and cannot be downloaded: {closed}.",
+                f"Put its CTranslate2 files into {settings.models_dir / best}.",
+            )
     for card in cards:
         chosen = _fits(settings, card, name) if name else None
         if chosen is None:
-            free = f"{card.free_mib:,.0f} MiB are free"
             what = f"{name} does not fit" if name else "none of the models here fits"
-            text = f"{card.label}: {what}; {free}."
-            fix = "Free memory there (see GPUs), or choose a smaller one: `WHISPER_MODEL=base`."
-            found.append(Finding("warning", AREA, text, fix))
+            yield warning(
+                f"{card.label}: {what}; {card.free_mib:,.0f} MiB are free.",
+                "Free memory there (see GPUs), or choose a smaller one: `WHISPER_MODEL=base`.",
+            )
             continue
         setup = chosen.setup
-        text = f"{card.label}: auto uses {setup.model} in {setup.compute_type},"
-        text += f" {setup.batch_size} windows together; it needs {chosen.needs}."
-        found.append(Finding("ok", AREA, text))
-    return found
+        yield ok(
+            f"{card.label}: auto uses {setup.model} in {setup.compute_type},"
+            f" {setup.batch_size} windows together; it needs {chosen.needs}."
+        )
 
 
 def _fits(settings: Settings, card: Card, name: str) -> Choice | None:

@@ -11,23 +11,23 @@ import urllib.request
 from typing import Any
 
 from core.settings import Settings
-from doctor.diagnosis import Finding
+from doctor.diagnosis import Finding, error, ok, warning
 
 AREA = "Port"
 
 ANSWER_S = 5.0
 
 
-def port(settings: Settings) -> list[Finding]:
+def port(settings: Settings) -> Finding:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
     place = f"{settings.host}:{settings.port}"
     answer = _health(host, settings.port)
     if isinstance(answer, dict) and {"alive", "workers", "version"} <= answer.keys():
         who = f"whisper-for-subs {answer['version']}"
         if answer["alive"]:
-            return [Finding("ok", AREA, f"{place}: {who} runs there and is healthy.")]
+            return ok(f"{place}: {who} runs there and is healthy.")
         text = f"{place}: {who} runs there and is unhealthy: {answer.get('reason', '')}"
-        return [Finding("warning", AREA, text, "See its log, or restart it.")]
+        return warning(text, "See its log, or restart it.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(
             settings.host or "0.0.0.0", settings.port, type=socket.SOCK_STREAM
@@ -36,24 +36,24 @@ def port(settings: Settings) -> list[Finding]:
             # As the server does: a port that was closed a moment ago is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        return [_taken(settings, place, error)]
-    return [Finding("ok", AREA, f"{place} is free for the page.")]
+    except OSError as problem:
+        return _taken(settings, place, problem)
+    return ok(f"{place} is free for the page.")
 
 
-def _taken(settings: Settings, place: str, error: OSError) -> Finding:
-    if error.errno == errno.EADDRINUSE:
+def _taken(settings: Settings, place: str, problem: OSError) -> Finding:
+    if problem.errno == errno.EADDRINUSE:
         fix = (
             f"See which: `ss -ltnp 'sport = :{settings.port}'`;"
             f" or `WHISPER_PORT={settings.port + 1}`"
         )
-        return Finding("error", AREA, f"{place} is in use by another program.", fix)
-    if error.errno == errno.EACCES:
+        return error(f"{place} is in use by another program.", fix)
+    if problem.errno == errno.EACCES:
         fix = "Choose a port over 1023, such as `WHISPER_PORT=7860`, behind a reverse proxy."
-        return Finding("error", AREA, f"This user may not listen on {place}.", fix)
+        return error(f"This user may not listen on {place}.", fix)
     fix = "`WHISPER_HOST=127.0.0.1` for this machine only, `0.0.0.0` for all addresses."
-    why = error.strerror or error
-    return Finding("error", AREA, f"The page cannot listen on {place}: {why}.", fix)
+    why = problem.strerror or problem
+    return error(f"The page cannot listen on {place}: {why}.", fix)
 
 
 def _health(host: str, number: int) -> Any:
@@ -62,17 +62,11 @@ def _health(host: str, number: int) -> Any:
     # The answer is local: a proxy named in the environment must not be asked.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=ANSWER_S) as answer:
+        try:
+            answer = opener.open(url, timeout=ANSWER_S)
+        except urllib.error.HTTPError as unhealthy:
+            answer = unhealthy
+        with answer:
             return json.loads(answer.read(1 << 20))
-    except urllib.error.HTTPError as error:
-        with error:
-            return _json(error.read(1 << 20))
     except (OSError, ValueError, http.client.HTTPException):
-        return None
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
         return None

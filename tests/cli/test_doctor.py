@@ -25,8 +25,8 @@ def test_the_exit_code_follows_the_worst_finding(
 
     def examine(settings: Settings, *, offline: bool, progress: object) -> Diagnosis:
         asked.append(offline)
-        finding = Finding(severity, "Disk", "The disk.", "`rm old`")  # type: ignore[arg-type]
-        return diagnosis([Finding("ok", "GPUs", "A card."), finding], "head")
+        finding = Finding(severity, "The disk.", "`rm old`", "Disk")  # type: ignore[arg-type]
+        return diagnosis([Finding("ok", "A card.", area="GPUs"), finding], "head")
 
     monkeypatch.setattr(doctor, "examine", examine)
     assert main(["doctor"]) == code

@@ -65,11 +65,11 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
     return made
 
 
-def only(found: Iterable[Finding]) -> Finding:
+def only(found: Finding | Iterable[Finding]) -> Finding:
     """The one finding there is."""
-    (finding,) = found
+    (finding,) = [found] if isinstance(found, Finding) else found
     return finding
 
 
-def severities(found: Iterable[Finding]) -> list[str]:
-    return [finding.severity for finding in found]
+def severities(found: Finding | Iterable[Finding]) -> list[str]:
+    return [finding.severity for finding in ([found] if isinstance(found, Finding) else found)]

@@ -45,7 +45,7 @@ def test_a_card_that_is_lost_is_an_error_and_the_others_are_shown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lost = Card(errors={"*": "GPU_IS_LOST"})
-    found = cards(fake(monkeypatch, lost, Card()))
+    found = list(cards(fake(monkeypatch, lost, Card())))
     assert severities(found) == ["error", "ok"]
     assert "--gpu-reset" in found[0].fix
 
@@ -54,7 +54,7 @@ def test_mig_devices_are_listed_and_mig_without_devices_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sliced = Card(name="NVIDIA A100", capability=(8, 0), total_mib=40960, mig=[Mig(), Mig()])
-    found = cards(fake(monkeypatch, sliced, Card(mig=[])))
+    found = list(cards(fake(monkeypatch, sliced, Card(mig=[]))))
     assert severities(found) == ["ok", "ok", "ok", "error"]
     assert "slice MIG-" in found[1].text
     assert "nvidia-smi mig -i 1 -cgi 0 -C" in found[3].fix
@@ -109,7 +109,7 @@ def test_compiling_needs_a_driver_as_new_as_the_wheel(
 ) -> None:
     machine = build(variables={"CUDA_CACHE_PATH": "/tmp"})
     gpus = fake(monkeypatch, Card(capability=(9, 0)), cuda=12020)
-    found = architecture(gpus, machine)[0]
+    found, _ = architecture(gpus, machine)
     assert found.severity == "warning"
     assert "570" in found.fix
 
@@ -142,11 +142,11 @@ def test_named_devices_exist_or_are_told(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus = fake(monkeypatch, Card(), Card())
-    found = visible_devices(settings(cuda_visible_devices="1,5,GPU-00000000"), gpus)
+    found = list(visible_devices(settings(cuda_visible_devices="1,5,GPU-00000000"), gpus))
     assert severities(found) == ["ok", "error", "ok"]
     assert found[1].text == "CUDA_VISIBLE_DEVICES names '5'; the cards here are 0, 1."
     assert "export CUDA_VISIBLE_DEVICES=0,1" in found[1].fix
-    assert visible_devices(settings(), gpus) == []
+    assert severities(visible_devices(settings(), gpus)) == []
     hidden = only(visible_devices(settings(cuda_visible_devices="-1"), gpus))
     assert "hides every GPU" in hidden.text
     nothing = only(visible_devices(settings(cuda_visible_devices="0"), GpuList(problem="NVML")))

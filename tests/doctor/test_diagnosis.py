@@ -10,9 +10,9 @@ import pytest
 from doctor.diagnosis import Diagnosis, Finding, diagnosis, redacted
 
 FOUND = [
-    Finding("ok", "GPUs", "GPU 0 works."),
-    Finding("warning", "Disk", "Little is free.", "Free some: `rm old`."),
-    Finding("error", "GPUs", "GPU 1 is lost.", "`sudo reboot`"),
+    Finding("ok", "GPU 0 works.", area="GPUs"),
+    Finding("warning", "Little is free.", "Free some: `rm old`.", "Disk"),
+    Finding("error", "GPU 1 is lost.", "`sudo reboot`", "GPUs"),
 ]
 
 
@@ -43,7 +43,7 @@ def test_the_text_has_areas_together_with_marks_and_fixes() -> None:
     ],
 )
 def test_the_worst_decides(kinds: list[str], worst: str, summary: str) -> None:
-    found = tuple(Finding(kind, "A", "text") for kind in kinds)  # type: ignore[arg-type]
+    found = tuple(Finding(kind, "text", area="A") for kind in kinds)  # type: ignore[arg-type]
     report = Diagnosis(found, "head")
     assert (report.worst, report.summary) == (worst, summary)
 
@@ -70,5 +70,5 @@ def test_secrets_and_the_home_directory_are_not_shown(
 ) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/joe"))
     assert redacted(said) == shown
-    report = diagnosis([Finding("error", "A", said, said)], said)
+    report = diagnosis([Finding("error", said, said, "A")], said)
     assert report.findings[0].text == report.findings[0].fix == report.head == shown

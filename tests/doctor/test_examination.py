@@ -59,7 +59,7 @@ def test_a_check_that_fails_is_a_finding_and_the_others_go_on(
         raise ZeroDivisionError("division by zero")
 
     FakeNvml([Card()]).install(monkeypatch)
-    monkeypatch.setattr(inference, "inference", lambda *_: [Finding("ok", "Inference", "Works.")])
+    monkeypatch.setattr(inference, "inference", lambda *_: [Finding("ok", "Works.")])
     monkeypatch.setattr(resources, "cores", broken)
     chosen = settings(models_dir=models_dir)
     found = examine(chosen, offline=True, gpus=read_gpus, machine=build())
@@ -76,5 +76,5 @@ def test_errors_of_ours_and_known_ones_keep_their_fix() -> None:
     def known() -> list[Finding]:
         raise RuntimeError("CUDA failed with error no CUDA-capable device is detected")
 
-    assert guarded("A", own) == [Finding("error", "A", "No device.", "Take another.")]
+    assert guarded("A", own) == [Finding("error", "No device.", "Take another.", "A")]
     assert "--gpus all" in guarded("A", known)[0].fix

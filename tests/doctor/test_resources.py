@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from core.settings import Settings
-from doctor.files import why_not_writable
-from doctor.resources import cores, data, disks, memory, models_folder
+from doctor.resources import cores, data, disks, memory, models_folder, why_not_writable
 from parallel_transcriber import CPU_WORKER_MIB
 from tests.doctor.conftest import only, severities
 
@@ -42,7 +41,8 @@ def test_a_full_disk_is_an_error_before_jobs_are_refused(settings: Chosen) -> No
     assert only(data(chosen, lambda path: 1000)).severity == "warning"
     assert "WHISPER_DATA_DIR" in only(data(chosen, lambda path: 1000)).fix
     assert only(models_folder(chosen, lambda path: 1000)).severity == "warning"
-    assert disks(chosen, lambda path: 100)[2].severity == "warning"
+    _, _, temporary = disks(chosen, lambda path: 100)
+    assert temporary.severity == "warning"
 
 
 def test_a_folder_that_cannot_be_written_is_told_with_its_setting(

@@ -55,7 +55,7 @@ def test_an_examination_that_fails_ends(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_report_is_no_markup_of_others() -> None:
-    shown = report(diagnosis([Finding("error", HOSTILE, HOSTILE, f"`{HOSTILE}`")], HOSTILE))
+    shown = report(diagnosis([Finding("error", HOSTILE, f"`{HOSTILE}`", HOSTILE)], HOSTILE))
     assert "<img" not in shown
     assert "\x1b" not in shown
     assert "\u202e" not in shown
@@ -85,7 +85,7 @@ def examined(identity: Identity) -> list[Any]:
 
 def test_strangers_who_come_through_a_proxy_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def examine(settings: Settings, *, progress: Any) -> Diagnosis:
-        return diagnosis([Finding("warning", "Disk", "Full.")], "head")
+        return diagnosis([Finding("warning", "Full.", area="Disk")], "head")
 
     monkeypatch.setattr(doctor_tab, "examine", examine)
     with pytest.raises(gr.Error, match="Only logged-in users"):
