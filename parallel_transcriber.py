@@ -36,7 +36,7 @@ from gpu.choice import choose
 from gpu.manager import gpu_manager
 from gpu.support import check_compute_type
 from media.container import DecodeLimits
-from model_store.store import ResolvedModel, Wanted, model_spec, resolve_for
+from model_store.store import ResolvedModel, Wanted, model_spec, resolve_model
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
 from workers.devices import Device, find_devices
 from workers.limits import PoolLimits
@@ -111,7 +111,7 @@ class ParallelWhisperTranscriber:
         key = (wanted.task, wanted.language) if automatic else ("", None)
         with self._lock:
             if key not in self._resolved:
-                self._resolved[key] = resolve_for(
+                self._resolved[key] = resolve_model(
                     self._settings, self._model_size, self.device, progress, wanted
                 )
             return self._resolved[key]

@@ -58,7 +58,7 @@ from gpu.nvml import find_device, read_gpus
 from gpu.physical import setup_of
 from gpu.support import check_compute_type, preferred
 from media.container import DecodeLimits
-from model_store.store import model_spec, resolve_for
+from model_store.store import model_spec, resolve_model
 from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
 
 log = logging.getLogger("transcriber")
@@ -275,7 +275,7 @@ class WhisperTranscriber:
         self._use_vad = use_vad
         kind = _device(device)
         check_compute_type(compute_type, only_cpus=kind == "cpu")
-        self.model = resolve_for(self._settings, model_size, kind)
+        self.model = resolve_model(self._settings, model_size, kind)
         spec = model_spec(self.model, kind, compute_type, self._settings.threads)
         card = _first_card(self._settings) if kind == "cuda" else None
         if spec.compute_type == AUTO:

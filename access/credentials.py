@@ -41,8 +41,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 class NamedLines:
     """A file of ``name:value`` lines, readable by its owner alone, replaced in one step.
 
-    Several processes may write it. It is read again when it has changed; a line that is not one
-    is skipped and said so, because one slip of an editor must not lock everybody out.
+    Several processes may write it. It is read again when it has changed. A malformed line is
+    skipped with a warning, because one slip of an editor must not lock everyone out.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,17 +103,29 @@ class NamedLines:
             raise
 
 
-class Users:
-    """People who may log in."""
+class _Named:
+    """Names with a hash each."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.file = NamedLines(settings.users_file or settings.data_dir / "users.txt")
+    def __init__(self, path: Path) -> None:
+        self.file = NamedLines(path)
 
     def names(self) -> list[str]:
         return sorted(self.file.read())
 
+    def remove(self, name: str) -> bool:
+        """Remove one, and a user's logins; False when there is none of that name."""
+        with self.file.change() as lines:
+            return lines.pop(name, None) is not None
+
+
+class Users(_Named):
+    """People who may log in."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.users_file or settings.data_dir / "users.txt")
+
     def add(self, name: str, password: str) -> bool:
-        """Add somebody or change a password; True when the name is new."""
+        """Add a user or change a password; True when the name is new."""
         _check_name(name)
         if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
             raise InvalidOption(
@@ -135,11 +147,6 @@ class Users:
             lines[name] = hashed
         return True
 
-    def remove(self, name: str) -> bool:
-        """Remove a user and end their logins; False when there is no such user."""
-        with self.file.change() as lines:
-            return lines.pop(name, None) is not None
-
     def verify(self, name: str, password: str) -> bool:
         """Whether that is the password; takes about as long for an unknown name."""
         hashed = self.file.read().get(name)
@@ -153,17 +160,14 @@ class Users:
         return None if hashed is None else hashlib.sha256(hashed.encode()).hexdigest()[:16]
 
 
-class ApiKeys:
+class ApiKeys(_Named):
     """Programs that may use the service."""
 
     def __init__(self, settings: Settings) -> None:
-        self.file = NamedLines(settings.api_keys_file or settings.data_dir / "api_keys.txt")
-
-    def names(self) -> list[str]:
-        return sorted(self.file.read())
+        super().__init__(settings.api_keys_file or settings.data_dir / "api_keys.txt")
 
     def add(self, name: str) -> str:
-        """Make a key; it is returned here and never seen again."""
+        """Make a key. It is returned once and cannot be read again."""
         _check_name(name)
         key = KEY_PREFIX + secrets.token_urlsafe(32)
         with self.file.change() as lines:
@@ -175,12 +179,8 @@ class ApiKeys:
             lines[name] = _hash_key(key)
         return key
 
-    def remove(self, name: str) -> bool:
-        with self.file.change() as lines:
-            return lines.pop(name, None) is not None
-
     def name_of(self, key: str) -> str | None:
-        """Whose key that is. Every stored hash is compared, each in constant time."""
+        """The name of a key. Every stored hash is compared, each in constant time."""
         asked, found = _hash_key(key), None
         for name, stored in self.file.read().items():
             if hmac.compare_digest(stored.encode(), asked.encode()):

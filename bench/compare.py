@@ -124,7 +124,7 @@ def plot(measured: dict[str, list[Measured]], target: Path) -> None:
 
 
 def candidates(model: str, batches: list[int], workers: int) -> list[ways.Way]:
-    path = str(resolve_model(model, device="cpu", models_dir=Settings().models_dir).path)
+    path = str(resolve_model(Settings(), model, "cpu").path)
     return [
         ways.ours(model, workers, batch=8),
         ways.sequential(path, 1),

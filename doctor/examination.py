@@ -30,7 +30,7 @@ from doctor import (
 from doctor.diagnosis import Diagnosis, Finding, diagnosis, error, hint
 from doctor.machine import Machine
 from gpu.nvml import GpuList, read_gpus
-from model_store.store import available_models, resolve_model
+from model_store.store import available_models
 from workers.memory import see_cards
 
 log = logging.getLogger(__name__)
@@ -164,12 +164,11 @@ class _Examination:
     def _inference(self) -> Iterator[Finding]:
         devices, found = inference.devices(self._settings, self._gpus)
         yield from found
-        folder = self._settings.models_dir
-        name = models.smallest(available_models(folder))
+        name = models.smallest(available_models(self._settings.models_dir))
         if name is None:
             yield error("There is no model, so no device can be tested.", "`make setup`")
             return
-        model = resolve_model(name, device="cpu", models_dir=folder, offline=True)
+        model = models.installed_model(self._settings, name, "cpu")
         yield from inference.inference(devices, model, self._settings, self._progress)
 
 

@@ -10,7 +10,7 @@ from core.settings import Settings
 from doctor.diagnosis import Finding, error, hint, ok, warning
 from gpu.choice import Card, Choice, candidates, choose
 from model_store import hub as model_hub
-from model_store.store import available_models, resolve_model
+from model_store.store import ResolvedModel, available_models, resolve_model
 
 AREA = "Models"
 
@@ -28,6 +28,11 @@ def installed(settings: Settings) -> Finding:
             "`make setup` installs base and tiny.en.",
         )
     return ok(f"Models here: {', '.join(f'{name} ({where})' for name, where in here.items())}.")
+
+
+def installed_model(settings: Settings, name: str, device: str) -> ResolvedModel:
+    """A model without asking the hub. Raises ModelError where it is not here."""
+    return resolve_model(settings.model_copy(update={"offline": True}), name, device)
 
 
 def hub(settings: Settings, offline: bool, reachable: Reachable = model_hub.reachable) -> str:
@@ -65,13 +70,7 @@ def choice(settings: Settings, cards: Sequence[Card], closed: str) -> Iterator[F
         yield from _on_gpus(settings, cards, closed)
         return
     try:
-        found = resolve_model(
-            name,
-            device="cuda" if cards else "cpu",
-            models_dir=settings.models_dir,
-            offline=True,
-            allowed_hub_models=settings.allowed_hub_models,
-        )
+        found = installed_model(settings, name, "cuda" if cards else "cpu")
     except ModelError as problem:
         info = find_model(name)
         fetchable = (info is not None and info.repo_id) or name in settings.allowed_hub_models

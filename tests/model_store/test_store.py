@@ -14,6 +14,7 @@ import pytest
 from huggingface_hub import constants
 
 from core.errors import ModelError
+from core.settings import Settings
 from model_store import hub as model_hub
 from model_store import packaged as model_files
 from model_store import store as model_store
@@ -80,8 +81,10 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 
 def resolve(name: str, tmp_path: Path, **options: Any) -> ResolvedModel:
-    given: dict[str, Any] = {"device": "cpu", "models_dir": tmp_path / "models", **options}
-    return resolve_model(name, **given)
+    given = {"device": "cpu", "progress": None, "wanted": Wanted()}
+    call = {key: options.pop(key, default) for key, default in given.items()}
+    settings = Settings(**{"models_dir": tmp_path / "models", **options})
+    return resolve_model(settings, name, **call)
 
 
 def test_auto_on_the_cpu_is_the_installed_multilingual_model(
@@ -338,7 +341,7 @@ def test_the_real_installed_model_resolves(
     tiny_en: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_files, "installed_models", lambda: ("tiny.en",))
-    found = resolve_model("tiny.en", device="cpu", models_dir=models_dir, offline=True)
+    found = resolve_model(Settings(models_dir=models_dir, offline=True), "tiny.en", "cpu")
     assert found.path == tiny_en
     assert model_store.missing_files(found.path) == []
     assert found.info.only_language == "en"
