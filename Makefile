@@ -1,20 +1,22 @@
 # Set-up, run and check the project. Needs Python 3.11 or newer and make; everything else is
 # installed into .venv. Stamp files in .venv make a second call instant.
 #
-#   make setup    install the app and its two models
-#   make serve    run the web page on http://127.0.0.1:7860
-#   make test     run the tests            (ARGS="-k name" for some)
-#   make lint     check style, types, Dockerfile and Compose file
-#   make bench    measure against faster-whisper
-#   make freeze   write constraints.txt from .venv
-#   make clean    remove .venv, caches and installed models
+#   make setup      install the app and its two models
+#   make serve      run the web page on http://127.0.0.1:7860
+#   make test       run the tests            (ARGS="-k name" for some)
+#   make test-fast  those without a browser, a model or a process: under a minute
+#   make test-all   all tests, and fuzz for long
+#   make lint       check style, types, Dockerfile and Compose file
+#   make bench      measure against faster-whisper
+#   make freeze     write constraints.txt from .venv
+#   make clean      remove .venv, caches and installed models
 #
 # PYTHON=/path/to/python chooses the Python; GPU=1 or GPU= overrides the search for an NVIDIA GPU.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup serve test lint fix bench freeze clean
+.PHONY: setup serve test test-fast test-all lint fix bench freeze clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -25,15 +27,20 @@ export PYTHON
 # take 130 MB more; compiling none would slow down each process where Python may not write its caches.
 export PIP_COMPILE := 0
 COMPILE := import app, cli.main, gradio, ingest, media.download_child, transcriber, ui.page
+# A process for each core shares out the files, in the order of tests/conftest.py.
+PYTEST := $(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 setup: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.models $(VENV)/.project
 
 serve: setup
 	@exec $(PY) app.py
 
-test: setup $(VENV)/.dev
+test test-all: setup $(VENV)/.dev
 	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg initdb=postgresql nginx=nginx
-	$(PY) -m pytest $(ARGS)
+	$(PYTEST) $(if $(filter test-all,$@),--long) $(ARGS)
+
+test-fast: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev
+	$(PYTEST) -m "not (browser or model or process)" $(ARGS)
 
 lint: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,12 +22,50 @@ from tests.postgres import postgres_url as postgres_url
 ROOT = Path(__file__).resolve().parent.parent
 
 # A busy machine may take any time over an example.
-hypothesis.settings.register_profile("any machine", deadline=None)
-hypothesis.settings.load_profile("any machine")
+for profile, examples in (("ordinary", 50), ("long", 1000)):
+    hypothesis.settings.register_profile(
+        profile,
+        deadline=None,
+        max_examples=examples,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would every program
 # they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+SLOW = {
+    "browser": {"chromium"},
+    "model": {"tiny_en", "base"},
+    "process": {"bench", "cli", "postgres", "start_service"},
+}
+"""Markers, and the fixtures whose tests get them: what ``make test-fast`` leaves out."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="fuzz for long: make test-all")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("long" if config.getoption("long") else "ordinary")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One for each core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects by the markers
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tests and, where several processes share the files, begin with those."""
+    weights: Counter[Path] = Counter()
+    for item in items:
+        for name, fixtures in SLOW.items():
+            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+                item.add_marker(name)
+        weights[item.path] += sum(item.get_closest_marker(name) is not None for name in SLOW)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -weights[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +112,12 @@ def _installed(name: str) -> Path:
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def long_run(pytestconfig: pytest.Config) -> bool:
+    """Whether there is time for many more examples."""
+    return bool(pytestconfig.getoption("long"))
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,10 @@ def postgres_url(postgres: PostgresServer) -> str:
     return postgres.url()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.process))
+
+
+@pytest.fixture(params=DATABASES)
 def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings with an empty data directory and an empty database of each kind."""
     url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None

@@ -25,8 +25,8 @@ from jobs.states import JobState
 from jobs.store import JobStore
 from tests.api.conftest import House, MakeHouse
 from tests.api.test_uploads import asked
+from tests.apps import App, running_app
 from tests.jobs.recordings import SHORT, joined
-from tests.ui.conftest import App, start_app, stop_app
 from tests.waiting import PATIENCE_S, eventually
 
 
@@ -72,19 +72,14 @@ def key_and_app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iter
     """An app that asks for a login, and a key to it."""
     folder = tmp_path_factory.mktemp("server")
     key = ApiKeys(Settings(data_dir=folder / "data")).add("bot")
-    app = start_app(
+    with running_app(
         folder,
-        WHISPER_MODEL="tiny.en",
         WHISPER_ACCESS="login",
         WHISPER_WORKERS="1",
         WHISPER_SHUTDOWN_GRACE_S=str(PATIENCE_S),
-    )
-    try:
-        eventually(lambda: app.get("/ready")[0] == 200, "the model is loaded")
+    ) as app:
+        app.wait_ready()
         yield key, app
-    finally:
-        if app.process.poll() is None:
-            stop_app(app)
 
 
 def ask(
@@ -161,11 +156,8 @@ def test_it_stops_taking_jobs_finishes_what_runs_and_pauses_the_rest(
 
 
 def test_a_second_signal_does_not_wait_for_the_work(tmp_path: Path, tiny_en: Path) -> None:
-    app = start_app(
-        tmp_path, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1", WHISPER_SHUTDOWN_GRACE_S="3600"
-    )
-    try:
-        eventually(lambda: app.get("/ready")[0] == 200, "the model is loaded")
+    with running_app(tmp_path, WHISPER_WORKERS="1", WHISPER_SHUTDOWN_GRACE_S="3600") as app:
+        app.wait_ready()
         ask(app, "", "/api/jobs?name=long.wav", joined(tmp_path / "long.wav", 4).read_bytes())
         eventually(lambda: app.get("/health")[1]["workers"][0]["state"] == "busy", "it works")
         # What the worker does now will never be finished.
@@ -175,9 +167,5 @@ def test_a_second_signal_does_not_wait_for_the_work(tmp_path: Path, tiny_en: Pat
             assert app.process.poll() is None
             app.process.send_signal(signal.SIGTERM)
             assert app.process.wait(PATIENCE_S) == 0
-    finally:
-        if app.process.poll() is None:
-            app.process.kill()
-            app.process.wait()
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), "all are gone")
     assert "no sign of life" not in app.log.read_text(), "it waited until they counted as hung"

@@ -11,25 +11,21 @@ from pathlib import Path
 import pytest
 
 from access.credentials import ApiKeys
+from bench.service import free_port
 from core.settings import Settings, service_url
+from tests.apps import App, running_app
 from tests.cli.conftest import Cli
-from tests.ui.conftest import App, free_port, start_app, stop_app
-from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
 def locked_app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App]:
     """Behind a login and under a path, with its model loaded."""
-    running = start_app(
-        tmp_path_factory.mktemp("app"),
-        WHISPER_MODEL="tiny.en",
-        WHISPER_WORKERS="1",
-        WHISPER_ACCESS="login",
-        WHISPER_ROOT_PATH="/subs/",
-    )
-    eventually(lambda: running.get("/ready")[0] == 200, "the model is loaded")
-    yield running
-    assert stop_app(running) == 0
+    folder = tmp_path_factory.mktemp("app")
+    with running_app(
+        folder, WHISPER_WORKERS="1", WHISPER_ACCESS="login", WHISPER_ROOT_PATH="/subs/"
+    ) as app:
+        app.wait_ready()
+        yield app
 
 
 def test_a_running_app_gives_its_memory_back(cli: Cli, locked_app: App) -> None:

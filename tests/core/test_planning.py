@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from core.errors import InvalidOption
@@ -81,7 +81,6 @@ def speech_bounds(segment: AudioSegment) -> tuple[float, float]:
     return segment.windows[0].spans[0].start_s, segment.windows[-1].spans[-1].end_s
 
 
-@settings(max_examples=150, deadline=None)
 @given(recordings(), st.sampled_from(LIMITS), st.integers(0, 99))
 def test_every_span_is_covered_exactly_once(
     spans: list[SpeechSpan], limits: tuple[float, float], seed: int
@@ -100,7 +99,6 @@ def test_every_span_is_covered_exactly_once(
     assert parts == []
 
 
-@settings(max_examples=150, deadline=None)
 @given(recordings(), st.sampled_from(LIMITS), st.integers(0, 99))
 def test_windows_fit_the_encoder_and_segments_their_limit(
     spans: list[SpeechSpan], limits: tuple[float, float], seed: int
@@ -123,7 +121,6 @@ def test_windows_fit_the_encoder_and_segments_their_limit(
             assert following.start_s - piece.end_s > 0
 
 
-@settings(max_examples=150, deadline=None)
 @given(recordings(), st.sampled_from(LIMITS), st.integers(0, 99))
 def test_no_audio_is_heard_twice_and_time_never_runs_backwards(
     spans: list[SpeechSpan], limits: tuple[float, float], seed: int
@@ -140,7 +137,6 @@ RECEDING = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
 @given(recordings(), st.sampled_from(LIMITS), st.integers(0, 99))
 @example([SpeechSpan(*bounds) for bounds in RECEDING], (10.0, 60.0), 0)
 def test_only_an_isolated_segment_is_shorter_than_the_minimum(
@@ -154,7 +150,6 @@ def test_only_an_isolated_segment_is_shorter_than_the_minimum(
             assert joined_s > longest_s - EPS
 
 
-@settings(max_examples=60, deadline=None)
 @given(recordings(), st.sampled_from(LIMITS[:4]), st.integers(0, 99), st.integers(0, 2**32))
 def test_how_the_spans_arrive_does_not_change_the_plan(
     spans: list[SpeechSpan], limits: tuple[float, float], seed: int, portions: int
@@ -280,7 +275,6 @@ def test_impossible_durations_are_refused(limits: tuple[float, float]) -> None:
     assert caught.value.hint
 
 
-@settings(max_examples=100, deadline=None)
 @given(recordings())
 def test_loose_speech_is_packed_in_order(spans: list[SpeechSpan]) -> None:
     loose = [span for span in spans if MIN_SPAN_S <= span.duration_s <= CONTENT_S - 2 * PAD_S]

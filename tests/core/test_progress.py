@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.events import (
@@ -164,7 +164,6 @@ def test_failed_segments_are_done_too() -> None:
     assert progress.fraction == pytest.approx(0.5)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(0.5, 60.0), min_size=1, max_size=40), st.integers(0, 999))
 def test_never_falls_once_the_recording_is_planned(lengths: list[float], seed: int) -> None:
     rng = random.Random(seed)

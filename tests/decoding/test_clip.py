@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.pcm import PcmSpool
@@ -58,7 +58,6 @@ def test_a_window_may_reach_over_the_end_of_the_recording(spool: PcmSpool) -> No
     assert clip.duration_s == 1.0
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32))
 def test_there_and_back_again(seed: int) -> None:
     rng = random.Random(seed)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidOption
@@ -40,7 +40,6 @@ def plan(gb: float, **wishes: Any) -> Any:
     return plan_finetune(Wishes(gpu_memory_mib=gb * GB, **wishes))
 
 
-@settings(max_examples=60)
 @given(wishes_of)
 def test_a_plan_never_takes_more_than_is_free(wishes: Wishes) -> None:
     made = plan_finetune(wishes)
@@ -52,7 +51,6 @@ def test_a_plan_never_takes_more_than_is_free(wishes: Wishes) -> None:
     assert made.fits or least_mib(wishes) > wishes.free_mib
 
 
-@settings(max_examples=60)
 @given(wishes_of)
 def test_everything_that_was_fixed_is_kept(wishes: Wishes) -> None:
     options = plan_finetune(wishes).options
@@ -66,7 +64,6 @@ def test_everything_that_was_fixed_is_kept(wishes: Wishes) -> None:
     assert options.fp16 == wishes.fp16
 
 
-@settings(max_examples=60)
 @given(wishes_of)
 def test_the_effective_batch_stays_where_it_should(wishes: Wishes) -> None:
     options = plan_finetune(wishes).options
@@ -79,7 +76,6 @@ def test_the_effective_batch_stays_where_it_should(wishes: Wishes) -> None:
 
 
 @given(wishes_of)
-@settings(max_examples=40)
 def test_levels_keep_the_effective_batch(wishes: Wishes) -> None:
     made = plan_finetune(wishes)
     for level in made.levels:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import core.errors
@@ -53,7 +53,6 @@ def all_errors(cls: type[SubtitleError] = SubtitleError) -> list[type[SubtitleEr
 
 
 @pytest.mark.parametrize("kind", WRITTEN)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(data=st.data())
 def test_every_value_comes_back_the_same(kind: type[Any], data: st.DataObject) -> None:
     value = data.draw(st.from_type(kind))

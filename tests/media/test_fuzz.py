@@ -16,7 +16,6 @@ from tests.media.mutations import mutated
 from tests.waiting import PATIENCE_S
 
 SEED = 20_261_120
-INPUTS = 3_000
 STALL_S = 10.0
 """How long the input that hangs is let be; the start of a process takes less."""
 
@@ -26,15 +25,18 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_seeds(tmp_path_factory.mktemp("seeds"))
 
 
-def test_every_damaged_file_is_a_result_or_a_typed_error(seeds: Path, tmp_path: Path) -> None:
-    tally = run_fuzz(seeds, SEED, INPUTS, tmp_path)
+def test_every_damaged_file_is_a_result_or_a_typed_error(
+    seeds: Path, tmp_path: Path, long_run: bool
+) -> None:
+    inputs = 60_000 if long_run else 3_000
+    tally = run_fuzz(seeds, SEED, inputs, tmp_path)
     assert [(tried.number, tried.bug) for tried in tally.bugs] == []
     # A lost process is contained; with these inputs none is, and a new one deserves a look.
     assert [(death.number, str(death.error)) for death in tally.deaths] == []
-    assert sorted(tried.number for tried in tally.tried) == list(range(INPUTS))
+    assert sorted(tried.number for tried in tally.tried) == list(range(inputs))
     outcomes = tally.outcomes()
-    assert outcomes["result"] > INPUTS // 4
-    assert outcomes["UnreadableMedia"] > INPUTS // 20
+    assert outcomes["result"] > inputs // 4
+    assert outcomes["UnreadableMedia"] > inputs // 20
 
 
 def test_same_number_is_the_same_input_every_time(seeds: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidOption
@@ -130,7 +130,6 @@ def test_no_word_is_shown_before_it_is_said(drawn: list[tuple[str, float]]) -> N
         assert cue.start_ms == to_ms(first[0])
 
 
-@settings(max_examples=40)
 @given(st.data())
 def test_a_longer_transcript_leaves_earlier_cues_alone(data: st.DataObject) -> None:
     count = data.draw(st.integers(120, 400))

@@ -1,19 +1,9 @@
-"""A real app process on a free port, recordings to send it, and a browser to look at it."""
+"""The app that the tests of the page share, recordings to send it, and a browser to look at it."""
 
 from __future__ import annotations
 
 import csv
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,100 +13,20 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from bench.processes import working_in
-from bench.service import signal_to
-from tests.waiting import PATIENCE_S, eventually
+from tests.apps import ROOT, App, running_app
+from tests.waiting import PATIENCE_S
 
 NewProfile = Callable[..., BrowserContext]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CLIPS = ROOT / "tests" / "data" / "ljspeech"
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """A running app."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    data_dir: Path
-
-    def get(self, path: str) -> tuple[int, Any]:
-        """Status and JSON of an answer."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=PATIENCE_S) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.loads(error.read())
-
-    @contextmanager
-    def standing_still(self) -> Iterator[list[int]]:
-        """Stop the workers meanwhile, so that no job comes to its end; their pids."""
-        workers = [each.pid for each in working_in(self.data_dir.parent) if each.kind == "worker"]
-        assert workers
-        for pid in workers:
-            signal_to(pid, signal.SIGSTOP)
-        try:
-            yield workers
-        finally:
-            for pid in workers:
-                signal_to(pid, signal.SIGCONT)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def start_app(folder: Path, *, port: int = 0, **settings: str) -> App:
-    """Start ``python app.py``; returns as soon as it answers, before its model is loaded."""
-    port = port or free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("WHISPER_", "GRADIO_"))}
-    environment |= {
-        "WHISPER_PORT": str(port),
-        "WHISPER_DATA_DIR": str(folder / "data"),
-        "WHISPER_MODELS_DIR": str(ROOT / "models"),
-        "WHISPER_DEVICE": "cpu",
-        **settings,
-    }
-    log = folder / "app.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py")], cwd=folder, env=environment, stderr=file
-        )
-    app = App(f"http://127.0.0.1:{port}", process, log, folder / "data")
-    eventually(lambda: process.poll() is not None or answers(port), "the app answers")
-    assert process.poll() is None, log.read_text()
-    return app
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def stop_app(app: App) -> int:
-    app.process.send_signal(signal.SIGTERM)
-    try:
-        return app.process.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        app.process.kill()
-        app.process.wait()
-        raise
 
 
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App]:
     """One app for all tests of the page, with the small English model."""
-    running = start_app(tmp_path_factory.mktemp("app"), WHISPER_MODEL="tiny.en")
-    eventually(lambda: running.get("/ready")[0] == 200, "the model is loaded")
-    yield running
-    assert stop_app(running) == 0
-    assert "Traceback" not in running.log.read_text()
+    with running_app(tmp_path_factory.mktemp("app")) as app:
+        app.wait_ready()
+        yield app
 
 
 @pytest.fixture(scope="session")
@@ -157,8 +67,10 @@ def not_a_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
+    """For this folder alone: while Playwright runs, so does its event loop, in which other tests
+    could run none of their own."""
     expect.set_options(timeout=1000 * PATIENCE_S)
     with sync_playwright() as playwright:
         # A container's root may not use the sandbox; what is shown is our own page.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ui.conftest import ROOT, App, start_app, stop_app
+from tests.apps import ROOT, App, running_app
 from tests.waiting import PATIENCE_S, eventually
 
 
@@ -44,10 +44,9 @@ def multipart(size: int) -> tuple[bytes, str]:
 
 
 def test_it_gets_ready_and_ends_with_all_its_processes(tmp_path: Path, tiny_en: Path) -> None:
-    app = start_app(tmp_path, WHISPER_MODEL="tiny.en", WHISPER_MAX_UPLOAD_MIB="1")
-    try:
+    with running_app(tmp_path, WHISPER_MAX_UPLOAD_MIB="1") as app:
         assert app.get("/health")[0] == 200, "it is healthy while the model loads"
-        eventually(lambda: app.get("/ready")[0] == 200, "a worker has loaded the model")
+        app.wait_ready()
         workers = app.get("/health")[1]["workers"]
         assert [w["model"] for w in workers] == ["tiny.en"] * len(workers)
         body, kind = multipart(2 * 1024 * 1024)
@@ -62,13 +61,9 @@ def test_it_gets_ready_and_ends_with_all_its_processes(tmp_path: Path, tiny_en: 
         open_page = urllib.request.urlopen(
             f"{app.url}/gradio_api/heartbeat/page", timeout=PATIENCE_S
         )
-    finally:
-        code = stop_app(app)
     with open_page:
         assert open_page.read() is not None, "the stream ends properly"
-    assert code == 0
     eventually(lambda: not any(map(alive, running)), "all its processes are gone")
-    assert "Traceback" not in app.log.read_text()
 
 
 @pytest.mark.parametrize(

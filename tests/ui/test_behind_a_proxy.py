@@ -12,11 +12,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from access.credentials import Users
+from bench.service import free_port
 from core.settings import Settings
-from tests.ui.conftest import ROOT, App, NewProfile, answers, free_port, start_app, stop_app
+from tests.apps import ROOT, App, answers, running_app
+from tests.ui.conftest import NewProfile
 from tests.waiting import eventually
-
-pytestmark = pytest.mark.browser
 
 USER, PASSWORD = "alice", "correct horse battery"
 
@@ -55,16 +55,9 @@ def behind(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[
     """An app that asks for a login."""
     folder = tmp_path_factory.mktemp("behind")
     Users(Settings(data_dir=folder / "data")).add(USER, PASSWORD)
-    running = start_app(
-        folder, WHISPER_MODEL="tiny.en", WHISPER_ACCESS="login", WHISPER_ROOT_PATH="/subs"
-    )
-    try:
-        eventually(lambda: running.get("/ready")[0] == 200, "the model is loaded")
-        yield running
-    finally:
-        code = stop_app(running)
-    assert code == 0
-    assert "Traceback" not in running.log.read_text()
+    with running_app(folder, WHISPER_ACCESS="login", WHISPER_ROOT_PATH="/subs") as app:
+        app.wait_ready()
+        yield app
 
 
 @pytest.fixture(scope="module")

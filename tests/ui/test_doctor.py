@@ -15,7 +15,8 @@ from playwright.sync_api import Page, expect
 from access.identity import LOCAL, Identity
 from core.settings import Settings
 from doctor.diagnosis import Diagnosis, Finding, diagnosis
-from tests.ui.conftest import App, NewProfile
+from tests.apps import App
+from tests.ui.conftest import NewProfile
 from tests.waiting import PATIENCE_S
 from ui import doctor_tab
 from ui.doctor_tab import DoctorTab, Examinations, report
@@ -99,7 +100,6 @@ def examine_in(page: Page) -> None:
     expect(page.locator(".doctor-verdict")).to_be_visible()
 
 
-@pytest.mark.browser
 def test_the_machine_is_examined_and_the_report_copied(profile: NewProfile, app: App) -> None:
     page = profile(permissions=["clipboard-read", "clipboard-write"]).new_page()
     errors: list[str] = []

@@ -9,8 +9,9 @@ import pytest
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 from gradio_client.exceptions import AppError  # type: ignore[import-untyped]
 
+from tests.apps import App
 from tests.spoken import MAX_WER, word_errors
-from tests.ui.conftest import App, plain_text
+from tests.ui.conftest import plain_text
 from tests.waiting import PATIENCE_S
 
 

@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from core.settings import Settings
+from tests.apps import App
 from tests.gpu import fake_nvml
-from tests.ui.conftest import App, NewProfile
+from tests.ui.conftest import NewProfile
 from ui.finetune_tab import CHOSEN, FIELDS, plan_of
 
 SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]
@@ -110,7 +111,6 @@ def choose(page: Page, field: str, label: str) -> None:
     page.get_by_role("option", name=label, exact=True).click()
 
 
-@pytest.mark.browser
 def test_the_bar_follows_the_form(page: Page) -> None:
     open_tab(page)
     bar, verdict = page.locator("#finetune .memory-bar"), page.locator("#finetune .plan-verdict")
@@ -134,7 +134,6 @@ def test_the_bar_follows_the_form(page: Page) -> None:
     assert sum(wide) < page.locator("#finetune .memory-bar").evaluate("one => one.offsetWidth")
 
 
-@pytest.mark.browser
 def test_a_line_of_options_is_copied(profile: NewProfile, app: App) -> None:
     page = profile(permissions=["clipboard-read", "clipboard-write"]).new_page()
     page.goto(app.url)
@@ -147,7 +146,6 @@ def test_a_line_of_options_is_copied(profile: NewProfile, app: App) -> None:
     assert "--per_device_train_batch_size=4" in copied
 
 
-@pytest.mark.browser
 def test_it_fits_a_phone(profile: NewProfile, app: App) -> None:
     page = profile(390, 844).new_page()
     page.goto(app.url)

@@ -9,18 +9,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from core.types import Gap
 from jobs.records import HistoryEntry
 from jobs.states import JobState
+from tests.apps import App, start_app, stop_app
 from tests.ui import stored
-from tests.ui.conftest import App, NewProfile, start_app, stop_app
+from tests.ui.conftest import NewProfile
 from tests.ui.test_page import upload
 from tests.waiting import PATIENCE_S, eventually
-
-pytestmark = pytest.mark.browser
 
 NASTY = (
     "\u202egnp.\u202c<script>document.title='broken'</script><img src=x onerror=\"hacked=1\">"
@@ -219,8 +217,8 @@ def test_no_name_text_or_reason_becomes_part_of_the_page(
 def test_an_open_page_recovers_by_itself_when_the_service_was_killed_and_started_again(
     profile: NewProfile, tmp_path: Path, tiny_en: Path, recording: Path
 ) -> None:
-    app = start_app(tmp_path, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1")
-    port = int(app.url.rpartition(":")[2])
+    app = start_app(tmp_path, WHISPER_WORKERS="1")
+    port = app.url.rpartition(":")[2]
     context = profile()
     try:
         # One that looks at nothing too: its script remembers until it is loaded again.
@@ -238,7 +236,7 @@ def test_an_open_page_recovers_by_itself_when_the_service_was_killed_and_started
         app.process.wait(PATIENCE_S)
         notice = page.get_by_text("The service cannot be reached")
         expect(notice).to_be_visible()
-        app = start_app(tmp_path, port=port, WHISPER_MODEL="tiny.en", WHISPER_WORKERS="1")
+        app = start_app(tmp_path, WHISPER_PORT=port, WHISPER_WORKERS="1")
         expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
         assert job_id(page) == started
         page.get_by_role("tab", name="What happened").click()

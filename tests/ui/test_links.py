@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
+from tests.apps import App, running_app
 from tests.link_server import LinkServer, serving
-from tests.ui.conftest import App, start_app, stop_app
-
-pytestmark = pytest.mark.browser
+from tests.ui.conftest import NewProfile
 
 
 @pytest.fixture(scope="module")
@@ -24,15 +23,12 @@ def server() -> Iterator[LinkServer]:
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[App]:
     """An app that takes links to this machine."""
-    running = start_app(
+    with running_app(
         tmp_path_factory.mktemp("links"),
-        WHISPER_MODEL="tiny.en",
         WHISPER_DOWNLOAD_SITES='["generic"]',
         WHISPER_DOWNLOAD_NETWORKS='["127.0.0.1"]',
-    )
-    yield running
-    assert stop_app(running) == 0
-    assert "Traceback" not in running.log.read_text()
+    ) as app:
+        yield app
 
 
 def test_links_become_subtitles_on_the_page(page: Page, server: LinkServer) -> None:
@@ -59,17 +55,12 @@ def test_what_is_no_link_is_explained(page: Page) -> None:
     expect(page.locator("#start")).to_be_enabled()
 
 
-def test_the_field_says_why_links_are_off(browser: Browser, tmp_path: Path) -> None:
-    running = start_app(tmp_path, WHISPER_ACCESS="open", WHISPER_PRELOAD_MODEL="false")
-    context = browser.new_context()
-    try:
-        page = context.new_page()
-        page.goto(running.url)
+def test_the_field_says_why_links_are_off(profile: NewProfile, tmp_path: Path) -> None:
+    with running_app(tmp_path, WHISPER_ACCESS="open", WHISPER_PRELOAD_MODEL="false") as app:
+        page = profile().new_page()
+        page.goto(app.url)
         page.get_by_role("tab", name="Links").click()
         field = page.get_by_label("Links, one per line")
         expect(field).to_be_disabled()
         expect(page.locator("#links")).to_contain_text("anyone may use this service")
         expect(page.locator("#links")).to_contain_text("WHISPER_LINKS=on")
-    finally:
-        context.close()
-        stop_app(running)

@@ -13,8 +13,8 @@ from core.settings import Settings
 from gpu.manager import Released
 from gpu.nvml import GpuProcess
 from gpu.plan import Question, card_of_size, plan_memory
+from tests.apps import App
 from tests.gpu.fake_nvml import Card, FakeNvml, Process
-from tests.ui.conftest import App
 from tests.waiting import eventually
 from ui.memory_tab import MemoryTab
 from ui.memory_view import plan_view, unloaded_view
@@ -94,7 +94,6 @@ def test_list_of_models_marks_what_does_not_fit(
     assert "large" not in labels["tiny"]
 
 
-@pytest.mark.browser
 def test_bar_follows_the_form(page: Page, app: App) -> None:
     page.goto(app.url)
     page.get_by_role("tab", name="Memory").click()
@@ -112,7 +111,6 @@ def test_bar_follows_the_form(page: Page, app: App) -> None:
     page.get_by_text("Run large-v3 on the CPU").wait_for()
 
 
-@pytest.mark.browser
 def test_button_gives_memory_back(page: Page, app: App) -> None:
     def states() -> set[str]:
         return {worker["state"] for worker in app.get("/health")[1]["workers"]}

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pysubs2
-import pytest
 from playwright.sync_api import Page, expect
 
 from core.models import MODELS
+from tests.apps import App
 from tests.spoken import MAX_WER, word_errors
-from tests.ui.conftest import App, plain_text
-
-pytestmark = pytest.mark.browser
-
+from tests.ui.conftest import plain_text
 
 WATCH = """() => {
     window.seen = [];
