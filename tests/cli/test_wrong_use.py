@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import main
 from tests.cli.conftest import Cli
 from tests.jobs.recordings import SHORT
 
@@ -33,13 +34,30 @@ WRONG: list[tuple[list[str], int, str]] = [
 
 @pytest.mark.parametrize(("arguments", "code", "words"), WRONG)
 def test_wrong_use_ends_before_any_work_with_a_reason(
-    cli: Cli, here: Path, arguments: list[str], code: int, words: str
+    arguments: list[str],
+    code: int,
+    words: str,
+    here: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = cli("transcribe", SHORT, *arguments)
-    assert words in done.stderr
-    assert (done.returncode, done.stdout) == (code, "")
-    assert "Loading Whisper" not in done.stderr
+    monkeypatch.chdir(here)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert exit_code(["transcribe", str(SHORT), *arguments]) == code
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.out == ""
+    assert "Loading Whisper" not in said.err
     assert list(here.iterdir()) == []
+
+
+def exit_code(arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as ended:
+        return int(ended.code or 0)
 
 
 def test_the_command_and_a_file_must_be_given(cli: Cli) -> None:

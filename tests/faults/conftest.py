@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,23 +25,34 @@ SETTINGS = {
 StartService = Callable[..., Service]
 
 
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Service]:
+    """The app until the end of the block, which leaves no process behind."""
+    service = Service(folder, **{**SETTINGS, **settings})
+    try:
+        service.start()
+        service.wait_ready()
+        yield service
+    finally:
+        service.close()
+
+
 @pytest.fixture
 def start_service(tmp_path: Path, tiny_en: Path) -> Iterator[StartService]:
     """Start the app; ``name`` chooses its folder, the rest are settings of its environment."""
-    services: list[Service] = []
+    with ExitStack() as stack:
 
-    def start(name: str = "service", **settings: str) -> Service:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        service = Service(folder, **{**SETTINGS, **settings})
-        services.append(service)
-        service.start()
-        service.wait_ready()
-        return service
+        def start(name: str = "service", **settings: str) -> Service:
+            return stack.enter_context(running(tmp_path / name, **settings))
 
-    yield start
-    for service in services:
-        service.close()
+        yield start
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, tiny_en: Path) -> Iterator[Service]:
+    """One for all tests of a module: each leaves it running, and looks at its own jobs alone."""
+    with running(tmp_path_factory.mktemp("service")) as service:
+        yield service
 
 
 @pytest.fixture(scope="session")
@@ -49,20 +61,14 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return joined(tmp_path_factory.mktemp("talk") / "talk.wav", 2)
 
 
-@pytest.fixture(scope="session")
-def undisturbed(talk: Path, tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+@pytest.fixture(scope="module")
+def undisturbed(talk: Path, service: Service) -> bytes:
     """The SRT of the talk from a service that nobody disturbs."""
-    service = Service(tmp_path_factory.mktemp("undisturbed"), **SETTINGS)
-    try:
-        service.start()
-        service.wait_ready()
-        job_id = service.submit(talk, language="en")
-        wait_ended(service, job_id)
-        found = service.subtitles(job_id)
-        assert found is not None
-        return found
-    finally:
-        service.close()
+    job_id = service.submit(talk, language="en")
+    wait_ended(service, job_id)
+    found = service.subtitles(job_id)
+    assert found is not None
+    return found
 
 
 def ended(job: Job | None) -> bool:

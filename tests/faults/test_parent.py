@@ -22,9 +22,8 @@ def state_of(service: Service, job_id: str) -> str:
 
 
 def test_a_killed_service_goes_on_with_the_missing_segments_to_the_same_bytes(
-    start_service: StartService, talk: Path, undisturbed: bytes
+    service: Service, talk: Path, undisturbed: bytes
 ) -> None:
-    service = start_service()
     job_id = service.submit(talk, language="en")
     waiting = service.submit(talk, language="en")
     wait_text(service, job_id)
@@ -44,9 +43,8 @@ def test_a_killed_service_goes_on_with_the_missing_segments_to_the_same_bytes(
 
 
 def test_sigterm_pauses_within_the_grace_and_the_next_start_goes_on(
-    start_service: StartService, talk: Path, undisturbed: bytes
+    service: Service, talk: Path, undisturbed: bytes
 ) -> None:
-    service = start_service()
     job_id = service.submit(talk, language="en")
     wait_text(service, job_id)
     assert service.stop() == 0
@@ -61,9 +59,8 @@ def test_sigterm_pauses_within_the_grace_and_the_next_start_goes_on(
 
 
 def test_a_second_signal_hurries_and_loses_nothing_either(
-    start_service: StartService, talk: Path, undisturbed: bytes
+    service: Service, talk: Path, undisturbed: bytes
 ) -> None:
-    service = start_service()
     job_id = service.submit(talk, language="en")
     wait_text(service, job_id)
     service.parent.send_signal(signal.SIGTERM)
@@ -77,10 +74,9 @@ def test_a_second_signal_hurries_and_loses_nothing_either(
 
 
 def test_an_ended_job_is_there_after_a_restart_with_its_text_and_files(
-    start_service: StartService, talk: Path, undisturbed: bytes
+    service: Service, talk: Path, undisturbed: bytes
 ) -> None:
-    service = start_service()
-    job_id = service.submit(talk, language="en", formats="srt,vtt,json")
+    job_id = service.submit(talk, name="lecture.wav", language="en", formats="srt,vtt,json")
     wait_ended(service, job_id)
     before = service.http.get(f"/api/jobs/{job_id}", params={"text": "1"}).json()
     assert service.stop() == 0
@@ -90,7 +86,7 @@ def test_an_ended_job_is_there_after_a_restart_with_its_text_and_files(
     assert after == before
     assert after["cues"]
     assert service.subtitles(job_id) == undisturbed
-    listed = service.http.get("/api/jobs", params={"text": "talk"}).json()
+    listed = service.http.get("/api/jobs", params={"text": "lecture"}).json()
     assert [job["id"] for job in listed["jobs"]] == [job_id]
 
 
