@@ -55,7 +55,7 @@ class Maintenance:
 
     def take_over(self) -> None:
         """Go on with jobs of this data directory that no living service has."""
-        for record in self.store.waiting_orphans(self.runner.place, self.runner.is_dead):
+        for record in self.store.waiting_orphans(self.runner.storage_id, self.runner.is_dead):
             if self.queue.get(record.id) is not None:
                 continue
             if self.store.claim(record.id, record.runner, self.runner.id):
@@ -92,7 +92,7 @@ class Maintenance:
 
     def sweep(self) -> None:
         """Remove jobs, and what earlier runs left, after their time."""
-        for job_id in self.store.ended_before(time.time() - self.keep_s, self.runner.place):
+        for job_id in self.store.ended_before(time.time() - self.keep_s, self.runner.storage_id):
             self.queue.forget([job_id])
             self.store.delete(job_id)
             self.folders.remove(job_id)

@@ -48,7 +48,7 @@ class JobRecord:
     created_at: float
     started_at: float | None = None
     ended_at: float | None = None
-    place: str
+    storage_id: str
     """Id of the data directory that holds its files; only services with that directory run it."""
     runner: str | None = None
     """Id of the process that runs it or will."""

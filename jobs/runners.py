@@ -38,10 +38,11 @@ class Runner:
         self._handle: int | None = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self.place = _place(data_dir / "place.txt")
+            # Older versions called it a place.
+            self.storage_id = _storage_id(data_dir / "place.txt")
         except OSError as error:
             raise cannot_write(error, data_dir) from error
-        self._here = f"{self.place}.{_machine()}."
+        self._here = f"{self.storage_id}.{_machine()}."
         self.id = self._here + secrets.token_hex(8)
 
     def start(self) -> None:
@@ -64,7 +65,7 @@ class Runner:
 
     def beat(self) -> None:
         """Say so in the database; more often than every 30 s. Raises DatabaseUnavailable."""
-        self._store.beat(self.id, self.place, time.time())
+        self._store.beat(self.id, self.storage_id, time.time())
 
     def close(self) -> None:
         """Have ended. What is still open may be taken over by others at once."""
@@ -109,7 +110,7 @@ class Runner:
             self._handle = None
 
 
-def _place(path: Path) -> str:
+def _storage_id(path: Path) -> str:
     """Id of the data directory, the same for all who use it."""
     while True:
         try:

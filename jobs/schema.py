@@ -92,7 +92,7 @@ jobs = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
     Column("ended_at", Double),
-    Column("place", CleanId, nullable=False),
+    Column("storage_id", CleanId, nullable=False),
     Column("runner", CleanId),
     Column("cancel_wanted", Boolean, nullable=False),
     Column("fraction", Double, nullable=False),
@@ -136,7 +136,7 @@ runners = Table(
     "runners",
     metadata,
     Column("id", CleanId, primary_key=True),
-    Column("place", CleanId, nullable=False),
+    Column("storage_id", CleanId, nullable=False),
     Column("beat_at", Double, nullable=False),
 )
 

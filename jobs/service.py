@@ -1,4 +1,4 @@
-"""The one place jobs are run: a bounded queue, a few running at a time, one pool of workers.
+"""Where jobs are run: a bounded queue, a few running at a time, one pool of workers.
 
 submit ─► check ─► admit ─► database ─► waiting (FIFO) ─► a thread per running job ─► Executor
                                              └── all share one WorkerPool and its loaded models
@@ -92,7 +92,7 @@ class JobService:
         )
         self._queue = JobQueue(settings.max_running_jobs, executor, on_success=self._worked)
         self.admission = Admission(settings)
-        self.housekeeping = Maintenance(
+        self.maintenance = Maintenance(
             store=self.store,
             outbox=self._outbox,
             runner=self._runner,
@@ -102,8 +102,8 @@ class JobService:
             enqueue=self._enqueue,
         )
         # Before anybody can submit: who waited longest goes first.
-        self.housekeeping.take_over()
-        self._periodic = PeriodicThread(self.housekeeping.tasks())
+        self.maintenance.take_over()
+        self._periodic = PeriodicThread(self.maintenance.tasks())
 
     def preload(self) -> float:
         """Load the settings' model in all workers; the seconds it took. It never raises: what went
@@ -146,7 +146,7 @@ class JobService:
         self.check(request)
         self.engines.pool()
         job_id = secrets.token_urlsafe(12)
-        with self._place(job_id, request.client):
+        with self._room_for(job_id, request.client):
             if request.url is None:
                 path = self.folders.adopt(job_id, request.path, request.title, request.adopt)
                 request = replace(request, path=path, name=kept_name(request.title))
@@ -201,7 +201,7 @@ class JobService:
         if job is not None:
             job.cancel()
             return
-        self.housekeeping.cancel_elsewhere(self._stored(job_id))
+        self.maintenance.cancel_elsewhere(self._stored(job_id))
 
     def delete(self, job_id: str) -> None:
         """Remove a job with its recording, files and journal; it is cancelled first.
@@ -276,7 +276,7 @@ class JobService:
             "ended_at": None,
             "message": "",
         }
-        with self._place(job_id, request.client):
+        with self._room_for(job_id, request.client):
             self._queue.forget([job_id])
             self.store.update(job_id, **fields)
         asked = f" with model {request.options.model}" + (f" on {device}" if moved else "")
@@ -335,7 +335,7 @@ class JobService:
             raise Paused("The service is stopping.", hint="Try again in a minute.")
 
     @contextmanager
-    def _place(self, job_id: str, client: str) -> Iterator[None]:
+    def _room_for(self, job_id: str, client: str) -> Iterator[None]:
         """Room for one more job while it is being stored; it is given back when that fails."""
         with self._lock:
             self.admit(client)
@@ -361,7 +361,7 @@ class JobService:
             state=JobState.QUEUED,
             request=request,
             created_at=time.time(),
-            place=self._runner.place,
+            storage_id=self._runner.storage_id,
             runner=self._runner.id,
             source_id=source_id,
         )

@@ -124,9 +124,11 @@ class JobStore:
             found = connection.execute(page.limit(limit).offset(offset)).all()
             return _records(found), total.scalar_one()
 
-    def ended_before(self, time: float, place: str) -> list[str]:
+    def ended_before(self, time: float, storage_id: str) -> list[str]:
         """Ids of jobs whose files lie there and that ended before that time, oldest first."""
-        old = and_(jobs.c.place == place, jobs.c.state.in_(_ENDED), jobs.c.ended_at < time)
+        old = and_(
+            jobs.c.storage_id == storage_id, jobs.c.state.in_(_ENDED), jobs.c.ended_at < time
+        )
         return self._ids(select(jobs.c.id).where(old).order_by(jobs.c.ended_at))
 
     # History and journal
@@ -173,13 +175,13 @@ class JobStore:
 
     # Services on this database
 
-    def beat(self, runner: str, place: str, now: float) -> None:
+    def beat(self, runner: str, storage_id: str, now: float) -> None:
         """Say that a service lives."""
-        written = self._insert(runners).values(id=runner, place=place, beat_at=now)
+        written = self._insert(runners).values(id=runner, storage_id=storage_id, beat_at=now)
         with self._database.write() as connection:
             connection.execute(
                 written.on_conflict_do_update(
-                    index_elements=[runners.c.id], set_={"place": place, "beat_at": now}
+                    index_elements=[runners.c.id], set_={"storage_id": storage_id, "beat_at": now}
                 )
             )
 
@@ -193,8 +195,10 @@ class JobStore:
         mine = and_(jobs.c.runner == runner, jobs.c.cancel_wanted)
         return self._ids(select(jobs.c.id).where(mine, jobs.c.state.in_(_NOT_ENDED)))
 
-    def waiting_orphans(self, place: str, dead: Callable[[str, float], bool]) -> list[JobRecord]:
-        """Jobs with files in that place that nobody works on any more, oldest first.
+    def waiting_orphans(
+        self, storage_id: str, dead: Callable[[str, float], bool]
+    ) -> list[JobRecord]:
+        """Jobs with files in that data directory that no service works on any more, oldest first.
 
         ``dead`` is asked with the id of each job's service and the time of its last beat, 0 where
         it has left.
@@ -202,7 +206,7 @@ class JobStore:
         open_jobs = (
             select(jobs, runners.c.beat_at)
             .join(runners, runners.c.id == jobs.c.runner, isouter=True)
-            .where(jobs.c.place == place, jobs.c.origin == "service")
+            .where(jobs.c.storage_id == storage_id, jobs.c.origin == "service")
             .where(jobs.c.state.in_(_NOT_ENDED))
             .order_by(jobs.c.created_at, jobs.c.id)
         )

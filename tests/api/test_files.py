@@ -58,7 +58,7 @@ def finished(service: JobService, recording: Path, name: str = "Böse rede.mp3")
             request=JobRequest(path=recording, name=name),
             created_at=time.time(),
             ended_at=time.time(),
-            place="here",
+            storage_id="here",
             outputs={"srt": srt, "vtt": vtt},
         )
     )

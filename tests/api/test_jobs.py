@@ -51,7 +51,7 @@ def stored(house: House, job_id: str, owner: str, **fields: Any) -> str:
                               adopt="move"),
         "created_at": time.time(),
         "ended_at": time.time(),
-        "place": "here",
+        "storage_id": "here",
         "outputs": {"srt": str(srt)},
     }  # fmt: skip
     house.service.store.insert(JobRecord(**{**given, **fields}))

@@ -156,7 +156,9 @@ def test_a_database_of_a_newer_version_is_refused(database_settings: Settings) -
 def test_what_fails_leaves_nothing_of_its_transaction(database: Database) -> None:
     def fail() -> None:
         with database.write() as connection:
-            connection.execute(schema.runners.insert(), {"id": "r", "place": "x", "beat_at": 1.0})
+            connection.execute(
+                schema.runners.insert(), {"id": "r", "storage_id": "x", "beat_at": 1.0}
+            )
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -182,7 +184,7 @@ def test_sqlite_waits_for_no_disk_and_lets_readers_read(tmp_path: Path) -> None:
     }
     store = JobStore(database)
     with database.write() as connection:
-        connection.execute(schema.runners.insert(), {"id": "r", "place": "x", "beat_at": 1.0})
+        connection.execute(schema.runners.insert(), {"id": "r", "storage_id": "x", "beat_at": 1.0})
         with ThreadPoolExecutor(1) as thread:
             assert thread.submit(store.get, "a").result(PATIENCE_S) is None
     database.close()

@@ -90,15 +90,15 @@ def test_expired_jobs_are_removed_with_their_files(settings: Settings, short: Jo
         ended_at = ended(job).ended_at
         assert ended_at is not None
         folder = service.folders.path(job.id)
-        service.housekeeping.sweep()
+        service.maintenance.sweep()
         assert sorted(os.listdir(folder)) == [
             "LJ001-0002.srt",
             "recording.flac",
             "transcript.json.gz",
         ]
-        assert service.housekeeping.outbox.flush(PATIENCE_S)
+        assert service.maintenance.outbox.flush(PATIENCE_S)
         service.store.update(job.id, ended_at=ended_at - DAY_S - 1.0)
-        service.housekeeping.sweep()
+        service.maintenance.sweep()
         assert not folder.exists()
         assert service.get(job.id) is None
         assert job not in service.jobs()

@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Iterator[JobStore]:
             state=JobState.RUNNING,
             request=JobRequest(path=Path("talk.wav")),
             created_at=1.0,
-            place="here",
+            storage_id="here",
         )
     )
     yield store

@@ -141,8 +141,8 @@ def test_beats_reach_the_database(runner: Runner, database: Database) -> None:
 def test_all_who_use_a_data_directory_call_it_the_same(tmp_path: Path, store: JobStore) -> None:
     with ThreadPoolExecutor(8) as threads:
         runners = list(threads.map(lambda _: Runner(tmp_path / "shared", store), range(8)))
-    assert len({runner.place for runner in runners}) == 1
-    assert Runner(tmp_path / "own", store).place != runners[0].place
+    assert len({runner.storage_id for runner in runners}) == 1
+    assert Runner(tmp_path / "own", store).storage_id != runners[0].storage_id
     assert sorted(path.name for path in (tmp_path / "shared").iterdir()) == ["place.txt", "runners"]
 
 

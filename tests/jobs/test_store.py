@@ -60,7 +60,7 @@ def record(job_id: str, **fields: Any) -> JobRecord:
         state=JobState.QUEUED,
         request=JobRequest(path=Path("/data/talk.mp4")),
         created_at=1.0,
-        place="here",
+        storage_id="here",
     )
     return replace(made, **fields)
 
@@ -229,7 +229,7 @@ def test_old_jobs_are_the_ended_ones_of_a_place(store: JobStore) -> None:
     store.insert(record("new", state=JobState.COMPLETE, ended_at=10.0))
     store.insert(record("old", state=JobState.FAILED, ended_at=9.0))
     store.insert(record("older", state=JobState.CANCELLED, ended_at=8.0, origin="cli"))
-    store.insert(record("elsewhere", state=JobState.COMPLETE, ended_at=1.0, place="there"))
+    store.insert(record("elsewhere", state=JobState.COMPLETE, ended_at=1.0, storage_id="there"))
     store.insert(record("open", state=JobState.RUNNING, ended_at=1.0))
     assert store.ended_before(10.0, "here") == ["older", "old"]
 
@@ -291,7 +291,7 @@ def test_orphans_are_open_jobs_here_whose_service_is_gone(store: JobStore) -> No
         ("alive", {"runner": "alive", "state": JobState.RUNNING}),
         ("ended", {"runner": "dead", "state": JobState.COMPLETE}),
         ("cli", {"runner": "dead", "origin": "cli"}),
-        ("elsewhere", {"runner": None, "place": "there"}),
+        ("elsewhere", {"runner": None, "storage_id": "there"}),
     ]
     for number, (job_id, fields) in enumerate(jobs):
         store.insert(record(job_id, created_at=float(-number), **fields))

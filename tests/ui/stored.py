@@ -62,7 +62,7 @@ def record(data_dir: Path, name: str, state: JobState, **fields: object) -> JobR
         ),
         created_at=time.time(),
         ended_at=time.time(),
-        place=(data_dir / "place.txt").read_text(encoding="utf-8").strip(),
+        storage_id=(data_dir / "place.txt").read_text(encoding="utf-8").strip(),
         total_s=51.0,
         language="en",
         model="tiny.en",

@@ -51,7 +51,7 @@ RUNNING = JobView(
     client="local",
     request=JobRequest(path=Path("talk.mp3")),
     created_at=0.0,
-    place="here",
+    storage_id="here",
     name="talk.mp3",
     state=JobState.RUNNING,
     version=3,
