@@ -1,4 +1,5 @@
-"""``gpu``: the cards, their memory and who holds it; live on a terminal, like ``gpustat``.
+"""``gpu``: the GPUs, their memory and the processes that hold it; live on a terminal, as
+``gpustat`` shows it.
 
 The lines are redrawn where they stand: whatever ends the command, the terminal stays as it was.
 """

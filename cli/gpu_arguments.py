@@ -50,7 +50,7 @@ def add_gpu_commands(commands: Commands) -> None:
 def _add_gpu(commands: Commands) -> None:
     command = commands.add_parser(
         "gpu",
-        help="show the GPUs, their memory and who holds it",
+        help="show the GPUs, their memory and the processes that hold it",
         description=GPU,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

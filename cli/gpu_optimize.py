@@ -60,7 +60,8 @@ def optimize(args: argparse.Namespace) -> int:
         roomiest = max(cards, key=lambda card: card.free_mib)
         raise OutOfMemory(
             f"No model fits {roomiest.label}, which has {roomiest.free_mib:,.0f} MiB free.",
-            hint="python -m cli.main gpu shows who holds the rest; WHISPER_DEVICE=cpu needs none.",
+            hint="python -m cli.main gpu shows which processes hold the rest;"
+            " WHISPER_DEVICE=cpu needs none.",
         )
     _tell(chosen)
     wanted = chosen.settings()

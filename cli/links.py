@@ -73,11 +73,11 @@ class Links:
             progress=self._progress,
             should_stop=self._should_stop,
         )
-        # Nobody else has the file: it goes when its subtitles are there.
+        # It was downloaded for this command alone: it goes when its subtitles are there.
         return self._named(replace(self._like, path=found.path, name=found.name, adopt="move"))
 
     def _named(self, request: JobRequest) -> JobRequest:
-        """With a name for its outputs that is free: nobody chose it, so it may replace nothing."""
+        """With a free name for its outputs: as nobody chose it, it must replace no file."""
         stem, number = request.stem, 1
         named = replace(request, output_stem=stem)
         while _keys(named) & self._taken or any(target.exists() for target in targets(named)):

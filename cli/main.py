@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter must not stumble over it when it ends.
+        # The reader of the output has gone; the interpreter must not fail over that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

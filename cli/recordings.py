@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Recording:
-    """One recording. :meth:`run` is for a thread of its own, the rest for the command's."""
+    """One recording. :meth:`run` has its own thread; the rest is called by the command."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class Recording:
     def _kept(self) -> CachedSegments | None:
         """What earlier commands have finished of it."""
         request, decode = self._request, self._decode
-        # A pipe can be read only once, so nobody can go on with it.
+        # A pipe can be read only once, so a later command cannot resume it.
         if self._cache is None or not request.path.is_file():
             return None
         task, language = decode.task, decode.language

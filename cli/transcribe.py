@@ -35,14 +35,14 @@ from jobs.states import JobState
 log = logging.getLogger(__name__)
 
 REDRAW_S = 0.5
-"""Longest time the bar stands still; the time left changes by itself."""
+"""Longest time the bar stands still: the time left changes without events."""
 
 MAX_GAPS_SHOWN = 10
 
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of one recording."""
+    """How one recording ended."""
 
     code: int
     entry: dict[str, Any]
@@ -225,7 +225,7 @@ def _failed(source: str, error: SubtitleError) -> _Outcome:
 
 
 class _Stop:
-    """Somebody pressed Ctrl-C."""
+    """Whether Ctrl-C was pressed."""
 
     asked = False
 

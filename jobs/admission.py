@@ -1,5 +1,5 @@
-"""Whether the service takes one more job: places, a client's share, disk. Decided before anything
-is stored, so that what is refused leaves nothing behind."""
+"""Whether the service takes one more job: the queue, a client's share and the disk decide, before
+anything is stored, so that a refused job leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Admission:
 
         Raises:
             ClientLimit: the client has its share already.
-            QueueFull: nobody gets another job now.
+            QueueFull: the service takes no more jobs now.
             DiskFull: too little space for any job.
         """
         settings = self._settings

@@ -1,4 +1,4 @@
-"""The devices of this machine as far as memory goes, for fronts that say what fits."""
+"""The memory of this machine's devices, for front ends that say which model fits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from workers.memory import see_cards, see_cpu
 
 
 def gpus_here(settings: Settings) -> tuple[SeenCard, ...]:
-    """The GPUs workers would run on, with who holds memory there; empty where there is none, or
-    where nobody can tell their memory.
+    """The GPUs that workers would use, with the processes that hold memory there; empty where there
+    is none or its memory is unknown.
 
     Raises:
         DeviceUnavailable: a GPU was asked for and is not there.
@@ -29,13 +29,13 @@ def devices_here(settings: Settings) -> tuple[SeenCard, ...]:
     try:
         found = gpus_here(settings)
     except DeviceUnavailable:
-        # Who submits a job is told; here is only said what would fit.
+        # Submitting a job raises it; here it matters only what would fit.
         found = ()
     cpu = see_cpu()
     return found or (() if cpu is None else (SeenCard(cpu, ()),))
 
 
 def model_marks(settings: Settings) -> dict[str, str]:
-    """What is to be said of each model's size on this machine; empty where it fits."""
+    """A remark for each model that does not fit this machine."""
     cards = [seen.card for seen in devices_here(settings)]
     return fitting_models(cards, gpu_manager.peaks, settings.compute_type) if cards else {}

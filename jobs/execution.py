@@ -1,4 +1,4 @@
-"""How one job is run: download, model, journal, run, files; nothing of queues."""
+"""How one job runs: download, model, journal, run, files. The queue is elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DATABASE_RETRY_S = 1.0
-"""Between two tries of a job that needs its journal while the database is away."""
+"""Between two attempts to read a job's journal while the database does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class Executor:
             self.folders.keep_transcript(job.id, dump(Kept(result.transcript, result.report)))
 
     def _patiently(self, job: Job, call: Callable[[], T]) -> T:
-        """The call's answer, however long the database is away."""
+        """The call's result, however long the database does not answer."""
         while True:
             try:
                 return call()
@@ -165,7 +165,7 @@ class Executor:
 
 
 def before_gaps_run(job: Job, folders: JobFolders) -> PipelineResult | None:
-    """What a job had before its gaps were tried again in vain."""
+    """What a job had before its gaps were tried again without success."""
     kept = kept_of(folders, job.id)
     if kept is None:
         return None

@@ -138,7 +138,7 @@ class JobFolders:
 
 @contextmanager
 def in_use(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Mark a folder as in use. Raises OSError: it is gone, or in use while nobody is to wait."""
+    """Mark a folder as in use. Raises OSError: it is gone, or in use and ``wait`` is False."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -164,7 +164,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno in (*NO_SPACE, errno.ENOENT):
             raise
-        # Another disk, a file system without links, or somebody else's file.
+        # Another disk, a file system without links, or another user's file.
         log.debug("%s is copied, not linked: %s", source, error)
         shutil.copyfile(source, target)
 

@@ -1,4 +1,4 @@
-"""Try the gaps of a finished transcript again, and put what was found where it was said."""
+"""Which gaps of a finished transcript to try again, and how to merge what was found."""
 
 from __future__ import annotations
 

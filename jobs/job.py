@@ -86,7 +86,7 @@ class Job:
 
     @property
     def stopped(self) -> SubtitleError | None:
-        """Why somebody wants it to stop, whether or not it has."""
+        """Why it was asked to stop, whether or not it has stopped."""
         return self._stopped
 
     def cancel(self) -> None:
@@ -193,7 +193,7 @@ class Job:
         self._set_message(text)
 
     def stoppable(self, stop: Callable[[SubtitleError], None]) -> None:
-        """How to stop what runs now; stops it at once if somebody asked for it before."""
+        """How to stop what runs now; stops it at once if the job was cancelled before."""
         with self._changed:
             self._stop = stop
             self._message = ""

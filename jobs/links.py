@@ -23,8 +23,8 @@ class FetchedRecording:
 
 
 def why_no_links(settings: Settings) -> DownloadRefused | None:
-    """Why the service fetches no links at all; None where it does. A link makes this machine knock
-    where somebody wants, with its cookies: nothing for people whom nobody knows."""
+    """Why the service fetches no links at all; None where it does. A link makes this machine send
+    requests where its author wants, with this machine's cookies: not for anonymous visitors."""
     if settings.links == "off":
         return DownloadRefused(
             "Links are turned off here.",

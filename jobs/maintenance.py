@@ -1,17 +1,18 @@
-"""What keeps a service's jobs and files in order over time: jobs of dead services are taken over,
-cancellations from elsewhere heard, ended jobs forgotten, expired ones removed."""
+"""What a service does beside its jobs: it shows that it lives, takes over the jobs of dead
+services, hears cancellations from other services, and removes what has expired."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from core.errors import CapacityError
 from jobs.folders import JobFolders
 from jobs.outbox import Outbox
-from jobs.periodic import TICK_S, PeriodicTask
 from jobs.queue import JobQueue
 from jobs.records import JobRecord
 from jobs.runners import Runner
@@ -23,35 +24,86 @@ log = logging.getLogger(__name__)
 SWEEP_EVERY_S = 600.0
 """Between two looks for expired jobs; they are kept for hours, so minutes do not matter."""
 
+TICK_S = 0.5
+"""Between two looks for cancellations: the user is promised an end within two seconds."""
+
 BEAT_EVERY_S = 5.0
 ORPHANS_EVERY_S = 5.0
 """Between two looks for jobs of services that died."""
 
 FORGET_AFTER_S = 60.0
-"""Ended jobs stay in memory that long: who watches them sees the end; then the database knows."""
+"""Ended jobs stay in memory that long, so that watchers see the end; then the database has them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    store: JobStore
-    outbox: Outbox
-    runner: Runner
-    queue: JobQueue
-    folders: JobFolders
-    keep_s: float
-    """How long ended jobs and their files are kept."""
-    enqueue: Callable[[JobRecord, str, str], object]
-    """Takes a record, and kind and text of the line in its history."""
+    """One thread, from :meth:`start` to :meth:`close`.
 
-    def tasks(self) -> list[PeriodicTask]:
-        """For ``jobs.periodic``."""
-        return [
-            PeriodicTask(BEAT_EVERY_S, self.runner.beat),
-            PeriodicTask(SWEEP_EVERY_S, self.sweep),
-            PeriodicTask(FORGET_AFTER_S / 6, self._forget_ended),
-            PeriodicTask(TICK_S, self._hear_cancels),
-            PeriodicTask(ORPHANS_EVERY_S, self.take_over),
-        ]
+    Args:
+        keep_s: how long ended jobs and their files are kept.
+        enqueue: takes a record, and kind and text of the line in its history.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        outbox: Outbox,
+        runner: Runner,
+        queue: JobQueue,
+        folders: JobFolders,
+        keep_s: float,
+        enqueue: Callable[[JobRecord, str, str], object],
+    ) -> None:
+        self.store = store
+        self.outbox = outbox
+        self.runner = runner
+        self.queue = queue
+        self.folders = folders
+        self.keep_s = keep_s
+        self.enqueue = enqueue
+        self._closed = threading.Event()
+        self._no_database = False
+        self._thread = threading.Thread(target=self._run, name="job maintenance", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        self._closed.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        every_s: dict[Callable[[], None], float] = {
+            self.runner.beat: BEAT_EVERY_S,
+            self.sweep: SWEEP_EVERY_S,
+            self._forget_ended: FORGET_AFTER_S / 6,
+            self._hear_cancels: TICK_S,
+            self.take_over: ORPHANS_EVERY_S,
+        }
+        due_s = dict.fromkeys(every_s, 0.0)
+        while not self._closed.is_set():
+            now = time.monotonic()
+            for task in every_s:
+                if now >= due_s[task] and not self._closed.is_set():
+                    due_s[task] = now + every_s[task]
+                    self._do(task)
+            self._closed.wait(TICK_S)
+
+    def _do(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except CapacityError as error:
+            if not self._no_database:
+                log.error("%s Running jobs go on; their results are written later.", error.message)
+            self._no_database = True
+        except Exception:
+            # The next round may succeed, and without this thread no job is ever taken over.
+            log.exception("A periodic task of the job service failed")
+        else:
+            if self._no_database:
+                log.info("The job database answers again")
+            self._no_database = False
 
     def take_over(self) -> None:
         """Go on with jobs of this data directory that no living service has."""

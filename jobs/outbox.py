@@ -1,7 +1,7 @@
 """Writes to the database that must not be lost and must not hold a job up.
 
-Journal and history are written from threads that also feed the workers; while the database is away
-they go on, and what is to be written waits here, in order, until it answers again.
+Journal and history are written from threads that also feed the workers; while the
+database does not answer they go on, and the writes wait here, in order, until it does.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Outbox:
                 self._changed.notify_all()
 
     def _make(self, call: Callable[[], None]) -> bool:
-        """Make a call, again and again while the database is away; False once given up."""
+        """Make a call, again and again while the database does not answer; False once given up."""
         wait_s = FIRST_WAIT_S
         while True:
             try:
@@ -97,7 +97,7 @@ class Outbox:
             else:
                 return True
             with self._changed:
-                # The calls are taken away when nobody waits for them any longer.
+                # close() removes the calls when its time is up.
                 if self._changed.wait_for(lambda: not self._waiting, wait_s):
                     return False
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)

@@ -81,5 +81,5 @@ def explained(error: Exception) -> SubtitleError:
     """What an unexpected error becomes, which is in the log."""
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return DiskFull("No space left for the job.")
-    # What exactly is for the log: it may name files and code that are nobody else's business.
+    # The details are for the log alone: they may name files and code.
     return WorkerError("The job failed: an unexpected error.", hint="The log has the details.")

@@ -103,7 +103,7 @@ class JobQueue:
         ]
 
     def stopped(self, job: Job, error: SubtitleError) -> None:
-        """Somebody stops the job: one that waits ends at once."""
+        """The job is to stop: one that waits ends at once."""
         with self._lock:
             if job not in self._waiting:
                 return
@@ -172,7 +172,7 @@ class JobQueue:
             result is None and not paused and job.request.adopt == "no"
         ):
             folders.remove(job.id)
-        # Its place is free before anybody hears of the end: who then submits finds room.
+        # Its place is free before the end is announced, so that the next submission finds it free.
         with self._lock:
             self._running.pop(job, None)
             self._start_next()

@@ -38,7 +38,7 @@ class Recorder:
         self._outbox.put(partial(self._store.add_history, self._job_id, entry))
 
     def done(self) -> None:
-        """The job has ended: nobody will ask for its segments again."""
+        """The job has ended; its journal is not needed again."""
         self._outbox.put(partial(self._store.forget_segments, self._job_id))
 
     def feed(self, event: Event, progress: Progress) -> None:

@@ -98,13 +98,13 @@ def with_defaults(options: JobOptions, settings: Settings) -> JobOptions:
 
 
 def check(request: JobRequest, settings: Settings) -> None:
-    """Refuse, without loading or decoding anything, what cannot work.
+    """Refuse what cannot work, without loading or decoding anything.
 
     Raises:
         FileMissing, UnreadableMedia: there is no such recording.
         DownloadRefused: its link is not fetched here.
-        InvalidOption: an option nobody knows, one out of range, or no link.
-        ModelError: a model nobody knows, or one that cannot do the language or task.
+        InvalidOption: an unknown option, one out of range, or a malformed link.
+        ModelError: an unknown model, or one that cannot do the language or task.
     """
     if request.url is None:
         _check_recording(request)
@@ -181,7 +181,7 @@ def nearest(path: Path) -> Path:
 
 
 def _check_folder(folder: Path) -> None:
-    """Hours of work must not end at a folder that cannot be written."""
+    """Raise InvalidOption for a folder that cannot be written, before hours of work are spent."""
     there = nearest(folder)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InvalidOption(

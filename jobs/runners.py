@@ -48,7 +48,7 @@ class Runner:
     def start(self) -> None:
         """Live from now on. Raises DatabaseUnavailable, DiskFull, InvalidOption."""
         lock = self._lock(self.id)
-        # It gets its name when it is locked: nobody ever sees it free while this process lives.
+        # It gets its name when it is locked: no other process sees it free while this one lives.
         unseen = lock.with_suffix(".new")
         try:
             handle = os.open(unseen, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -91,7 +91,7 @@ class Runner:
             log.warning("%s cannot be opened: %s", lock, error)
             return False
         try:
-            # Shared, so that two who look at the same time do not take each other for the owner.
+            # Shared, so that two processes that look at once do not take each other for the owner.
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
             lock.unlink(missing_ok=True)
         except BlockingIOError:
@@ -111,7 +111,7 @@ class Runner:
 
 
 def _storage_id(path: Path) -> str:
-    """Id of the data directory, the same for all who use it."""
+    """Id of the data directory, the same for every service that uses it."""
     while True:
         try:
             return path.read_text(encoding="ascii").strip()

@@ -49,7 +49,7 @@ class SegmentCache:
         self._written = 0
         """Bytes since old entries last went."""
         self._failed = False
-        # What was said in recordings is nobody else's business.
+        # Transcripts are private.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             self._make_room(0)

@@ -3,8 +3,8 @@
 submit ─► check ─► admit ─► database ─► waiting (FIFO) ─► a thread per running job ─► Executor
                                              └── all share one WorkerPool and its loaded models
 
-Jobs belong to the service, not to whoever submitted them: they are in the database before
-``submit`` returns, and a service that starts goes on with those that a dead or stopped one left.
+Jobs belong to the service, not to the page or program that submitted them: they are in the database
+before ``submit`` returns, and a service that starts resumes those that a dead or stopped one left.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from jobs.job import Job, JobHandle
 from jobs.maintenance import Maintenance
 from jobs.outbox import Outbox
 from jobs.peaks import learn
-from jobs.periodic import PeriodicThread
 from jobs.queue import JobQueue
 from jobs.recorder import Recorder
 from jobs.records import HistoryEntry, JobRecord
@@ -101,13 +100,13 @@ class JobService:
             keep_s=settings.keep_jobs_hours * 3600.0,
             enqueue=self._enqueue,
         )
-        # Before anybody can submit: who waited longest goes first.
+        # Before the first submission: the job that waited longest goes first.
         self.maintenance.take_over()
-        self._periodic = PeriodicThread(self.maintenance.tasks())
+        self.maintenance.start()
 
     def preload(self) -> float:
-        """Load the settings' model in all workers; the seconds it took. It never raises: what went
-        wrong is :meth:`health`'s reason not to be ready."""
+        """Load the settings' model in all workers and return the seconds it took. It never raises:
+        :meth:`health` says why the service is not ready."""
         return self.engines.preload()
 
     # Jobs.
@@ -212,7 +211,7 @@ class JobService:
         if job is not None:
             job.cancel()
             job.wait(STOP_S)
-            # Its last words, so that they do not come after the row is gone.
+            # Its last writes must come before the row is deleted.
             self._outbox.flush(STOP_S)
             self._queue.forget([job_id])
         else:
@@ -296,7 +295,7 @@ class JobService:
         self._queue.close()
 
     def hurry(self) -> None:
-        """Somebody waits for :meth:`close`: do not finish what is in work, pause it."""
+        """Pause what runs instead of finishing it: the caller waits for :meth:`close`."""
         for job in self.jobs():
             job.pause()
 
@@ -315,7 +314,7 @@ class JobService:
         self.hurry()
         self.engines.close()
         self._queue.join(STOP_S)
-        self._periodic.close(STOP_S)
+        self.maintenance.close(STOP_S)
         self._stop_learning()
         if not self._outbox.close(STOP_S):
             log.error("Some results could not be written to the job database; they are redone.")

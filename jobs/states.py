@@ -1,4 +1,4 @@
-"""The states of a job, alone so that the database knows them without the rest of the room."""
+"""The states of a job."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class JobState(StrEnum):
 
     @property
     def active(self) -> bool:
-        """Somebody works on it or will without being asked again."""
+        """A service works on it, or will without being asked again."""
         return self in (self.QUEUED, self.DOWNLOADING, self.RUNNING)

@@ -1,7 +1,7 @@
 """What the service remembers of its jobs: each method is one transaction of the database.
 
 Every method raises ``core.errors.DatabaseUnavailable`` when the database does not answer, and those
-that write DiskFull when it has no room; then nothing of the call has happened.
+that write raise DiskFull when it is full; then the call has changed nothing.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class JobStore:
             connection.execute(delete(runners).where(runners.c.id == runner))
 
     def wanted_cancels(self, runner: str) -> list[str]:
-        """Jobs of that service that somebody, perhaps elsewhere, wants to end."""
+        """Jobs of that service that were cancelled, perhaps from another service."""
         mine = and_(jobs.c.runner == runner, jobs.c.cancel_wanted)
         return self._ids(select(jobs.c.id).where(mine, jobs.c.state.in_(_NOT_ENDED)))
 

@@ -126,7 +126,7 @@ def kept_of(folders: JobFolders, job_id: str) -> Kept | None:
 
 
 def _pause(seconds: float) -> None:
-    """There is nobody here to wake the watcher: the job runs in another process."""
+    """Nothing here can wake the watcher: the job runs in another process."""
     time.sleep(seconds)
 
 

@@ -209,7 +209,7 @@ def test_a_closing_service_pauses_everything_and_takes_no_more(
     with pytest.raises(Paused):
         service.submit(short)
     names = [t.name for t in threading.enumerate() if t.name.startswith(("job ", "ingest"))]
-    assert [name for name in names if name != "job upkeep"] == []
+    assert [name for name in names if name != "job maintenance"] == []
 
 
 def test_jobs_a_stopping_service_leaves_unfinished_are_warned_of(

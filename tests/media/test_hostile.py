@@ -24,6 +24,7 @@ from core.errors import (
 )
 from core.logs import one_line
 from core.pcm import PcmSpool
+from core.types import SAMPLE_RATE
 from media.container import DecodeLimits
 from media.process import IsolatedProcess, ProcessLimits
 from subtitles.sanitize import safe_stem
@@ -148,7 +149,7 @@ def decode(
         except SubtitleError as caught:
             error = caught
     if error is None:
-        assert 0 < spool.duration_s() <= limits.max_audio_s
+        assert 0 < spool.samples() / SAMPLE_RATE <= limits.max_audio_s
     spool.path.unlink(missing_ok=True)
     return Outcome(error, peak)
 
