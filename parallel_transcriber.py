@@ -264,5 +264,5 @@ def make_pool(
         fits=memory,
         plan_batch=memory.batch,
         on_peak=gpu_manager.peaks.add,
-        cards=[seen.card for seen in cards],
+        cards=cards,
     )

@@ -195,7 +195,7 @@ def _say(text: str) -> None:
 
 
 def _setups(args: argparse.Namespace, settings: Settings) -> list[Setup]:
-    card = devices_here(settings)[0].card
+    card = devices_here(settings)[0]
     types = args.compute_types
     if types is None:
         gpu = ("float16", "int8_float16", "bfloat16")
@@ -232,7 +232,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     settings = Settings(workers=1, log_level="error")
     rows = measured_rows(_setups(args, settings), args.speech, args.out, settings)
-    _say(f"\n{machine()}, {devices_here(settings)[0].card.name}\n\n{table(rows)}")
+    _say(f"\n{machine()}, {devices_here(settings)[0].name}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def optimize(args: argparse.Namespace) -> int:
     """Raises what ``main`` tells."""
     settings = build_settings({})
     load_learned(settings)
-    cards = [seen.card for seen in gpus_here(settings) or devices_here(settings)]
+    cards = gpus_here(settings) or devices_here(settings)
     proposals = {
         name: propose(profile, cards, args.model, args.task) for name, profile in PROFILES.items()
     }

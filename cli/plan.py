@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from typing import Any
 
 from cli.bars import part_bars
@@ -30,8 +31,8 @@ def plan(args: argparse.Namespace) -> int:
         tasks=args.tasks,
     )
     plans = [
-        plan_memory(question, seen.card, others=seen.holders, peaks=gpu_manager.peaks)
-        for seen in asked_cards(args.gpu_memory)
+        plan_memory(question, card, peaks=gpu_manager.peaks)
+        for card in asked_cards(args.gpu_memory)
     ]
     if args.json:
         print(json.dumps([plan_data(each) for each in plans], indent=2, ensure_ascii=False))
@@ -99,7 +100,7 @@ def plan_data(found: MemoryPlan) -> dict[str, Any]:
             | ({} if advice.setup is None else _settings(advice.setup))
             for advice in found.advice
         ],
-        "others": [{"pid": p.pid, "name": p.name, "used_mib": p.used_mib} for p in found.others],
+        "others": [asdict(process) for process in found.card.holders],
     }
 
 
@@ -120,7 +121,7 @@ def _by_the_guide(args: argparse.Namespace) -> int:
         "float16" if args.precision == "auto" else args.precision,
         backend="pytorch",
     )
-    free = asked_cards(args.gpu_memory)[0].card.free_mib / 1024
+    free = asked_cards(args.gpu_memory)[0].free_mib / 1024
     fits = found["recommended"] * args.tasks <= free
     if args.json:
         print(json.dumps({**found, "gpu_memory": free, "fits": fits}, indent=2))

@@ -31,7 +31,7 @@ WIDTH = 100
 
 
 def show_plan(args: argparse.Namespace) -> int:
-    card = asked_cards(args.gpu_memory)[0].card
+    card = asked_cards(args.gpu_memory)[0]
     plan = plan_finetune(_wishes(args, card))
     if args.json:
         print(json.dumps(plan_data(plan), indent=2, ensure_ascii=False))

@@ -150,7 +150,7 @@ class _Examination:
         yield models.installed(self._settings)
         devices, _ = inference.devices(self._settings, self._gpus)
         on_gpu = [device for device in devices if device.kind == "cuda"]
-        seen = [each.card for each in see_cards(on_gpu, lambda: self._gpus)]
+        seen = see_cards(on_gpu, lambda: self._gpus)
         if on_gpu and not seen:
             text = "The memory of the GPUs is unknown, and so is what auto would choose for them."
             chosen = [hint(text, "See the NVIDIA driver's findings.")]

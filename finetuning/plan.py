@@ -11,16 +11,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from core.errors import InvalidOption
 from core.models import SIZES
 from finetuning.memory import CONTEXT_MIB, FinetuneEstimate, estimate_finetune
 from finetuning.options import MAX_BATCH, Attention, FinetuneOptions, Method
 from finetuning.warnings import warnings_of
-
-Fit = Literal["fits", "tight", "too large"]
-"""fits: with the error bar. tight: without it."""
+from gpu.estimate import Fit
 
 AIM = 16
 """Effective batch size where none is given."""
@@ -71,9 +69,7 @@ class Wishes:
         return max(0.0, self.gpu_memory_mib - self.used_mib)
 
     def fit(self, estimate: FinetuneEstimate) -> Fit:
-        if estimate.high_mib <= self.free_mib:
-            return "fits"
-        return "tight" if estimate.total_mib <= self.free_mib else "too large"
+        return estimate.fit(self.free_mib)
 
 
 @dataclass(frozen=True)

@@ -11,28 +11,24 @@ Each with its numbers, out of the same calculation that said no.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from core.models import BEST_FIRST, MODELS, shape_of
 from gpu import support
-from gpu.choice import BATCHES, Card, fits, judge, on_card
+from gpu.choice import BATCHES, Card, judge, on_card
 from gpu.estimate import Estimate
 from gpu.nvml import GpuProcess
 from gpu.peaks import Peaks
 from gpu.physical import Setup
-
-Kind = str
-BATCH, PRECISION, MODEL, TASKS, OTHERS, DEVICE = (
-    "batch", "precision", "model", "tasks", "others", "cpu",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """One thing that helps."""
 
-    kind: Kind
+    kind: Literal["batch", "precision", "model", "tasks", "others", "cpu"]
     text: str
     """For people, with the numbers."""
     setup: Setup | None = None
@@ -46,22 +42,17 @@ def advise(
     *,
     tasks: int = 1,
     task: str = "transcribe",
-    others: Sequence[GpuProcess] = (),
     peaks: Peaks | None = None,
 ) -> tuple[Advice, ...]:
     """What makes ``tasks`` of a set-up fit a card, least harm first; of a GPU at least the CPU
-    remains.
-
-    Args:
-        others: processes that hold memory of the card; who holds much is named.
-    """
+    remains."""
     finder = _Finder(on_card(setup, card), card, tasks, task, peaks)
     found = [
         finder.smaller_batch(),
         finder.lower_precision(),
         finder.smaller_model(),
         finder.fewer_tasks(),
-        _others(others, finder.calculate(finder.setup), card),
+        _others(finder.calculate(finder.setup), card),
         _on_the_cpu(setup, card),
     ]
     return tuple(advice for advice in found if advice is not None)
@@ -76,64 +67,51 @@ class _Finder:
         self.setup, self.card, self.tasks, self.task = setup, card, max(1, tasks), task
         self.calculate = judge(card, peaks)
 
-    def fit(self, setup: Setup, tasks: int | None = None) -> Estimate | None:
-        """The estimate of one task, if all of them fit."""
-        found = self.calculate(setup)
-        room = replace(self.card, free_mib=self.card.free_mib / (tasks or self.tasks))
-        return found if fits(room, found) else None
-
-    def largest_batch(self, setup: Setup) -> tuple[Setup, Estimate] | None:
-        for batch in BATCHES:
-            if batch <= max(1, self.setup.batch_size):
-                smaller = replace(setup, batch_size=batch)
-                if (found := self.fit(smaller)) is not None:
-                    return smaller, found
+    def smaller_batch(self) -> Advice | None:
+        for setup, found in self._fitting([self.setup] if self.setup.batch_size > 1 else []):
+            text = f"Use a batch of {setup.batch_size} instead of {self.setup.batch_size}"
+            return Advice(kind="batch", text=f"{text}: {_mib(found)}.", setup=setup)
         return None
 
-    def smaller_batch(self) -> Advice | None:
-        if self.setup.batch_size == 1 or (best := self.largest_batch(self.setup)) is None:
-            return None
-        setup, found = best
-        text = (
-            f"Use a batch of {setup.batch_size} instead of {self.setup.batch_size}: {_mib(found)}."
-        )
-        return Advice(kind=BATCH, text=text, setup=setup)
-
     def lower_precision(self) -> Advice | None:
-        for compute_type in self._lower():
-            if best := self.largest_batch(replace(self.setup, compute_type=compute_type)):
-                setup, found = best
-                text = (
-                    f"Use {compute_type} instead of {self.setup.compute_type}{self._batch(setup)}:"
-                    f" {_mib(found)}."
-                )
-                return Advice(kind=PRECISION, text=text, setup=setup)
+        mine = self.setup.compute_type
+        lower = (replace(self.setup, compute_type=name) for name in self._lower())
+        for setup, found in self._fitting(lower):
+            text = f"Use {setup.compute_type} instead of {mine}{self._batch(setup)}"
+            return Advice(kind="precision", text=f"{text}: {_mib(found)}.", setup=setup)
         return None
 
     def smaller_model(self) -> Advice | None:
-        for model in self._smaller_models():
-            for compute_type in dict.fromkeys((self.setup.compute_type, *self._lower())):
-                wanted = replace(
-                    self.setup, model=model, compute_type=compute_type, parameters_m=None
-                )
-                if best := self.largest_batch(wanted):
-                    setup, found = best
-                    precision = (
-                        "" if compute_type == self.setup.compute_type else f" with {compute_type}"
-                    )
-                    text = (
-                        f"Use {model}{precision} instead of {self.setup.model}"
-                        f"{self._batch(setup)}: {_mib(found)}."
-                    )
-                    return Advice(kind=MODEL, text=text, setup=setup)
+        mine = self.setup.compute_type
+        smaller = (
+            replace(self.setup, model=model, compute_type=compute_type, parameters_m=None)
+            for model in self._smaller_models()
+            for compute_type in dict.fromkeys((mine, *self._lower()))
+        )
+        for setup, found in self._fitting(smaller):
+            precision = "" if setup.compute_type == mine else f" with {setup.compute_type}"
+            text = f"Use {setup.model}{precision} instead of {self.setup.model}{self._batch(setup)}"
+            return Advice(kind="model", text=f"{text}: {_mib(found)}.", setup=setup)
         return None
 
     def fewer_tasks(self) -> Advice | None:
+        found = self.calculate(self.setup)
         for tasks in range(self.tasks - 1, 0, -1):
-            if (found := self.fit(self.setup, tasks)) is not None:
+            if found.fit(self.card.free_mib / tasks) == "fits":
                 text = f"Run {tasks} at once instead of {self.tasks}: {_mib(found)} each."
-                return Advice(kind=TASKS, text=text, setup=self.setup, tasks=tasks)
+                return Advice(kind="tasks", text=text, setup=self.setup, tasks=tasks)
         return None
+
+    def _fitting(self, setups: Iterable[Setup]) -> Iterator[tuple[Setup, Estimate]]:
+        """Those of which all tasks fit, each with the largest batch up to the present one."""
+        for setup in setups:
+            for batch in BATCHES:
+                smaller = replace(setup, batch_size=batch)
+                if batch <= max(1, self.setup.batch_size):
+                    found = self.calculate(smaller)
+                    if found.fit(self.card.free_mib / self.tasks) == "fits":
+                        yield smaller, found
+                        break
 
     def _lower(self) -> Iterator[str]:
         """Compute types of the card that take less than the present one."""
@@ -148,10 +126,9 @@ class _Finder:
                     yield name
 
     def _smaller_models(self) -> Iterator[str]:
-        size = self.setup.parameters
         for name in BEST_FIRST:
             able = self.task != "translate" or MODELS[name].can_translate
-            if able and shape_of(name).parameters < size:
+            if able and shape_of(name).parameters < self.setup.parameters:
                 yield name
 
     def _batch(self, setup: Setup) -> str:
@@ -163,20 +140,20 @@ def _on_the_cpu(setup: Setup, card: Card) -> Advice | None:
     if card.kind == "cpu":
         return None
     return Advice(
-        kind=DEVICE,
+        kind="cpu",
         text=f"Run {setup.model} on the CPU: slower, with main memory only (--device cpu, or"
         " the command audio).",
     )
 
 
-def _others(others: Sequence[GpuProcess], needed: Estimate, card: Card) -> Advice | None:
-    """Name who holds memory that would be enough; we never end anybody."""
+def _others(needed: Estimate, card: Card) -> Advice | None:
+    """Name the programs whose memory would be enough; we never end one."""
     missing = needed.high_mib - card.free_mib
-    holders = [p for p in others if p.used_mib]
+    holders = [p for p in card.holders if p.used_mib]
     if missing <= 0 or sum(p.used_mib or 0 for p in holders) < missing:
         return None
     return Advice(
-        kind=OTHERS,
+        kind="others",
         text=f"Stop or move the programs that hold memory of {card.label}: {name_all(holders)}.",
     )
 

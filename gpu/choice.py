@@ -44,15 +44,8 @@ class Card:
     """What measurements are kept under: NVML's name, or ``CPU``."""
     capability: Capability | None = None
     kind: Literal["cuda", "cpu"] = "cuda"
-
-
-@dataclass(frozen=True, slots=True)
-class SeenCard:
-    """A card as it is now."""
-
-    card: Card
     holders: tuple[GpuProcess, ...] = ()
-    """All processes with memory there, including other programs'."""
+    """The processes with memory there, other programs' too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +76,7 @@ def on_card(setup: Setup, card: Card) -> Setup:
 
 def fits(card: Card, found: Estimate) -> bool:
     """With its whole error bar: what only may fit is not chosen by ourselves."""
-    return found.high_mib <= card.free_mib
+    return found.fit(card.free_mib) == "fits"
 
 
 def best_batch(setup: Setup, card: Card, peaks: Peaks | None = None) -> int | None:

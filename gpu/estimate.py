@@ -10,10 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from core.models import MODELS
 from gpu.peaks import Peak, Peaks
 from gpu.physical import Setup, calculate, calibrated_error
+
+Fit = Literal["fits", "tight", "too large"]
+"""fits: with the error bar. tight: without it."""
 
 CONTEXT = "context and libraries"
 """The part that differs most between drivers and cards, so corrections go into it."""
@@ -45,6 +49,11 @@ class Estimate:
     @property
     def low_mib(self) -> float:
         return self.total_mib * (1 - self.error)
+
+    def fit(self, free_mib: float) -> Fit:
+        if self.high_mib <= free_mib:
+            return "fits"
+        return "tight" if self.total_mib <= free_mib else "too large"
 
 
 def estimate(setup: Setup, peaks: Peaks | None = None, device_name: str = "") -> Estimate:

@@ -310,7 +310,7 @@ class GpuManager:
             asked = (need["model"], need["segment_duration"], need["batch_size"], precision)
             tips = list(pytorch.suggest(*asked, free_gb=card.free_mib / MIB_PER_GB))
         elif not enough:
-            advice = advise(setup, card, others=device.processes, peaks=self.peaks)
+            advice = advise(setup, card, peaks=self.peaks)
             tips = [each.text for each in advice]
         return _answer(entry, card.name, enough, text + ".", device, tips)
 
@@ -323,6 +323,7 @@ def card_of(device: GpuDevice | MigDevice, label: str) -> Card:
         free_mib=device.free_mib,
         total_mib=device.total_mib,
         capability=device.capability,
+        holders=device.processes,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from core.errors import InvalidOption, ModelError
-from core.models import AUTO, BEST_FIRST, MODELS, named_model
+from core.errors import InvalidOption
+from core.models import AUTO, BEST_FIRST, MODELS, check_request, named_model
 from gpu import support
 from gpu.advice import Advice, advise
 from gpu.choice import (
@@ -19,8 +19,7 @@ from gpu.choice import (
     judge,
     on_card,
 )
-from gpu.estimate import Estimate
-from gpu.nvml import GpuProcess
+from gpu.estimate import Estimate, Fit
 from gpu.peaks import Peaks
 from gpu.physical import Setup
 from gpu.report import MIB_PER_GB
@@ -50,18 +49,27 @@ class MemoryPlan:
     estimate: Estimate
     """Of one task."""
     tasks: int
-    fits: bool
-    """All tasks, with the whole error bar."""
-    may_fit: bool
-    """All tasks, if the estimate is right or too high."""
     tasks_at_once: int
     """How many fit."""
     beside: tuple[Setup, ...]
     """The best models that fit into what is left, one window at a time."""
     advice: tuple[Advice, ...]
     """What to do where it does not fit."""
-    others: tuple[GpuProcess, ...]
-    """Who else holds memory of the card."""
+
+    @property
+    def fit(self) -> Fit:
+        """Of all tasks together."""
+        return self.estimate.fit(self.card.free_mib / self.tasks)
+
+    @property
+    def fits(self) -> bool:
+        """With the whole error bar."""
+        return self.fit == "fits"
+
+    @property
+    def may_fit(self) -> bool:
+        """At least if the estimate is right or too high."""
+        return self.fit != "too large"
 
     @property
     def left_mib(self) -> float:
@@ -89,7 +97,6 @@ def plan_memory(
     question: Question,
     card: Card,
     *,
-    others: Sequence[GpuProcess] = (),
     peaks: Peaks | None = None,
 ) -> MemoryPlan:
     """Answer for one card.
@@ -101,32 +108,25 @@ def plan_memory(
     _check(question, card)
     setup = _complete(question, card, peaks)
     found = judge(card, peaks)(setup)
-    room = card.free_mib / question.tasks
+    advice: tuple[Advice, ...] = ()
+    if found.fit(card.free_mib / question.tasks) != "fits":
+        advice = advise(setup, card, tasks=question.tasks, task=question.task, peaks=peaks)
     return MemoryPlan(
         card=card,
         setup=setup,
         estimate=found,
         tasks=question.tasks,
-        fits=found.high_mib <= room,
-        may_fit=found.total_mib <= room,
         tasks_at_once=min(MAX_TASKS, int(card.free_mib // found.high_mib)),
         beside=_beside(card, card.free_mib - question.tasks * found.high_mib, peaks),
-        advice=()
-        if found.high_mib <= room
-        else advise(
-            setup, card, tasks=question.tasks, task=question.task, others=others, peaks=peaks
-        ),
-        others=tuple(others),
+        advice=advice,
     )
 
 
 def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
     """The set-up with everything that was left open; where nothing fits, the smallest there is."""
     share = replace(card, free_mib=card.free_mib / question.tasks)
-    if question.model == AUTO:
-        models: tuple[str, ...] = candidates(question.task)
-    else:
-        models = (named_model(question.model).name,)
+    automatic = question.model == AUTO
+    models = candidates(question.task) if automatic else (named_model(question.model).name,)
     choice = choose(
         share,
         models,
@@ -148,22 +148,14 @@ def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
 
 def _beside(card: Card, left_mib: float, peaks: Peaks | None) -> tuple[Setup, ...]:
     rest = replace(card, free_mib=left_mib)
-    found = []
-    for model in BEST_FIRST:
-        setup = on_card(Setup(model=model, compute_type=compute_types(card, AUTO)[0]), card)
-        if fits(rest, judge(rest, peaks)(setup)):
-            found.append(setup)
-    return tuple(found)
+    compute_type = compute_types(card, AUTO)[0]
+    setups = (on_card(Setup(model=model, compute_type=compute_type), card) for model in BEST_FIRST)
+    return tuple(setup for setup in setups if fits(rest, judge(rest, peaks)(setup)))
 
 
 def _check(question: Question, card: Card) -> None:
     if question.model != AUTO:
-        info = named_model(question.model)
-        if question.task == "translate" and not info.can_translate:
-            raise ModelError(
-                f"The model {info.name} cannot translate.",
-                hint="Choose large-v3, medium or another multilingual model.",
-            )
+        check_request(named_model(question.model), None, question.task)
     compute_type = question.compute_type
     support.check_compute_type(compute_type, (AUTO, *support.COMPUTE_TYPES))
     if (

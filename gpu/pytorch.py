@@ -12,8 +12,9 @@ Decimal arithmetic, so that sums come out as on paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import Any
 
 from core.errors import InvalidOption
 from core.models import SIZES, named_model, shape_of
@@ -99,27 +100,23 @@ def suggest(
 ) -> Iterator[str]:
     """What the guide advises where memory is short, in its order, each with its numbers: shorter
     segments, a smaller batch, a lower precision, a smaller model; those alone that suffice."""
-    tries: list[tuple[str, tuple[str, float, int, str]]] = [
-        (f"Use segments of {s} s.", (model_name, s, batch_size, precision))
-        for s in SEGMENTS_S
-        if s < segment_duration
-    ]
-    tries += [
-        (f"Use a batch of {size}.", (model_name, segment_duration, size, precision))
-        for size in (8, 4, 2, 1)
-        if size < batch_size
-    ]
-    lower = PRECISIONS[PRECISIONS.index(precision) + 1 : -1]
-    tries += [(f"Use {name}.", (model_name, segment_duration, batch_size, name)) for name in lower]
-    row = SMALLER.index(row_of(model_name))
-    tries += [
-        (f"Use the model {name}.", (name, segment_duration, batch_size, precision))
-        for name in SMALLER[row + 1 :]
-    ]
-    told: set[str] = set()
-    for text, settings in tries:
-        kind = text.rsplit(" ", 1)[0] if not text.startswith("Use segments") else "segments"
-        needed = recommended(*settings)
-        if kind not in told and needed <= Decimal(str(free_gb)):
-            told.add(kind)
-            yield f"{text[:-1]}: {needed:.1f} GB."
+    asked: dict[str, Any] = {
+        "model_name": model_name,
+        "segment_duration": segment_duration,
+        "batch_size": batch_size,
+        "precision": precision,
+    }
+    shorter = [seconds for seconds in SEGMENTS_S if seconds < segment_duration]
+    row, place = SMALLER.index(row_of(model_name)), PRECISIONS.index(precision)
+    changes: tuple[tuple[str, str, Sequence[float | str]], ...] = (
+        ("Use segments of {} s", "segment_duration", shorter),
+        ("Use a batch of {}", "batch_size", [size for size in (8, 4, 2, 1) if size < batch_size]),
+        ("Use {}", "precision", PRECISIONS[place + 1 : -1]),
+        ("Use the model {}", "model_name", SMALLER[row + 1 :]),
+    )
+    for text, setting, values in changes:
+        for value in values:
+            needed = recommended(**asked | {setting: value})
+            if needed <= Decimal(str(free_gb)):
+                yield f"{text.format(value)}: {needed:.1f} GB."
+                break

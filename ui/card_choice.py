@@ -8,7 +8,7 @@ import gradio as gr
 
 from core.errors import DeviceUnavailable, InvalidOption
 from core.settings import Settings
-from gpu.choice import SeenCard
+from gpu.choice import Card
 from gpu.plan import card_of_size
 from jobs.cards import gpus_here
 
@@ -19,8 +19,8 @@ HERE = "here:"
 def card_dropdown(settings: Settings, usual_gb: int, elem_id: str) -> gr.Dropdown:
     """Draws itself; its value is what :func:`card_of_choice` reads."""
     here = [
-        (f"{seen.card.label}: {seen.card.name}, {seen.card.total_mib:,.0f} MiB", f"{HERE}{place}")
-        for place, seen in enumerate(_here(settings))
+        (f"{card.label}: {card.name}, {card.total_mib:,.0f} MiB", f"{HERE}{place}")
+        for place, card in enumerate(_here(settings))
     ]
     options: dict[str, Any] = {
         "label": "GPU memory",
@@ -36,7 +36,7 @@ def card_dropdown(settings: Settings, usual_gb: int, elem_id: str) -> gr.Dropdow
     )
 
 
-def card_of_choice(value: str | None, settings: Settings) -> SeenCard:
+def card_of_choice(value: str | None, settings: Settings) -> Card:
     """The card that was chosen or typed, as it is now.
 
     Raises:
@@ -55,10 +55,10 @@ def card_of_choice(value: str | None, settings: Settings) -> SeenCard:
         raise InvalidOption(
             f"{asked!r} is not an amount of GPU memory.", hint="Type gigabytes, such as 12."
         ) from None
-    return SeenCard(card_of_size(gigabytes))
+    return card_of_size(gigabytes)
 
 
-def _here(settings: Settings) -> tuple[SeenCard, ...]:
+def _here(settings: Settings) -> tuple[Card, ...]:
     try:
         return gpus_here(settings)
     except DeviceUnavailable:

@@ -130,7 +130,7 @@ def plan_of(settings: Settings, *values: Any) -> str:
     """As :meth:`FinetuneTab.show`."""
     form = dict(zip(FIELDS, values, strict=True))
     try:
-        card = card_of_choice(form.pop("card"), settings).card
+        card = card_of_choice(form.pop("card"), settings)
         return view.plan_view(plan_finetune(_wishes(form, card)), card)
     except SubtitleError as error:
         return problem(error)

@@ -5,6 +5,7 @@ Every change is calculated at once; nothing is loaded for it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -113,7 +114,10 @@ class MemoryTab:
     ) -> str:
         """The plan for the form's values, as markup."""
         try:
-            seen = card_of_choice(card, self._settings)
+            chosen = card_of_choice(card, self._settings)
+            if open_to_strangers(self._settings):
+                # Anonymous users may not see what else runs on the machine.
+                chosen = replace(chosen, holders=())
             question = Question(
                 model=model,
                 compute_type=precision,
@@ -123,9 +127,7 @@ class MemoryTab:
                 tasks=_whole(tasks, 1, 64),
             )
             peaks = gpu_manager.peaks
-            # Anonymous users may not see what else runs on the machine.
-            others = () if open_to_strangers(self._settings) else seen.holders
-            plan = plan_memory(question, seen.card, others=others, peaks=peaks)
+            plan = plan_memory(question, chosen, peaks=peaks)
             return view.plan_view(plan, _guide_gb(plan, segment or 30.0), peaks)
         except SubtitleError as error:
             return problem(error)

@@ -27,7 +27,7 @@ def plan_view(plan: MemoryPlan, guide_gb: float | None, peaks: Peaks | None) -> 
     says; None: it does not know this precision."""
     card, estimate = plan.card, plan.estimate
     held = card.total_mib - card.free_mib
-    names = ", ".join(f"{p.name or 'a process'} (pid {p.pid})" for p in plan.others)
+    names = ", ".join(f"{p.name or 'a process'} (pid {p.pid})" for p in card.holders)
     bar = memory_bar(
         {part: size * plan.tasks for part, size in estimate.parts.items() if size >= 0.5},
         card.total_mib,

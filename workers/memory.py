@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 from core.process_memory import resident_mib
 from core.types import ModelSpec
 from gpu.advice import advise, name_all
-from gpu.choice import CPU_BATCH, Card, SeenCard, best_batch, judge
+from gpu.choice import CPU_BATCH, Card, best_batch, judge
 from gpu.estimate import CONTEXT, Estimate
 from gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
 from gpu.peaks import CPU, Peaks
@@ -197,7 +197,7 @@ class MemoryFit:
 
 def see_cards(
     devices: Sequence[Device], gpus: Callable[[], GpuList] = read_gpus
-) -> tuple[SeenCard, ...]:
+) -> tuple[Card, ...]:
     """The GPUs among the devices whose memory can be read."""
     if not any(device.kind == "cuda" for device in devices):
         return ()
@@ -205,17 +205,17 @@ def see_cards(
     for device in devices:
         gpu = find_device(device.visible, found)
         if gpu is not None and gpu.total_mib:
-            card = replace(_card(device), free_mib=gpu.free_mib, total_mib=gpu.total_mib)
-            seen.append(SeenCard(card, gpu.processes))
+            free, total = gpu.free_mib, gpu.total_mib
+            card = replace(_card(device), free_mib=free, total_mib=total, holders=gpu.processes)
+            seen.append(card)
     return tuple(seen)
 
 
-def tell_cards(seen: Sequence[SeenCard]) -> None:
+def tell_cards(cards: Sequence[Card]) -> None:
     """A line of the log for each card: what is free, and who else uses it."""
-    for each in seen:
-        card = each.card
+    for card in cards:
         free = f"{card.free_mib:,.0f} of {card.total_mib:,.0f} MiB free"
-        used = f", used by {name_all(each.holders)}" if each.holders else ""
+        used = f", used by {name_all(card.holders)}" if card.holders else ""
         log.info("%s: %s, %s%s", card.label, card.name, free, used)
 
 

@@ -120,13 +120,14 @@ def test_main_memory_has_advice_of_its_own() -> None:
 
 def test_who_holds_the_memory_is_named_where_that_would_help() -> None:
     holder = GpuProcess(pid=4321, name="python", used_mib=6500)
-    texts = [a.text for a in advise(LARGE, card(8 * 1024), others=[holder])]
+    texts = [a.text for a in advise(LARGE, replace(card(8 * 1024), holders=(holder,)))]
     assert (
         "Stop or move the programs that hold memory of GPU 0: python (pid 4321, 6,500 MiB)."
         in texts
     )
     small = GpuProcess(pid=1, name="Xorg", used_mib=50)
-    assert not any("Xorg" in a.text for a in advise(LARGE, card(8 * 1024), others=[small]))
+    found = advise(LARGE, replace(card(8 * 1024), holders=(small,)))
+    assert not any("Xorg" in a.text for a in found)
 
 
 def test_a_model_that_cannot_do_the_task_is_not_advised() -> None:

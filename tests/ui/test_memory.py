@@ -22,9 +22,9 @@ from ui.options import model_choices
 
 
 def test_parts_others_and_every_model_are_shown() -> None:
-    busy = replace(card_of_size(8, "GPU 0"), free_mib=5592.0)
     other = GpuProcess(pid=4321, name="<b>blender</b>", used_mib=2600)
-    html = plan_view(plan_memory(Question(model="large-v3"), busy, others=[other]), 16.4, None)
+    busy = replace(card_of_size(8, "GPU 0"), free_mib=5592.0, holders=(other,))
+    html = plan_view(plan_memory(Question(model="large-v3"), busy), 16.4, None)
     assert "held by &lt;b&gt;blender&lt;/b&gt; (pid 4321)" in html
     assert "2,600 MiB" in html
     for part in ("weights", "cross-attention cache", "self-attention cache", "logits"):

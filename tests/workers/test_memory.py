@@ -152,9 +152,7 @@ def test_cards_are_looked_at_before_the_first_load(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.INFO)
     other = GpuProcess(pid=77, name="python", used_mib=900)
     seen = see_cards([GPU, Device("GPU 9", "cuda", "9")], gpus(7000, 8192, other))
-    assert [(e.card.label, e.card.free_mib, e.card.total_mib) for e in seen] == [
-        ("GPU 0", 7000, 8192)
-    ]
+    assert [(e.label, e.free_mib, e.total_mib) for e in seen] == [("GPU 0", 7000, 8192)]
     tell_cards(seen)
     assert caplog.messages == [
         "GPU 0: NVIDIA L4, 7,000 of 8,192 MiB free, used by python (pid 77, 900 MiB)"
