@@ -30,7 +30,7 @@ one name get talk.srt and talk-2.srt.
 
 Each link of --url is fetched first, and its subtitles are named by the recording's title, in
 --output-dir or the current folder; there no file is replaced. Sites, limits and cookies are
-settings: see "Links" in README.md.
+settings: see docs/links.md.
 
 Finished segments are kept for a while: a command that was killed goes on where it was when it is
 called again, and other formats of the same recording cost no decoding.
