@@ -55,7 +55,9 @@ def _fault(health: Health) -> str:
     """Why the service is as good as dead; empty while it lives."""
     if not health.alive:
         return health.reason
-    if health.workers and all(worker.pid is None for worker in health.workers):
+    # A slot without a process whose workers never died is about to start its first.
+    lost = [w for w in health.workers if w.pid is None and (w.deaths or w.state == "retired")]
+    if health.workers and len(lost) == len(health.workers):
         return health.reason or "No worker is alive."
     return ""
 

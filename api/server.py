@@ -15,6 +15,7 @@ import threading
 from types import FrameType
 
 import uvicorn
+from starlette.exceptions import HTTPException
 
 from api.asgi import Application, Message, Receive, Scope, Send
 from core.settings import Settings
@@ -33,7 +34,8 @@ STOP_S = 10.0
 
 
 class Closing:
-    """ASGI middleware that lets go of open pages when the server stops.
+    """ASGI middleware that ends streams properly: when the server stops, and when Gradio has lost
+    the session of a page that was loaded again.
 
     A page holds a stream open for as long as it is looked at. A stopping server waits for such
     streams, then cancels them with a traceback each. Told that their reader is gone, they end by
@@ -64,8 +66,16 @@ class Closing:
         async def watched_receive() -> Message:
             return await self._unless_closed(receive)
 
-        await self._app(scope, watched_receive, watched_send)
-        if started and not ended and self._closed.is_set():
+        refused = False
+        try:
+            await self._app(scope, watched_receive, watched_send)
+        except HTTPException as error:
+            if not started:
+                raise
+            # Gradio says so in the stream itself, and the page opens another.
+            refused = True
+            log.debug("A stream ended early: %s", error.detail)
+        if started and not ended and (refused or self._closed.is_set()):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _unless_closed(self, receive: Receive) -> Message:

@@ -118,10 +118,12 @@ class TranscribeTab:
                 min_width=160,
                 elem_id="retry-go",
             )
+        # All tabs are drawn at once: an update that comes while a tab is drawn for the first time
+        # would be lost.
         with gr.Tabs(elem_id="preview"):
             with gr.Tab("Subtitles"):
                 self.cues = _html("cues")
-            with gr.Tab("Text"):
+            with gr.Tab("Text", render_children=True):
                 self.text = gr.Textbox(
                     lines=8,
                     max_lines=24,
@@ -131,7 +133,7 @@ class TranscribeTab:
                     buttons=["copy"],
                     elem_id="text",
                 )
-            with gr.Tab("What happened"):
+            with gr.Tab("What happened", render_children=True):
                 self.history = _html("history")
 
     def wire(self) -> None:

@@ -19,8 +19,9 @@ def worker(
     state: Any, model: str | None = "base", pid: int | None = 7, **fields: Any
 ) -> WorkerStatus:
     heard_at_s = monotonic() if pid else None
+    deaths = fields.pop("deaths", 1 if state == "dead" else 0)
     return WorkerStatus(
-        "CPU 0", pid, state, model, None, 0, heard_at_s, compute_type="int8", **fields
+        "CPU 0", pid, state, model, None, deaths, heard_at_s, compute_type="int8", **fields
     )
 
 
@@ -67,6 +68,8 @@ def state(
         (state(), 200, 503),
         (state(worker("idle"), reason="The model x is not on this machine."), 200, 503),
         (state(worker("dead", None, None)), 503, 503),
+        # Its first process is about to start.
+        (state(worker("dead", None, None, deaths=0)), 200, 503),
         (state(worker("retired", None, None), reason="No worker is left."), 503, 503),
         (state(worker("idle"), alive=False, reason="The service is closed."), 503, 503),
     ],

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from gradio_client import Client, handle_file  # type: ignore[import-untyped]
 from gradio_client.exceptions import AuthenticationError  # type: ignore[import-untyped]
+from starlette.exceptions import HTTPException
 
 from access.credentials import ApiKeys
 from api.jobs import READERS, SUBMITTERS
+from api.server import Closing
 from core.settings import Settings
 from jobs.database import Database
 from jobs.states import JobState
@@ -65,6 +67,30 @@ def test_health_answers_while_everything_else_is_held_up(
         await asyncio.gather(*reads, *posts)
 
     asyncio.run(ask())
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_stream_whose_session_is_gone_ends_without_an_error(started: bool) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if started:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise HTTPException(404)
+
+    async def run() -> list[Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await Closing(app)({"type": "http", "method": "GET"}, nothing().__anext__, send)
+        return sent
+
+    if not started:
+        with pytest.raises(HTTPException):  # it becomes an answer further inside
+            asyncio.run(run())
+        return
+    last = asyncio.run(run())[-1]
+    assert last == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 @pytest.fixture(scope="module")
