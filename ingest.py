@@ -79,7 +79,7 @@ def ingest(
     """Body of the ingest process."""
     with MediaDecoder.open(path, limits, audio_track=audio_track) as decoder:
         run = _Ingest(send, plan, only)
-        total_s = decoder.probe.duration_s
+        total_s = decoder.declared_s
         decoded_s = reported_s = 0.0
         for block in decoder.decode_to(spool):
             decoded_s += len(block) / SAMPLE_RATE

@@ -1,7 +1,7 @@
-"""Which network addresses a download may connect to: public ones, and what the settings admit.
+"""Which addresses a download may connect to: public ones, and those that the settings allow.
 
-A link is a stranger's wish where this machine should knock. Behind it may lie the router, a cloud's
-metadata service or the database next door, so everything is refused that is not plainly public.
+A link lets a stranger choose where this machine connects: the router, a cloud's metadata service,
+the database next door. So everything that is not plainly public is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _NOT_PUBLIC: tuple[Network, ...] = (
-    # Said to be global by this Python, or public and yet a service of the cloud around us.
+    # This Python calls them global; the first is public, but a service of the Azure cloud.
     IPv4Network("168.63.129.16/32"),
     IPv4Network("192.0.0.0/24"),
     IPv4Network("192.88.99.0/24"),

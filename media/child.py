@@ -27,7 +27,7 @@ _CPU_GRACE_S = 5
 _LOST_PARENT = 1
 
 _KEPT_VARIABLES = frozenset({"HOME", "LANG", "LC_ALL", "LC_CTYPE", "PATH", "TMPDIR", "TZ"})
-"""What libraries may ask for at run time. Everything else is as good as a secret: database
+"""What libraries may need at run time. Everything else may be a secret: database
 addresses, keys and tokens come in through the environment."""
 
 _OPEN_FILES = 64
@@ -91,9 +91,6 @@ class _Pipe:
             except ConnectionError:
                 os._exit(_LOST_PARENT)
 
-    def send_message(self, body: object) -> None:
-        self.send(Message(body))
-
 
 class _PipeHandler(logging.Handler):
     """Log records go to the parent, which knows how and where to log."""
@@ -127,12 +124,8 @@ def child_main(
     root.handlers = [_PipeHandler(pipe)]
     root.setLevel(log_level)
     pipe.send(Ready())
-    _send_verdict(pipe, _verdict(pipe, limits, target, args))
-
-
-def _send_verdict(pipe: _Pipe, verdict: Result | Failure) -> None:
     try:
-        pipe.send(verdict)
+        pipe.send(_verdict(pipe, limits, target, args))
     except (PicklingError, TypeError, AttributeError) as error:
         failure = WorkerError(f"The media process's result cannot be sent: {error}")
         pipe.send(Failure(failure, traceback.format_exc()))
@@ -145,7 +138,7 @@ def _verdict(
     args: tuple[object, ...],
 ) -> Result | Failure:
     try:
-        return Result(target(pipe.send_message, *args))
+        return Result(target(lambda body: pipe.send(Message(body)), *args))
     except SubtitleError as error:
         return Failure(error, traceback.format_exc())
     except MemoryError:

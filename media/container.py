@@ -1,6 +1,6 @@
-"""The one place that calls ``av.open``: what may be opened, what is inside, which track to hear.
+"""The one place that calls ``av.open``: what may be opened, and which track to hear.
 
-Used by the probe and the decoder, both of which run in the isolated process (:mod:`media.process`).
+Runs only in the isolated process of :mod:`media.process`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.errors import (
     NoAudioTrack,
     UnreadableMedia,
 )
-from core.logs import one_line, plain_line
+from core.logs import one_line
 from media.formats import FORMAT_WHITELIST, HEAD_BYTES, why_refused
 
 if TYPE_CHECKING:  # pydantic would cost every ingest process a tenth of a second
@@ -40,7 +40,6 @@ _ENCRYPTED_TAGS = frozenset({"enca", "drms", "p608", "aavd"})
 _ENCRYPTED_METADATA = frozenset({"enc_key_id", "ASF_Protection_Type", "ASF_Key_ID"})
 """Where libavformat notes the encryption of Matroska/WebM and ASF/WMA."""
 
-_TITLE_CHARACTERS = 200
 _NAME_CHARACTERS = 100
 
 _RIFF_HEADER_BYTES = 8
@@ -73,35 +72,6 @@ class DecodeLimits:
             max_audio_s=settings.max_audio_hours * 3600,
             min_free_bytes=settings.min_free_mib * 1024**2,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class AudioTrack:
-    """One audio track of a file. ``index`` counts audio tracks only, from 0."""
-
-    index: int
-    codec: str
-    rate: int
-    channels: int
-    default: bool
-    language: str | None = None
-    title: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MediaProbe:
-    """What a file says about itself. ``duration_s`` is a claim, never a limit."""
-
-    container: str
-    duration_s: float | None
-    has_video: bool
-    tracks: tuple[AudioTrack, ...]
-
-
-def probe_media(path: Path, limits: DecodeLimits) -> MediaProbe:
-    """Describe a file without decoding it. A file without audio has no ``tracks``."""
-    with open_media(path, limits) as container:
-        return describe(container)
 
 
 @contextmanager
@@ -143,23 +113,30 @@ def is_cut_off(path: Path) -> bool:
     return 0 < declared < _RIFF_UNKNOWN and path.stat().st_size < declared + _RIFF_HEADER_BYTES
 
 
-def describe(container: InputContainer) -> MediaProbe:
-    """Tracks and claims of an open container."""
-    return MediaProbe(
-        container=container.format.name,
-        duration_s=None if container.duration is None else container.duration / av.time_base,
-        has_video=any(
-            not stream.disposition & Disposition.attached_pic for stream in container.streams.video
-        ),
-        tracks=tuple(
-            _describe_track(index, stream) for index, stream in enumerate(container.streams.audio)
-        ),
+def declared_duration_s(container: InputContainer) -> float | None:
+    """What the file says about its length: a claim, never a limit."""
+    return None if container.duration is None else container.duration / av.time_base
+
+
+def has_video(container: InputContainer) -> bool:
+    """Whether it holds moving pictures; a cover picture is none."""
+    return any(
+        not stream.disposition & Disposition.attached_pic for stream in container.streams.video
     )
 
 
-def choose_track(container: InputContainer, wanted: int | None, name: str) -> int:
-    """Index of the audio track to hear: the one asked for, else the default-flagged, else the
-    first. Raises if there is none."""
+def choose_track(container: InputContainer, wanted: int | None, name: str) -> AudioStream:
+    """The audio track to hear: the one asked for, counted from 0, else the default-flagged, else
+    the first. Raises if there is none, or if it is encrypted or cannot be decoded."""
+    stream = _wanted_track(container, wanted, name)
+    if _codec_tag(stream) in _ENCRYPTED_TAGS or _ENCRYPTED_METADATA & stream.metadata.keys():
+        raise EncryptedMedia(f"The audio of {name} is copy-protected.")
+    if not _has_decoder(stream):
+        raise UnreadableMedia(f"The audio codec of {name} is not supported.")
+    return stream
+
+
+def _wanted_track(container: InputContainer, wanted: int | None, name: str) -> AudioStream:
     streams = container.streams.audio
     if not streams:
         what = "is a video without sound" if container.streams.video else "has no audio track"
@@ -168,17 +145,11 @@ def choose_track(container: InputContainer, wanted: int | None, name: str) -> in
         if not 0 <= wanted < len(streams):
             raise InvalidOption(
                 f"{name} has no audio track {wanted}.",
-                hint=f"It has {len(streams)}: choose 0 to {len(streams) - 1}.",
+                hint=f"It has {len(streams)}; choose a number from 0 to {len(streams) - 1}.",
             )
-        return wanted
-    flagged = (i for i, stream in enumerate(streams) if stream.disposition & Disposition.default)
-    return next(flagged, 0)
-
-
-def refuse_encrypted_stream(stream: AudioStream, name: str) -> None:
-    """Raise where the container declares the track encrypted."""
-    if _codec_tag(stream) in _ENCRYPTED_TAGS or _ENCRYPTED_METADATA & stream.metadata.keys():
-        raise EncryptedMedia(f"The audio of {name} is copy-protected.")
+        return streams[wanted]
+    flagged = (stream for stream in streams if stream.disposition & Disposition.default)
+    return next(flagged, streams[0])
 
 
 def refuse_encrypted_packet(packet: Packet[AudioStream], name: str) -> None:
@@ -196,35 +167,9 @@ def _codec_tag(stream: AudioStream) -> str:
         return ""
 
 
-def require_decoder(stream: AudioStream, name: str) -> None:
-    if not _has_decoder(stream):
-        raise UnreadableMedia(f"The audio codec of {name} is not supported.")
-
-
 def _has_decoder(stream: AudioStream) -> bool:
     # PyAV leaves codec_context None where this FFmpeg has no decoder; its type stubs do not say so.
     return getattr(stream, "codec_context", None) is not None
-
-
-def _describe_track(index: int, stream: AudioStream) -> AudioTrack:
-    known = _has_decoder(stream)
-    return AudioTrack(
-        index=index,
-        codec=stream.codec_context.name if known else "unknown",
-        rate=stream.codec_context.sample_rate if known else 0,
-        channels=stream.codec_context.layout.nb_channels if known else 0,
-        default=bool(stream.disposition & Disposition.default),
-        language=_clean(stream.metadata.get("language")),
-        title=_clean(stream.metadata.get("title")),
-    )
-
-
-def _clean(text: str | None) -> str | None:
-    """Metadata for a menu: no control or direction characters, no novel, nothing for "und"."""
-    if text is None:
-        return None
-    kept = plain_line(text)
-    return kept[:_TITLE_CHARACTERS] if kept and kept != "und" else None
 
 
 def shown_name(path: Path) -> str:

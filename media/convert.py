@@ -85,7 +85,7 @@ def _graph(frame: AudioFrame) -> Graph:
 def _is_discrete(frame: AudioFrame) -> bool:
     """Whether the channels have no speaker positions. libswresample would guess some from their
     number and mix the fourth of eight at zero, as a subwoofer: on a field recorder that is
-    somebody's microphone."""
+    someone's microphone."""
     layout = frame.layout.name
     return frame.layout.nb_channels > _STEREO and (
         layout.endswith(" channels") or layout.startswith("ambisonic")

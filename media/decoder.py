@@ -33,12 +33,11 @@ from media.clock import PlayerClock
 from media.container import (
     DecodeLimits,
     choose_track,
-    describe,
+    declared_duration_s,
+    has_video,
     is_cut_off,
     open_media,
     refuse_encrypted_packet,
-    refuse_encrypted_stream,
-    require_decoder,
     shown_name,
 )
 from media.convert import MonoConverter, format_of
@@ -87,13 +86,10 @@ class MediaDecoder:
         self._limits = limits
         self._opened_at = time.monotonic()
         self._container = container
-        self.probe = describe(container)
-        index = choose_track(container, audio_track, self._name)
-        self.track = self.probe.tracks[index]
-        self._stream = container.streams.audio[index]
-        refuse_encrypted_stream(self._stream, self._name)
-        require_decoder(self._stream, self._name)
+        self.declared_s = declared_duration_s(container)
+        self._stream = choose_track(container, audio_track, self._name)
         self._cut_off = is_cut_off(path)
+        self._has_video = has_video(container)
         # The workers need the other cores.
         self._stream.codec_context.thread_count = 1
         for stream in container.streams:
@@ -101,7 +97,7 @@ class MediaDecoder:
                 stream.discard = Discard.all  # mov then seeks over the video instead of reading it
         self._clock = PlayerClock(
             (container.start_time or 0) / av.time_base,
-            self.probe.duration_s,
+            self.declared_s,
             may_restart=bool(container.format.flags & _TS_DISCONT),
         )
         self._start_offset_s = 0.0
@@ -144,8 +140,8 @@ class MediaDecoder:
         stream = self._stream
         if stream.duration is not None and stream.time_base is not None:
             declared_s = float(stream.duration * stream.time_base) + self._start_offset_s
-        elif self.probe.duration_s is not None and not self.probe.has_video:
-            declared_s = self.probe.duration_s
+        elif self.declared_s is not None and not self._has_video:
+            declared_s = self.declared_s
         else:
             return False
         return declared_s - self._end_s > max(TRUNCATED_S, TRUNCATED_SHARE * declared_s)

@@ -1,7 +1,7 @@
 """Recordings by link: ``download(url, folder, DownloadLimits.of(settings), …)``.
 
-The work is done by yt-dlp in a process of its own (:mod:`media.download_child`); this side holds
-it to its time, passes on how far it is, and hands over a whole file or nothing.
+yt-dlp does the work in a process of its own (:mod:`media.download_child`). This side limits its
+time, passes on its progress, and hands over a whole file or nothing.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ Progress = Callable[[float | None, str], None]
 """Gets the share that is done, None if unknown, and a line for people."""
 
 POLL_S = 0.2
-"""Longest time until somebody who wants to stop is heard."""
+"""Longest time until a cancellation is noticed."""
 
 CHECK_S = 30.0
-"""Longest time to find out whose a link is; a machine that is busy needs more than a second."""
+"""Longest time to find out which site a link belongs to; a busy machine needs some seconds."""
 
 LARGEST_BLOCK = 8 * MIB
 """More than yt-dlp ever writes at once: its report that the limit is passed comes after that."""
@@ -125,7 +125,7 @@ def check_link(url: str) -> None:
 
 def check_site(url: str, sites: tuple[str, ...]) -> None:
     """Refuse, without connecting to anything, a link of a site that is not allowed. It takes about
-    a second: yt-dlp's extractors are asked, in a process of their own.
+    a second: yt-dlp's extractors are asked, in a separate process.
 
     Raises InvalidOption: it is no link; DownloadRefused; DownloadFailed, WorkerCrashed.
     """
@@ -177,7 +177,7 @@ def _run(order: Order, progress: Progress, should_stop: Callable[[], bool]) -> D
 
 @contextmanager
 def _explaining() -> Iterator[None]:
-    """What a dead process means where no recording was decoded."""
+    """Translates the death of the process: it was downloading or checking, not decoding."""
     try:
         yield
     except UnreadableMedia as error:
@@ -200,7 +200,7 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 
 def _hand_over(file: Path, folder: Path) -> Path:
-    """Move the finished file to the caller. Its name says nothing: titles are strangers' text."""
+    """Move the finished file to the caller. Its name is neutral: titles are untrusted text."""
     extension = file.suffix if _EXTENSION.fullmatch(file.suffix) else ""
     for number in count(1):
         target = folder / (f"recording-{number}" if number > 1 else "recording")
@@ -218,7 +218,7 @@ def _explained(error: OSError, folder: Path) -> DiskFull | InvalidOption:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"There is no space left for a download in {folder}.")
     return InvalidOption(
-        f"Downloads cannot be kept in {folder}: {error.strerror}.",
+        f"Downloads cannot be saved in {folder}: {error.strerror}.",
         hint="Choose a folder that exists and that you may write to.",
     )
 

@@ -1,9 +1,9 @@
-"""The other side of :mod:`media.download`: yt-dlp, held to one recording, in a process of its own.
+"""The child's side of :mod:`media.download`: yt-dlp, limited to one recording.
 
-It reads what strangers' servers send with the code of a thousand extractors. So it gets no secrets,
-no programs and no addresses that are not admitted (``media.download_guard``), writes into one
-folder, and may be killed at any time. Nothing here may import yt-dlp before it is asked to fetch:
-the parent imports this file and has no use for it.
+It reads what foreign servers send with the code of a thousand extractors. So it gets no secrets and
+no other programs, connects only to allowed addresses (``media.download_guard``), writes into one
+folder, and may be killed at any time. yt-dlp is imported only where it is used: the parent imports
+this file and has no use for it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SHORT_LINKS = ("b23.tv", "bili2233.cn")
 """Hosts that only lead to a site; yt-dlp would need its generic extractor to follow them."""
 
 _NATIVE = r"[protocol~='^(https?|m3u8(_native)?|http_dash_segments(_generator)?|ism)$']"
-"""What yt-dlp fetches by itself, without other programs."""
+"""What yt-dlp downloads without other programs."""
 
 FORMAT = f"ba{_NATIVE}/wa*{_NATIVE}"
 """The best sound alone, else the smallest that has sound: pictures are of no use here."""
@@ -74,7 +74,7 @@ class DownloadLimits:
             networks = parse_networks(settings.download_networks)
         except ValueError as error:
             raise InvalidOption(
-                f"WHISPER_DOWNLOAD_NETWORKS is wrong: {error}.",
+                f"WHISPER_DOWNLOAD_NETWORKS is not valid: {error}.",
                 hint='Write addresses or networks: ["10.0.5.4", "10.0.6.0/24"].',
             ) from error
         return cls(
@@ -225,7 +225,7 @@ class _Work:
         plugin_dirs.value = []
         ydl = OneRecording(self._options())
         try:
-            _ = ydl.cookiejar  # read when it is asked for
+            _ = ydl.cookiejar  # loads the file
         except (CookieLoadError, DownloadError) as error:
             raise InvalidOption(
                 "The cookies file is not in Netscape format.",

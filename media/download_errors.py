@@ -1,7 +1,7 @@
 """Why a download failed, in words people can act on.
 
-yt-dlp tells failures as text: of the site, of its extractors, and advice about its own command
-line. :func:`explain` recognises the usual ones; :func:`cleaned` makes the rest one line.
+yt-dlp reports failures as text: the site's words, its extractors', and advice about its own command
+line. :func:`explain` recognises the usual ones; :func:`cleaned` turns the rest into one line.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ _KNOWN = (
     ),
     _Known(r"HTTP Error (404|410)", "There is nothing at this link.", LINK),
     _Known(r"HTTP Error 403", "The site refuses access to the recording (403 Forbidden).", UPDATE),
-    _Known(r"HTTP Error 5\d\d", "The site is out of order: {text}", LATER),
+    _Known(r"HTTP Error 5\d\d", "The site is not working: {text}", LATER),
     _Known(
         r"CERTIFICATE_VERIFY_FAILED",
         "The site's certificate cannot be verified.",
@@ -124,7 +124,7 @@ _KNOWN = (
     _Known(
         r"timed out|Connection (refused|reset|aborted)|Remote end closed|IncompleteRead"
         r"|bytes read|content too short|UNEXPECTED_EOF|Did not get any data blocks",
-        "The connection to the site broke: {text}",
+        "The connection to the site was lost: {text}",
         LATER,
     ),
     _Known(

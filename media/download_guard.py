@@ -1,9 +1,9 @@
-"""Holds the process of a download to what it is for: connecting to admitted addresses over HTTP.
+"""Limits the process of a download to what it is for: connecting to allowed addresses over HTTP.
 
-The interpreter announces every connection before it is made (PEP 578), with the numeric address
-that libc was given, whoever asked for it: yt-dlp, its redirects, a proxy's tunnel. So what is
-checked is what is connected to, and a name that resolves differently the second time gains nothing.
-A hook cannot be removed again, which suits a process that exists for one download.
+The interpreter reports every connection before it is made (PEP 578), with the numeric address,
+whatever started it: yt-dlp, a redirect, a proxy's tunnel. So the check sees the address that is
+connected to, and a name that resolves differently the second time gains nothing. A hook cannot be
+removed again, which suits a process that exists for one download.
 
 Libraries that bring their own C code for connections (curl_cffi) would not be seen;
 ``media.download_child`` lets yt-dlp use the standard library alone.
@@ -102,12 +102,12 @@ class NetworkGuard:
 
     def _refuse_address(self, host: str, address: str) -> None:
         if self.refused is None:
-            # Not in the message: it would tell strangers what internal names resolve to.
+            # Not in the message: it would reveal what internal names resolve to.
             log.warning("A download was refused: %s leads to %s.", host, address)
         self._refuse(f"The link leads to a private address ({host}).", PRIVATE_HINT)
 
     def _other_protocol(self, *_: object) -> None:
-        self._refuse("The link leads to another protocol than HTTP.", None)
+        self._refuse("The link uses a protocol other than HTTP.", None)
 
     def _refuse(self, message: str, hint: str | None) -> None:
         self.refused = self.refused or DownloadRefused(message, hint=hint)

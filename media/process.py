@@ -1,12 +1,12 @@
-"""Keeps libav at arm's length: media is opened in a process of its own that may crash or hang.
+"""Opens media in a process of its own, because libav may crash or hang.
 
     parent                                   child (limited)
     IsolatedProcess.messages() ◄── pipe ──── target(send, *args): send(anything picklable)
               .result          ◄──────────── its return value, or its exception
               .cancel()        ──── SIGKILL ►
 
-This contains crashes, hangs and appetites. It is no sandbox against a decoder taken over by an
-attacker: the child runs as the same user and its messages are unpickled.
+This contains crashes, hangs and greed for memory. It is no sandbox against a decoder that an
+attacker has taken over: the child runs as the same user and its messages are unpickled.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Generic, Self, TypeVar
 
 from core.errors import Cancelled, MediaLimitExceeded, SubtitleError, UnreadableMedia, WorkerError
 from core.processes import ChildProcess
 from media.child import Failure, Message, ProcessLimits, Ready, Result, Send, child_main
-from media.container import DecodeLimits, MediaProbe, probe_media
 
-__all__ = ["PROBE_LIMITS", "IsolatedProcess", "ProcessLimits", "RemoteTraceback", "Send", "probe"]
+__all__ = ["IsolatedProcess", "ProcessLimits", "RemoteTraceback", "Send"]
 
 T = TypeVar("T")
 
@@ -179,24 +177,6 @@ class IsolatedProcess(Generic[T]):
         if not self._ready:
             return WorkerError(f"The media process did not start (exit code {code}).")
         return UnreadableMedia(_epitaph(code or 0, self._limits))
-
-
-def probe(path: Path, limits: DecodeLimits | None = None) -> MediaProbe:
-    """Tracks and claims of a file, read in an isolated process."""
-    with IsolatedProcess(
-        _probe_main, path, limits or DecodeLimits(), name="probe", limits=PROBE_LIMITS
-    ) as process:
-        for _ in process.messages():
-            pass
-        return process.result
-
-
-PROBE_LIMITS = ProcessLimits(cpu_s=60, wall_clock_s=60.0, stall_s=60.0, file_bytes=0)
-"""A person waits for the answer, and a probe writes nothing."""
-
-
-def _probe_main(send: Send, path: Path, limits: DecodeLimits) -> MediaProbe:
-    return probe_media(path, limits)
 
 
 def _epitaph(code: int, limits: ProcessLimits) -> str:

@@ -16,7 +16,7 @@ from media.container import DecodeLimits
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 CHECK_DISK_BYTES = 4 * 1024**2
-"""Most that is written between two looks at the free space: two minutes of audio."""
+"""Most that is written between two checks of the free space: two minutes of audio."""
 
 
 class SpoolWriter:

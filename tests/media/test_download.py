@@ -153,7 +153,7 @@ def test_a_process_that_dies_is_an_error_with_a_way_out(get: Get) -> None:
         ("/gone.flac", DownloadFailed, "nothing at this link"),
         ("/status/403", DownloadFailed, "refuses"),
         ("/status/429", DownloadFailed, "too many requests"),
-        ("http://127.0.0.1:9/talk.flac", DownloadFailed, "broke: .*refused"),
+        ("http://127.0.0.1:9/talk.flac", DownloadFailed, "was lost: .*refused"),
     ],
 )
 def test_a_site_that_does_not_give_it_is_told(
@@ -277,5 +277,5 @@ def test_limits_are_those_of_the_settings() -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_told(server: LinkServer, tmp_path: Path) -> None:
-    with pytest.raises(InvalidOption, match="cannot be kept"):
+    with pytest.raises(InvalidOption, match="cannot be saved"):
         download(f"{server.url}/talk.flac", tmp_path / "nowhere", LIMITS)

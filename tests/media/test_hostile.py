@@ -315,7 +315,7 @@ def test_names_that_no_file_can_have_are_typed_errors(tmp_path: Path) -> None:
 
 
 def errors_of(paths: list[Path], folder: Path) -> list[SubtitleError | None]:
-    """Decoded and probed one after the other in one process; None: heard."""
+    """Decoded one after the other in one process; None: heard."""
     spool = PcmSpool(folder / "audio.pcm")
     with IsolatedProcess(targets.errors_of, paths, spool, LIMITS, limits=PROCESS_LIMITS) as process:
         assert list(process.messages()) == paths

@@ -19,7 +19,6 @@ import pytest
 from core.errors import (
     Cancelled,
     DiskFull,
-    FileMissing,
     MediaLimitExceeded,
     SubtitleError,
     UnreadableMedia,
@@ -27,7 +26,7 @@ from core.errors import (
 )
 from core.pcm import Int16, PcmSpool
 from media.container import DecodeLimits
-from media.process import IsolatedProcess, ProcessLimits, RemoteTraceback, probe
+from media.process import IsolatedProcess, ProcessLimits, RemoteTraceback
 from tests.media import targets
 from tests.media.conftest import MakeFile
 from tests.waiting import PATIENCE_S
@@ -53,15 +52,6 @@ def test_recording_is_decoded_in_the_other_process(
             assert spool.samples() >= read
         assert process.result == read == len(speech)
     np.testing.assert_array_equal(spool.read_int16(0, read), speech)
-
-
-def test_probe_tells_the_tracks(media_file: MakeFile, tmp_path: Path) -> None:
-    seen = probe(media_file("speech.mp4"))
-    assert seen.has_video
-    assert seen.duration_s == pytest.approx(9.66, abs=0.1)
-    assert [(t.index, t.codec, t.rate, t.channels) for t in seen.tracks] == [(0, "aac", 48_000, 1)]
-    with pytest.raises(FileMissing):
-        probe(tmp_path / "gone.mp4")
 
 
 def test_messages_arrive_in_order_and_then_the_result() -> None:
