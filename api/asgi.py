@@ -54,7 +54,7 @@ def watched(scope: Scope, receive: Receive) -> Receive:
 
 async def answer_early(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer a request whose body may not have been read to its end; ``receive`` is watched."""
-    if scope["state"][BODY_ENDED]:
+    if scope.get("state", {}).get(BODY_ENDED, True):
         await response(scope, receive, send)
         return
     response.headers["Connection"] = "close"

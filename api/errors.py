@@ -2,7 +2,7 @@
 
     {"error": {"type": "QueueFull", "message": "…", "hint": "…"}}
 
-Unexpected errors answer 500 and tell a stranger nothing; the log has them in full.
+Unexpected errors answer 500 without details; the log has them in full.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
+from api.asgi import EarlyAnswer
 from core import errors
 from core.errors import SubtitleError
 
@@ -94,12 +96,17 @@ def add_handlers(app: FastAPI) -> None:
     """Let every route of the app raise errors and be answered as above."""
 
     @app.exception_handler(SubtitleError)
-    async def known(_: Request, error: SubtitleError) -> JSONResponse:
-        return answer(error)
+    async def known(_: Request, error: SubtitleError) -> Response:
+        return EarlyAnswer(answer(error))
 
     @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
-        return error.answer()
+    async def refused(_: Request, error: Refused) -> Response:
+        return EarlyAnswer(error.answer())
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        # The client does not see this.
+        return Response(status_code=400)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

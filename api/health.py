@@ -52,7 +52,7 @@ def health_router(service: JobService, version: str) -> APIRouter:
 
 
 def _fault(health: Health) -> str:
-    """Why the service is as good as dead; empty while it lives."""
+    """Why the service cannot work; empty while it can."""
     if not health.alive:
         return health.reason
     # A slot without a process whose workers never died is about to start its first.

@@ -10,8 +10,8 @@
 Anyone who passes the access check and has a job's id sees the job. Lists hold the caller's own
 jobs; only the owner may cancel or delete a job or retry its gaps (``access.identity``).
 
-No handler waits in the event loop, and each kind of waiting has threads of its own: uploads,
-submissions and questions do not hold each other up, and ``/health`` needs none.
+No handler blocks the event loop. Uploads, submissions, changes and questions have separate threads,
+so that none holds up the others, and ``/health`` needs none.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.requests import ClientDisconnect
 
 from access.identity import Identity, identity_of
-from api.asgi import EarlyAnswer, root_of
-from api.errors import Refused, answer, json_answer
+from api.asgi import root_of
+from api.errors import Refused, json_answer
 from api.job_options import GapOptions, Submission, request_of
 from api.job_views import history_json, job_json, record_json
 from api.upload_body import Upload
 from api.uploads import Uploads
-from core.errors import NoSuchJob, SubtitleError
+from core.errors import NoSuchJob
 from jobs.job import JobHandle
 from jobs.options import JobOptions, read_options
 from jobs.service import JobService
@@ -52,7 +51,7 @@ T = TypeVar("T")
 
 
 def _threads(number: int) -> Callable[[Callable[P, T]], Callable[P, Awaitable[T]]]:
-    """A decorator for what waits: it runs in threads of its own, so many at a time."""
+    """A decorator: the function runs in a thread, at most ``number`` at a time."""
     limiter = anyio.CapacityLimiter(number)
 
     def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
@@ -106,24 +105,16 @@ def _add_submit(router: APIRouter, service: JobService, uploads: Uploads) -> Non
         return service.submit(request)
 
     @router.post("/jobs")
-    async def submit(request: Request) -> Response:
+    async def submit(request: Request) -> JSONResponse:
         """A recording, or the link of one, becomes a job. It is stored when this answers."""
         who, query = identity_of(request), dict(request.query_params)
         options = {name: value for name, value in query.items() if name != "name"}
-        try:
-            # Before gigabytes are sent in vain. No links: addresses of requests stand in logs.
-            read_options(options, JobOptions)
-            await in_thread(service.admit)(who.client)
-            async with uploads.receive(request) as upload:
-                job = await begin({**query, **upload.fields}, upload, who)
-                return await in_thread(_accepted)(job, request)
-        except SubtitleError as error:
-            return EarlyAnswer(answer(error))
-        except Refused as refused:
-            return EarlyAnswer(refused.answer())
-        except ClientDisconnect:
-            # The client has gone and does not see this.
-            return Response(status_code=400)
+        # Refuse before gigabytes arrive. No links in the query: request addresses end up in logs.
+        read_options(options, JobOptions)
+        await in_thread(service.admit)(who.client)
+        async with uploads.receive(request) as upload:
+            job = await begin({**query, **upload.fields}, upload, who)
+            return await in_thread(_accepted)(job, request)
 
 
 def _add_questions(router: APIRouter, service: JobService) -> None:

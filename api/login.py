@@ -108,7 +108,7 @@ def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRoute
 
 
 def safe_next(wanted: str) -> str:
-    """A path of this app, whatever was asked for: never the way to another site."""
+    """The wanted path if it is one of this app, else ``/``: a login never leads to another site."""
     plain = wanted.startswith("/") and not wanted.startswith(("//", "/\\"))
     if not plain or any(ord(c) < 32 or ord(c) == 127 for c in wanted) or "\\" in wanted:
         return "/"

@@ -30,14 +30,14 @@ KEEP_ALIVE_S = 75
 """Longer than proxies keep a connection (nginx: 60 s), so that the proxy ends it and retries."""
 
 STOP_S = 10.0
-"""Longest wait for the service of a server that was told to end at once."""
+"""Longest wait for the job service when the server is forced to end."""
 
 
 class Closing:
     """ASGI middleware that ends streams properly: when the server stops, and when Gradio has lost
     the session of a page that was loaded again.
 
-    A page holds a stream open for as long as it is looked at. A stopping server waits for such
+    An open page holds a stream open. A stopping server waits for such
     streams, then cancels them with a traceback each. Told that their reader is gone, they end by
     themselves and at once. Call :meth:`close` in the server's event loop.
     """
@@ -117,7 +117,7 @@ class Server(uvicorn.Server):
         )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal. The work is done in threads: this interrupts whatever the server does."""
+        """Called for a signal. It interrupts whatever the server does, so threads do the work."""
         self._signals += 1
         if self._signals == 1:
             self._stopping.start()

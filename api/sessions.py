@@ -125,7 +125,7 @@ def _make_secret(path: Path) -> None:
             file.write(secrets.token_hex(32))
             file.flush()
             os.fsync(file.fileno())
-        # Fails if another service was first, whose secret then is everybody's.
+        # Fails if another service was first; then all use its secret.
         with suppress(FileExistsError):
             os.link(name, path)
     finally:

@@ -1,4 +1,4 @@
-"""The job's audio on disk: 16 kHz mono int16, written once, read by everybody.
+"""The job's audio on disk: 16 kHz mono int16, written by one process, read by all.
 
 A plain file grows block by block; readers in other processes see every whole sample that has
 been written. Nothing holds the recording in memory, so a 10-hour file costs what a short one does.

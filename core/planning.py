@@ -178,7 +178,7 @@ class SegmentPlanner:
             before_s = atoms[first - 1].end_s if first else self._done_s
             after_s = atoms[last].start_s if last < len(atoms) else next_s
             spans = atoms[first:last]
-            # Neighbouring windows share the silence between them: no audio is heard twice.
+            # Neighbouring windows share the silence between them: no audio is decoded twice.
             left_s = min(PAD_S, max(0.0, spans[0].start_s - before_s) / 2)
             if before_s == 0.0:
                 left_s = min(PAD_S, spans[0].start_s)

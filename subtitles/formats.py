@@ -200,7 +200,7 @@ def write_files(
     """Write ``directory/stem.<extension>`` for each format and return the paths in that order.
 
     Everything is rendered before the first file is touched, and each file appears whole or not
-    at all. ``stem`` is used as it is; put names that strangers chose through
+    at all. ``stem`` is used as it is; pass untrusted names through
     ``subtitles.sanitize.safe_stem`` first. Raises InvalidOption, DiskFull.
     """
     if not stem or stem in (".", "..") or any(c in stem for c in "/\\\0"):

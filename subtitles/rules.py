@@ -63,7 +63,7 @@ class LayoutRules:
     silence_s: float = 2.0
     """A pause this long always ends a cue, whatever else it costs."""
     pause_s: float = 0.6
-    """A pause this long is as good as a full stop, and bad inside a cue."""
+    """A pause this long counts as a full stop, and is bad inside a cue."""
     breath_s: float = 0.1
     """After a sentence, a pause of this length is enough to want a new cue."""
 

@@ -74,7 +74,7 @@ MAX_STEM_BYTES = 120
 """Leaves room for a language tag and an extension in the 255 bytes file systems allow."""
 
 
-def safe_stem(name: str, *, fallback: str = "subtitles") -> str:
+def safe_stem(name: str) -> str:
     """A file name stem from a name a user gave: no folders, no extension, safe on every system.
 
     Example: ``safe_stem("../../x/Böse: talk.mp3")`` is ``"Böse_ talk"``.
@@ -85,4 +85,4 @@ def safe_stem(name: str, *, fallback: str = "subtitles") -> str:
     if _RESERVED.match(name):
         name = f"_{name}"
     name = name.encode()[:MAX_STEM_BYTES].decode(errors="ignore").rstrip(". ")
-    return name or fallback
+    return name or "subtitles"

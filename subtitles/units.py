@@ -49,7 +49,7 @@ def units_of(transcript: Transcript, max_width: int) -> list[Unit]:
 
 
 def _in_order(units: Iterator[Unit]) -> Iterator[Unit]:
-    """Starts that never run backwards, ends never before starts, whatever the caller brought."""
+    """Starts that never run backwards, ends never before starts, whatever the words say."""
     clock_s = 0.0
     for unit in units:
         if unit.start_s < clock_s or unit.end_s < unit.start_s:
@@ -60,7 +60,7 @@ def _in_order(units: Iterator[Unit]) -> Iterator[Unit]:
 
 
 def _tokens(transcript: Transcript) -> Iterator[Unit]:
-    """Words without white space, each told whether a space belongs before it."""
+    """Words without white space, each with the note whether a space belongs before it."""
     before = ""
     for segment in transcript.segments:
         opens = True

@@ -24,7 +24,7 @@ HISTORY_EVERY_S = 2.0
 """Between two looks into the history of a running job."""
 
 LATE_LOOKS = 5
-"""Looks for the last line of a history, which is written a moment after the job has ended."""
+"""Tries to read the last line of a history, which is written shortly after the job has ended."""
 
 Frame = tuple[Any, ...]
 

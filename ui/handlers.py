@@ -33,7 +33,7 @@ EXAMPLE = Path(__file__).parent / "assets" / "printing.m4a"
 RECORDED = "Microphone recording.wav"
 
 MAX_LINKS = 20
-"""At once: each is looked at before there is a job, which takes a second."""
+"""Started together: checking each takes a second."""
 
 
 class Handlers:
@@ -130,16 +130,15 @@ class Handlers:
         return _opened([entry])
 
     def cancel(self, request: gr.Request, entries: list[Entry]) -> Any:
-        """Cancel everything of its own that this page has running. Returns at once; the frames
-        show the end."""
+        """Cancel this visitor's jobs on this page. Returns at once; the frames show the end."""
         for job_id in page_entries.ids(entries):
-            # Not one that is gone by now, or somebody else's.
+            # Jobs that are gone, or someone else's, are left out.
             with page_entries.toasts(), suppress(NoSuchJob):
                 page_entries.owned(self._service, job_id, identity_of(request)).cancel()
         return gr.update(value="Cancelling…", interactive=False)
 
     def cancel_one(self, event: gr.EventData, request: gr.Request) -> None:
-        """Cancel one job of its own."""
+        """Cancel one of the visitor's jobs."""
         asked = page_entries.asked_id(event)
         with page_entries.toasts():
             page_entries.owned(self._service, asked, identity_of(request)).cancel()
@@ -147,7 +146,7 @@ class Handlers:
     def delete(
         self, event: gr.EventData, request: gr.Request, entries: list[Entry]
     ) -> tuple[Any, ...]:
-        """Delete one job of its own, and show what is left on the page."""
+        """Delete one of the visitor's jobs, and show what is left on the page."""
         asked = page_entries.asked_id(event)
         with page_entries.toasts():
             page_entries.owned(self._service, asked, identity_of(request))

@@ -22,8 +22,8 @@ def job_list(
 ) -> str:
     """A page of the list.
 
-    ``live``: what is known now of those that this service runs; ``narrowed``: only some were
-    asked for.
+    ``live``: what is known now of those that this service runs; ``narrowed``: a search or a
+    state was given.
     """
     if not records:
         return _nothing(narrowed)

@@ -44,11 +44,11 @@ class Listing:
         self._service = service
 
     def refresh(self, request: gr.Request, text: str, state: str, page: int) -> tuple[str, int]:
-        """The page of the list that is looked at, as it is now."""
+        """The current page of the list, as it is now."""
         return self._drawn(identity_of(request), text, state, page)
 
     def find(self, request: gr.Request, text: str, state: str) -> tuple[str, int]:
-        """The first page of what was asked for."""
+        """The first page of the results."""
         return self._drawn(identity_of(request), text, state, 0)
 
     def turn(

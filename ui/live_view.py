@@ -39,7 +39,7 @@ class Turns:
         self._newest: dict[str, int] = {}
 
     def take(self, page: str) -> Callable[[], bool]:
-        """Begin; what comes back says whether this is still the latest one."""
+        """Begin; the function returned says whether this is still the newest one."""
         mine = self._newest[page] = self._newest.get(page, 0) + 1
         return lambda: self._newest.get(page) == mine
 

@@ -18,7 +18,7 @@ def text(value: object) -> str:
 
 
 def name(value: str) -> str:
-    """A recording's name, kept to itself whatever direction it is read in."""
+    """A recording's name, isolated so that its reading direction affects nothing else."""
     return f"<bdi>{text(wording.short(value))}</bdi>"
 
 

@@ -1,5 +1,4 @@
-"""The whole page: header, tabs, what leads from one tab to the other, and the programming interface
-of ``gradio_client``."""
+"""The whole page: header, tabs, and the endpoint for ``gradio_client``."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ TRANSCRIBE, JOBS, MEMORY, FINE_TUNING = "transcribe", "jobs", "memory", "fine-tu
 
 
 class Page:
-    """Both tabs and the ways between them."""
+    """The tabs and the events that lead from one to another."""
 
     def __init__(self, settings: Settings, service: JobService, login: bool) -> None:
         self._service = service

@@ -73,7 +73,7 @@ def _parts(view: JobView, total_s: float) -> Iterator[str]:
 
 
 def _of(view: JobView) -> Sequence[Any]:
-    """The job's segments that are done, and those in work while anybody works on it."""
+    """The job's segments that are done, and those in progress while it runs."""
     shown = ("done", "working") if view.state is JobState.RUNNING else ("done",)
     return [part for part in view.parts if part.state in shown]
 

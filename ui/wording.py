@@ -73,7 +73,7 @@ def short(name: str) -> str:
 
 
 def language_name(code: str | None) -> str | None:
-    """``English`` for ``en``; None where there was nothing to hear a language in."""
+    """``English`` for ``en``; None where no language was found."""
     return LANGUAGES.get(code, code) if code else None
 
 
@@ -90,7 +90,7 @@ def gap_text(gap: Gap) -> str:
 def verdict(
     cues: int, gaps: tuple[Gap, ...], report: JobReport | None, language: str | None
 ) -> str:
-    """The final line of a job that ended by itself: what there is, how fast, in which language."""
+    """The final line of a job that was not cancelled: results, speed, language."""
     if not cues and not gaps:
         return "No speech was found."
     ending = f"Finished with {counted(len(gaps), 'gap')}" if gaps else "Complete"
@@ -103,7 +103,7 @@ def verdict(
 
 
 def title(error: SubtitleError) -> str:
-    """A heading for an error: whose turn it is."""
+    """A heading for an error."""
     match error:
         case Cancelled():
             return "Cancelled"
