@@ -61,7 +61,7 @@ _PAGE = """<!doctype html>
 
 _LOGIN = """{problem}<form method="post" action="{action}">
 <input type="hidden" name="next" value="{wanted}">
-<label for="user">User</label>
+<label for="user">User name</label>
 <input id="user" name="user" value="{user}" autocomplete="username" autocapitalize="none"
  spellcheck="false" required autofocus>
 <label for="password">Password</label>

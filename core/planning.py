@@ -142,10 +142,7 @@ class SegmentPlanner:
     def flush(self, duration_s: float = math.inf) -> list[AudioSegment]:
         """No more spans: return the remaining segments, padding cut at the recording's end."""
         self._end_s = duration_s
-        ready: list[AudioSegment] = []
-        while self._atoms:
-            ready.append(self._commit())
-        return ready
+        return self.push((), (), math.inf)
 
     def _split(self, span: SpeechSpan, probabilities: Probabilities) -> list[SpeechSpan]:
         """The span in parts that each fit a window."""

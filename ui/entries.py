@@ -17,7 +17,7 @@ from access.identity import Identity
 from core.errors import DatabaseUnavailable, NoSuchJob, SubtitleError
 from jobs.job import JobHandle
 from jobs.service import JobService
-from ui import wording
+from ui import render, wording
 
 log = logging.getLogger(__name__)
 
@@ -28,30 +28,24 @@ MAX_ID = 64
 
 
 class Entry(TypedDict):
-    """``id`` is empty where there is no job; then the rest says why."""
+    """``id`` is empty where there is no job; then ``card`` says why."""
 
     id: str
     name: str
     mine: bool
     """This visitor may change it."""
-    label: str
-    message: str
-    hint: str
+    card: str
+    """Markup instead of the job's."""
 
 
 def of_job(job: JobHandle, who: Identity) -> Entry:
-    return Entry(
-        id=job.id,
-        name=job.request.title,
-        mine=who.may_change(job.request.owner),
-        label="",
-        message="",
-        hint="",
-    )
+    mine = who.may_change(job.request.owner)
+    return Entry(id=job.id, name=job.request.title, mine=mine, card="")
 
 
 def refused(name: str, error: SubtitleError, label: str = "Not started") -> Entry:
-    return Entry(id="", name=name, mine=True, label=label, message=error.message, hint=error.hint)
+    card = render.refused(name, label, error.message, error.hint)
+    return Entry(id="", name=name, mine=True, card=card)
 
 
 def opened(service: JobService, job_id: str, who: Identity) -> Entry:

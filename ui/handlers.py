@@ -199,7 +199,7 @@ def _buttons(*, running: bool) -> tuple[Any, Any, Any]:
 
 def _card(entry: Entry, views: dict[str, JobView | None]) -> str:
     if not entry["id"]:
-        return render.refused(entry["name"], entry["label"], entry["message"], entry["hint"])
+        return entry["card"]
     view = views.get(entry["id"])
     if view is None:
         return render.refused(entry["name"], "Deleted", "This job was deleted.", "")

@@ -23,7 +23,7 @@ from jobs.request import JobRequest
 from jobs.service import JobService
 from tests.ui.test_options import SHOWN
 from tests.ui.test_render import Reader
-from ui import entries, render
+from ui import entries
 from ui.details import Details
 from ui.handlers import Handlers
 from ui.jobs_tab import Listing
@@ -125,7 +125,7 @@ REFUSALS = [
 @pytest.mark.parametrize("source", ["", "job"])
 def test_what_is_refused_is_said_with_what_to_do(error: SubtitleError, source: str) -> None:
     (entry,) = started(Service(error), source=source)
-    shown = Reader(render.refused(entry["name"], entry["label"], entry["message"], entry["hint"]))
+    shown = Reader(entry["card"])
     assert error.message in shown.text
     assert error.hint in shown.text
     assert "Not started" in shown.text
@@ -170,15 +170,15 @@ def test_a_link_to_no_job_says_how_long_jobs_are_kept() -> None:
     for link in ("unknown", "", "x" * 100_000):
         entry = entries.opened(Service(), link, LOCAL)
         assert entry["id"] == ""
-        assert "removed 2 days after they end" in entry["hint"]
+        assert "removed 2 days after they end" in Reader(entry["card"]).text
 
 
 @pytest.mark.parametrize("link", ["job", ""])
 def test_without_the_database_the_page_opens_and_says_so(link: str) -> None:
     handlers = Handlers(Service(DatabaseUnavailable("The database does not answer.")))
     (entry,) = handlers.resume(Request(), link, ["job"])[0]  # type: ignore[arg-type]
-    assert "does not answer" in entry["message"]
-    assert "Try again in a moment" in entry["hint"]
+    assert "does not answer" in Reader(entry["card"]).text
+    assert "Try again in a moment" in Reader(entry["card"]).text
 
 
 def test_without_the_database_the_list_says_so() -> None:
