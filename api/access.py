@@ -19,6 +19,7 @@ import re
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import RedirectResponse, Response
 
@@ -88,10 +89,7 @@ class Access:
 
         async def with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start" and set_cookie:
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"set-cookie", set_cookie.encode("ascii")),
-                ]
+                MutableHeaders(scope=message).append("set-cookie", set_cookie)
             await send(message)
 
         await self._app(scope, receive, with_cookie)

@@ -42,7 +42,8 @@ def path_of(request: HTTPConnection) -> str:
 def watched(scope: Scope, receive: Receive) -> Receive:
     """The same, noting in the request's state when the body has ended."""
     state = scope.setdefault("state", {})
-    state[BODY_ENDED] = False
+    # Requests of these kinds come without one, and keep their connection.
+    state[BODY_ENDED] = scope["method"] in ("GET", "HEAD")
 
     async def noting() -> Message:
         message = await receive()
