@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from cli.bars import part_bars
-from cli.cards import asked_cards
 from cli.options import build_settings
+from core.errors import InvalidOption
+from core.logs import one_line
 from core.types import WINDOW_S
+from gpu.choice import Card
 from gpu.manager import gpu_manager
+from gpu.nvml import read_gpus
 from gpu.physical import SEGMENT_NOTE, Setup
-from gpu.plan import MemoryPlan, Question, plan_memory
+from gpu.plan import MemoryPlan, Question, card_of_size, plan_memory
+from jobs.cards import gpus_here
 from jobs.peaks import load_learned
+
+WIDTH = 40
+"""Columns of the longest bar."""
 
 
 def plan(args: argparse.Namespace) -> int:
@@ -41,6 +48,38 @@ def plan(args: argparse.Namespace) -> int:
     if args.segment_duration is not None:
         print(f"\n{SEGMENT_NOTE}")
     return 0
+
+
+def asked_cards(gigabytes: float | None) -> list[Card]:
+    """A card of so many GB; None: those of this machine, with who else uses them.
+
+    Raises:
+        InvalidOption: no card has that size, or there is none here.
+    """
+    if gigabytes is not None:
+        return [card_of_size(gigabytes)]
+    found = list(gpus_here(build_settings({})))
+    if not found:
+        problem = one_line(read_gpus().problem).rstrip(".")
+        raise InvalidOption(
+            f"There is no GPU here to plan for{f' ({problem})' if problem else ''}.",
+            hint="Say how much memory the GPU has, such as --gpu-memory 12.",
+        )
+    return found
+
+
+def part_bars(parts: Mapping[str, float], free_mib: float, whole_mib: float) -> list[str]:
+    """One line a part, and one for what is left of ``free_mib`` or is missing; bars are shares of
+    the whole card, or of the sum where that is more."""
+    rest = free_mib - sum(parts.values())
+    rows = {name: mib for name, mib in parts.items() if mib >= 0.5}
+    rows["free" if rest >= 0 else "too much"] = abs(rest)
+    longest = max(whole_mib, sum(parts.values()), 1.0)
+    names = max(map(len, rows))
+    return [
+        f"  {name:{names}}  {mib:>9,.0f} MiB  {'█' * round(WIDTH * mib / longest) or '▏'}".rstrip()
+        for name, mib in rows.items()
+    ]
 
 
 def _lines(found: MemoryPlan) -> list[str]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
+from dataclasses import fields
 
-from cli.bars import part_bars
-from cli.cards import asked_cards
+from cli.plan import asked_cards, part_bars
 from core.logs import one_line
+from finetuning.options import FinetuneOptions
 from finetuning.plan import FinetunePlan, Way, Wishes, plan_finetune
 from finetuning.report import (
+    DATA_HINT,
+    FITS,
     ORDER,
     advice,
     checkpointing,
@@ -22,8 +25,8 @@ from finetuning.report import (
     level_note,
     plan_data,
     verdict,
+    warnings,
 )
-from finetuning.warnings import DATA_HINT
 from gpu.choice import Card
 
 WIDTH = 100
@@ -41,34 +44,22 @@ def show_plan(args: argparse.Namespace) -> int:
 
 
 def _wishes(args: argparse.Namespace, card: Card) -> Wishes:
-    return Wishes(
-        base_model=args.base_model,
-        gpu_memory_mib=card.total_mib,
-        used_mib=card.total_mib - card.free_mib,
-        gpus=args.gpus,
-        method=None if args.method == "auto" else args.method,
-        per_device_train_batch_size=args.per_device_train_batch_size,
-        per_device_eval_batch_size=args.per_device_eval_batch_size,
-        gradient_accumulation_steps=args.gradient_accumulation_steps,
-        use_8bit=args.use_8bit,
-        gradient_checkpointing=args.gradient_checkpointing,
-        fp16=args.fp16,
-        max_audio_len=args.max_audio_len,
-        pad_to_30s=args.pad_to_30s,
-        label_tokens=args.label_tokens,
-        lora_rank=args.lora_rank,
-        attention=args.attention,
-    )
+    asked = {each.name: getattr(args, each.name) for each in fields(FinetuneOptions)}
+    if args.method == "auto":
+        asked["method"] = None
+    return Wishes.on(card, **asked)
 
 
 def _lines(plan: FinetunePlan, card: Card) -> list[str]:
     effective = plan.options.effective_batch_size
+    wishes = plan.wishes
+    parts = {"held by others": wishes.used_mib, **plan.estimate.parts}
     where = one_line(card.name or card.label)
     lines = [
         f"{describe(plan.chosen)}: effective batch {effective}, on {where}",
         verdict(plan),
         "",
-        *_bar(plan),
+        *part_bars(parts, wishes.gpu_memory_mib, wishes.gpu_memory_mib),
         "",
         checkpointing(plan),
         "",
@@ -85,16 +76,9 @@ def _lines(plan: FinetunePlan, card: Card) -> list[str]:
     others = advice(plan)
     if others:
         lines += ["", "What would fit", *(f"  {line}" for line in others)]
-    if plan.warnings:
-        lines += ["", "Good to know", *(f"  {line}" for line in plan.warnings)]
+    if known := warnings(plan):
+        lines += ["", "Good to know", *(f"  {line}" for line in known)]
     return [*lines, "", DATA_HINT]
-
-
-def _bar(plan: FinetunePlan) -> list[str]:
-    wishes = plan.wishes
-    parts = {"held by others": wishes.used_mib} if wishes.used_mib > 0 else {}
-    whole = wishes.gpu_memory_mib
-    return part_bars(parts | dict(plan.estimate.parts), whole, whole)
 
 
 def _command(way: Way) -> list[str]:
@@ -102,5 +86,4 @@ def _command(way: Way) -> list[str]:
 
 
 def _says(way: Way) -> str:
-    fits = {"fits": "fits", "tight": "tight", "too large": "does not fit"}[way.fit]
-    return f"{way.estimate.total_mib:,.0f} MiB, {fits}"
+    return f"{way.estimate.total_mib:,.0f} MiB, {FITS[way.fit]}"

@@ -16,7 +16,12 @@ from core.models import ENCODER_POSITIONS, Shape, named_model, shape_of
 Method = Literal["full", "8bit", "lora"]
 """full: every weight, Adam in 32 bits. 8bit: every weight, Adam's states in 8 bits. lora: adapters
 beside frozen weights, which ``use_8bit`` keeps in 8 bits."""
-METHODS: tuple[Method, ...] = get_args(Method)
+METHODS: dict[Method, str] = {
+    "full": "all weights",
+    "8bit": "all weights, optimizer in 8 bits",
+    "lora": "LoRA adapters",
+}
+"""As people call them."""
 
 Attention = Literal["sdpa", "eager"]
 """sdpa: fused kernels, the default of transformers since 4.37. eager: keeps every score."""
@@ -64,7 +69,7 @@ class FinetuneOptions:
     def __post_init__(self) -> None:
         name = self.base_model.strip().removeprefix(_DISTIL)
         object.__setattr__(self, "base_model", named_model(name).name)
-        _one_of("method", self.method, METHODS)
+        _one_of("method", self.method, tuple(METHODS))
         _one_of("attention", self.attention, get_args(Attention))
         for name, highest in (
             ("per_device_train_batch_size", MAX_BATCH),
@@ -80,13 +85,18 @@ class FinetuneOptions:
             raise InvalidOption(
                 f"The method {self.method} trains all weights; 8-bit weights cannot be trained.",
                 hint="Choose the method lora, which is what the guide means by --use_8bit=True, "
-                "or leave"
-                " use_8bit out (the method 8bit keeps the optimizer's states in 8 bits).",
+                "or leave use_8bit out (the method 8bit keeps the optimizer's states in 8 bits).",
             )
 
     @property
     def shape(self) -> Shape:
         return shape_of(self.base_model)
+
+    @property
+    def method_name(self) -> str:
+        """What is trained, and how: ``LoRA adapters, weights in 8 bits``."""
+        name = METHODS[self.method]
+        return f"{name}, weights in 8 bits" if self.use_8bit else name
 
     @property
     def effective_batch_size(self) -> int:
@@ -118,11 +128,10 @@ class FinetuneOptions:
             "max_audio_len": f"{self.max_audio_len:g}",
             "gradient_checkpointing": self.gradient_checkpointing,
         }
-        usual = _USUAL
         if self.gpus != 1:
             options["gpus"] = self.gpus
-        for name in ("pad_to_30s", "label_tokens", "lora_rank", "attention"):
-            if getattr(self, name) != usual[name]:
+        for name, usual in _USUAL.items():
+            if getattr(self, name) != usual:
                 options[name] = getattr(self, name)
         return tuple(f"--{name}={value}" for name, value in options.items())
 

@@ -14,10 +14,10 @@ from functools import cached_property
 from typing import Any
 
 from core.errors import InvalidOption
-from core.models import SIZES
+from core.models import SIZES, shape_of
 from finetuning.memory import CONTEXT_MIB, FinetuneEstimate, estimate_finetune
 from finetuning.options import MAX_BATCH, Attention, FinetuneOptions, Method
-from finetuning.warnings import warnings_of
+from gpu.choice import Card
 from gpu.estimate import Fit
 
 AIM = 16
@@ -33,6 +33,12 @@ WAYS: tuple[tuple[Method, bool], ...] = (
     ("lora", True),
 )
 """Method and ``use_8bit``, by increasing harm."""
+
+FIXED = (
+    "base_model", "gpus", "fp16", "max_audio_len", "pad_to_30s", "label_tokens", "lora_rank",
+    "attention",
+)  # fmt: skip
+"""Options that are never chosen: the wish is what is done."""
 
 LADDER = ("large-v3", *reversed(SIZES))
 """Models that people fine-tune, by decreasing size."""
@@ -59,6 +65,11 @@ class Wishes:
     label_tokens: int = 0
     lora_rank: int = 32
     attention: Attention = "sdpa"
+
+    @classmethod
+    def on(cls, card: Card, **asked: Any) -> Wishes:
+        """For a GPU as it is now."""
+        return cls(gpu_memory_mib=card.total_mib, used_mib=card.total_mib - card.free_mib, **asked)
 
     def __post_init__(self) -> None:
         if not self.gpu_memory_mib > 0:
@@ -101,7 +112,6 @@ class FinetunePlan:
     """The same with checkpointing the other way round."""
     instead: tuple[Way, ...]
     """Where nothing fits: what would, nearest first."""
-    warnings: tuple[str, ...]
 
     @property
     def options(self) -> FinetuneOptions:
@@ -131,7 +141,6 @@ def plan_finetune(wishes: Wishes) -> FinetunePlan:
         levels=_levels(chosen),
         other_checkpointing=Way("checkpointing", other, wishes),
         instead=_instead(wishes) if chosen.fit == "too large" else (),
-        warnings=warnings_of(options, wishes.used_mib),
     )
 
 
@@ -168,27 +177,18 @@ def _best(wishes: Wishes) -> Way:
 
 def _ways(wishes: Wishes) -> Iterator[FinetuneOptions]:
     """Everything that agrees with the wishes, the least harmful first."""
+    fixed: dict[str, Any] = {name: getattr(wishes, name) for name in FIXED}
+    evaluation = wishes.per_device_eval_batch_size
     for method, use_8bit in _methods(wishes):
         for checkpointing, batch, steps in _batches(wishes, use_8bit):
             yield FinetuneOptions(
-                base_model=wishes.base_model,
+                **fixed,
                 method=method,
                 use_8bit=use_8bit,
                 gradient_checkpointing=checkpointing,
                 per_device_train_batch_size=batch,
-                per_device_eval_batch_size=(
-                    1
-                    if wishes.per_device_eval_batch_size is None
-                    else wishes.per_device_eval_batch_size
-                ),
+                per_device_eval_batch_size=1 if evaluation is None else evaluation,
                 gradient_accumulation_steps=steps,
-                gpus=wishes.gpus,
-                fp16=wishes.fp16,
-                max_audio_len=wishes.max_audio_len,
-                pad_to_30s=wishes.pad_to_30s,
-                label_tokens=wishes.label_tokens,
-                lora_rank=wishes.lora_rank,
-                attention=wishes.attention,
             )
 
 
@@ -275,32 +275,23 @@ def _levels(chosen: Way) -> tuple[Way, ...]:
 
 def _instead(wishes: Wishes) -> tuple[Way, ...]:
     """What would fit if one wish or another were given up: first the settings, then the model."""
-    free = {
-        "per_device_train_batch_size": None,
-        "per_device_eval_batch_size": None,
-        "gradient_accumulation_steps": None,
-        "gradient_checkpointing": None,
-    }
+    free = dict.fromkeys(
+        ("per_device_train_batch_size", "per_device_eval_batch_size",
+         "gradient_accumulation_steps", "gradient_checkpointing")
+    )  # fmt: skip
     eased: list[tuple[str, dict[str, Any]]] = [
         ("other batches or checkpointing", free),
         ("another method", {**free, "method": None, "use_8bit": None}),
     ]
-    model = FinetuneOptions(base_model=wishes.base_model)
-    smaller = [name for name in LADDER if _smaller(name, model)]
-    eased += [
-        ("a smaller model", {**free, "method": None, "use_8bit": None, "base_model": name})
-        for name in smaller
-    ]
+    size = FinetuneOptions(base_model=wishes.base_model).shape.parameters
+    smaller = [name for name in LADDER if shape_of(name).parameters < size]
+    eased += [("a smaller model", {**eased[1][1], "base_model": name}) for name in smaller]
     found: dict[FinetuneOptions, Way] = {}
     for name, change in eased:
         best = _best(replace(wishes, **change))
         if best.fit != "too large":
             found.setdefault(best.options, Way(name, best.options, wishes))
     return tuple(found.values())[:3]
-
-
-def _smaller(name: str, than: FinetuneOptions) -> bool:
-    return FinetuneOptions(base_model=name).shape.parameters < than.shape.parameters
 
 
 def least_mib(wishes: Wishes) -> float:

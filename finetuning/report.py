@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
+from finetuning.options import EFFECTIVE, WINDOW_S, FinetuneOptions
 from finetuning.plan import FinetunePlan, Way, Wishes, least_mib, recommend
-from finetuning.warnings import method_name
+from gpu.estimate import Fit
 from gpu.report import MIB_PER_GB
 
 ORDER = (
@@ -15,6 +17,13 @@ ORDER = (
     " them. Shorter clips come last: padded to 30 s, they save next to nothing."
 )
 """Why the levels stand as they do."""
+
+FITS: dict[Fit, str] = {"fits": "fits", "tight": "tight", "too large": "does not fit"}
+
+DATA_HINT = (
+    "How much transcribed speech a model needs: under 10 hours small or medium, 10 to 50 hours"
+    " medium or large-v3, over 50 hours large-v3."
+)
 
 CARDS_GB = (8, 12, 16, 24, 40, 80)
 """Common cards."""
@@ -51,7 +60,7 @@ def describe(way: Way) -> str:
     batch = f"batch {options.per_device_train_batch_size} x {options.gradient_accumulation_steps}"
     gpus = f" x {options.gpus} GPUs" if options.gpus > 1 else ""
     checkpointing = ", checkpointing" if options.gradient_checkpointing else ""
-    return f"{options.base_model}, {method_name(options)}, {batch}{gpus}{checkpointing}"
+    return f"{options.base_model}, {options.method_name}, {batch}{gpus}{checkpointing}"
 
 
 def level_note(plan: FinetunePlan, level: Way) -> str:
@@ -79,6 +88,49 @@ def cards_table(wishes: Wishes) -> list[tuple[int, FinetunePlan, FinetunePlan]]:
     return rows
 
 
+def warnings(plan: FinetunePlan) -> list[str]:
+    """What to know before it is started, the gravest first."""
+    return [*_of_the_batch(plan.options), *_of_the_rest(plan.options, plan.wishes.used_mib)]
+
+
+def _of_the_batch(options: FinetuneOptions) -> Iterator[str]:
+    effective = options.effective_batch_size
+    if effective not in EFFECTIVE:
+        way = "small: training may be unstable" if effective < EFFECTIVE.start else "large"
+        steps = "more" if effective < EFFECTIVE.start else "fewer"
+        yield (
+            f"The effective batch of {effective} is {way}. {EFFECTIVE.start} to"
+            f" {EFFECTIVE.stop - 1} is usual: take {steps} accumulation steps."
+        )
+    if options.per_device_train_batch_size == 1:
+        yield "One clip at a time leaves much of the GPU idle: expect slow training."
+
+
+def _of_the_rest(options: FinetuneOptions, used_mib: float) -> Iterator[str]:
+    if options.use_8bit and not options.fp16:
+        yield "8-bit weights are multiplied in 16 bits: without fp16 they only get slower."
+    elif not options.fp16:
+        yield "Without fp16 activations take about 60 % more, and training is slower."
+    if options.use_8bit or options.method == "8bit":
+        yield "8 bits need the package bitsandbytes."
+    if options.use_8bit and not options.gradient_checkpointing:
+        yield "Trainers that load weights in 8 bits switch checkpointing on by themselves."
+    if options.max_audio_len < WINDOW_S and options.pad_to_30s:
+        yield (
+            f"max_audio_len {options.max_audio_len:g} leaves longer clips out. The others are"
+            " padded to 30 s all the same, so that only the shorter transcripts save memory."
+        )
+    if not options.pad_to_30s:
+        yield "Shortened input needs a training program made for it: transformers refuses it."
+    if options.gpus > 1:
+        yield (
+            "Each GPU holds a whole copy: more GPUs train faster, but each still needs the same"
+            " memory."
+        )
+    if used_mib > 0:
+        yield f"Others hold {used_mib:,.0f} MiB of the card; they are planned around."
+
+
 def plan_data(plan: FinetunePlan) -> dict[str, Any]:
     """JSON-serialisable, for programs."""
     wishes = plan.wishes
@@ -95,7 +147,7 @@ def plan_data(plan: FinetunePlan) -> dict[str, Any]:
         "order_of_levels": ORDER,
         "instead": [way_data(way) for way in plan.instead],
         "advice": advice(plan),
-        "warnings": list(plan.warnings),
+        "warnings": warnings(plan),
     }
 
 

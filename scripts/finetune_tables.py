@@ -16,7 +16,6 @@ from finetuning.memory import CONTEXT, RESERVE, FinetuneEstimate, estimate_finet
 from finetuning.options import FinetuneOptions
 from finetuning.plan import FinetunePlan, Wishes
 from finetuning.report import cards_table
-from finetuning.warnings import method_name
 from gpu.report import MIB_PER_GB
 from scripts.finetune_guide import (
     GUIDE_CARDS_GB,
@@ -129,7 +128,7 @@ def _plan(plan: FinetunePlan) -> str:
 def _setup(options: FinetuneOptions) -> str:
     steps = options.gradient_accumulation_steps
     words = [
-        f"{options.base_model}, {method_name(options)}",
+        f"{options.base_model}, {options.method_name}",
         f"batch {options.per_device_train_batch_size} x {steps}",
         *(["checkpointing"] if options.gradient_checkpointing else []),
         *(["eager attention"] if options.attention == "eager" else []),

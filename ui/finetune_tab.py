@@ -12,9 +12,8 @@ import gradio as gr
 from core.errors import InvalidOption, SubtitleError
 from core.models import MODELS
 from core.settings import Settings
-from finetuning.options import METHODS
+from finetuning.options import METHODS, Method
 from finetuning.plan import Wishes, plan_finetune
-from finetuning.warnings import METHOD_NAMES
 from gpu.choice import Card
 from ui import finetune_view as view
 from ui import scripts
@@ -148,7 +147,7 @@ def _wishes(form: dict[str, Any], card: Card) -> Wishes:
     asked["gpus"] = int(form["gpus"] or 1)
     asked["label_tokens"] = _whole("label_tokens", form["label_tokens"]) or 0
     asked["lora_rank"] = _whole("lora_rank", form["lora_rank"]) or 32
-    return Wishes(gpu_memory_mib=card.total_mib, used_mib=card.total_mib - card.free_mib, **asked)
+    return Wishes.on(card, **asked)
 
 
 def _number(name: str, label: str, offered: tuple[int, ...]) -> gr.Dropdown:
@@ -169,6 +168,6 @@ def _whole(name: str, value: str | None) -> int | None:
     return int(asked)
 
 
-def _label(method: str) -> str:
-    name = METHOD_NAMES[method]
+def _label(method: Method) -> str:
+    name = METHODS[method]
     return name[0].upper() + name[1:]

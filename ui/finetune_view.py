@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from finetuning.plan import FinetunePlan, Way, Wishes
 from finetuning.report import (
+    DATA_HINT,
+    FITS,
     ORDER,
     advice,
     cards_table,
     checkpointing,
     describe,
     level_note,
-    verdict,
+    warnings,
 )
-from finetuning.warnings import DATA_HINT, method_name
+from finetuning.report import verdict as sentence
 from gpu.choice import Card
 from ui.markup import bullets, text
-from ui.memory_bar import memory_bar, mib
-
-_FITS = {"fits": "Fits", "tight": "Tight", "too large": "Does not fit"}
+from ui.memory_bar import fit_class, memory_bar, mib, section, table, verdict
 
 
 def plan_view(plan: FinetunePlan, card: Card) -> str:
     """Everything about a plan, the answer first."""
     wishes = plan.wishes
-    used = {"held by others": wishes.used_mib} if wishes.used_mib > 0 else {}
     bar = memory_bar(
+        f"Memory of each GPU ({card.name or card.label})",
         plan.estimate.parts,
         wishes.gpu_memory_mib,
-        used=used,
-        title=f"Memory of each GPU ({card.name or card.label})",
+        used={"held by others": wishes.used_mib},
         error=plan.estimate.error,
     )
     return (
         f'<div class="finetune">{_answer(plan)}{bar}'
         f'<p class="note">{text(checkpointing(plan))}</p>'
-        f"{_section('Training options', _command(plan.chosen))}"
-        f"{_instead(plan)}{_levels(plan)}{_warnings(plan)}"
-        f"{_section('Common cards', _cards(wishes.gpus, wishes.fp16))}"
+        f"{section('Training options', _command(plan.chosen))}"
+        f"{_listed('What would fit', advice(plan))}{_levels(plan)}"
+        f"{_listed('Good to know', warnings(plan))}"
+        f"{section('Common cards', _cards(wishes.gpus, wishes.fp16))}"
         f'<p class="note">{text(DATA_HINT)}</p></div>'
     )
 
@@ -46,13 +47,13 @@ def plan_view(plan: FinetunePlan, card: Card) -> str:
 def _answer(plan: FinetunePlan) -> str:
     effective = plan.options.effective_batch_size
     return (
-        f'<p class="plan-verdict fit-{_slug(plan.chosen)}" role="status">{text(verdict(plan))}</p>'
+        f"{verdict(plan.chosen.fit, sentence(plan))}"
         f"<p><strong>{text(describe(plan.chosen))}</strong>, effective batch {effective}</p>"
     )
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section><h3>{text(title)}</h3>{body}</section>"
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return section(title, bullets(lines)) if lines else ""
 
 
 def _command(way: Way) -> str:
@@ -70,42 +71,25 @@ def _levels(plan: FinetunePlan) -> str:
         f"{_note(level_note(plan, level))}</p>{_command(level)}</li>"
         for level in plan.levels
     )
-    return _section("When memory runs out", f'<ol class="levels">{rows}</ol><p>{text(ORDER)}</p>')
-
-
-def _instead(plan: FinetunePlan) -> str:
-    lines = advice(plan)
-    return _section("What would fit", bullets(lines)) if lines else ""
-
-
-def _warnings(plan: FinetunePlan) -> str:
-    return _section("Good to know", bullets(plan.warnings)) if plan.warnings else ""
+    return section("When memory runs out", f'<ol class="levels">{rows}</ol><p>{text(ORDER)}</p>')
 
 
 def _numbers(way: Way) -> str:
-    said = f"{mib(way.estimate.total_mib)}, {_FITS[way.fit].lower()}"
-    return f'<span class="fit fit-{_slug(way)}">{text(said)}</span>'
+    said = f"{mib(way.estimate.total_mib)}, {FITS[way.fit]}"
+    return f'<span class="fit {fit_class(way.fit)}">{text(said)}</span>'
 
 
 def _note(words: str) -> str:
     return f' <span class="note">{text(words)}</span>' if words else ""
 
 
-def _slug(way: Way) -> str:
-    return way.fit.replace(" ", "-")
-
-
 @lru_cache(maxsize=64)
 def _cards(gpus: int, fp16: bool) -> str:
     """The largest models on common cards; the same for everybody, and costs a moment."""
     heads = ("Card", "Largest model with adapters", "Largest model with all weights")
-    rows = "".join(
-        f"<tr><th scope='row'>{gb} GB</th><td>{_cell(adapters)}</td><td>{_cell(whole)}</td></tr>"
-        for gb, adapters, whole in cards_table(Wishes(gpu_memory_mib=1, gpus=gpus, fp16=fp16))
-    )
-    head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="table">{table}</div>'
+    wishes = Wishes(gpu_memory_mib=1, gpus=gpus, fp16=fp16)
+    rows = {f"{gb} GB": map(_cell, plans) for gb, *plans in cards_table(wishes)}
+    return table(heads, rows)
 
 
 def _cell(plan: FinetunePlan) -> str:
@@ -116,6 +100,6 @@ def _cell(plan: FinetunePlan) -> str:
         f"{options.gradient_accumulation_steps}"
     )
     return (
-        f"<strong>{text(options.base_model)}</strong>, {text(method_name(options))},"
+        f"<strong>{text(options.base_model)}</strong>, {text(options.method_name)},"
         f" {text(batch)}{checkpoint}: {_numbers(plan.chosen)}"
     )

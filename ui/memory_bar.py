@@ -1,15 +1,16 @@
-"""A bar of what memory is made of against a card's size: markup, every value escaped.
+"""What the tabs Memory and Fine-tuning share: a bar of what memory is made of, verdicts, tables.
 
-Pure: used for inference and for fine-tuning alike. Colours are those of ``memory.css``; the same
-numbers are in the legend and, for screen readers, in the bar's description.
+Pure functions to markup, every value escaped. Colours are those of ``memory.css``; the same numbers
+are in the legend and, for screen readers, in the bar's description.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gpu.estimate import Fit
 from ui.markup import text
 
 COLOURS = 12
@@ -26,16 +27,15 @@ class _Piece:
 
 
 def memory_bar(
+    title: str,
     parts: Mapping[str, float],
     total_mib: float,
     *,
     used: Mapping[str, float] = _NOTHING,
-    title: str = "",
     error: float = 0.0,
-    free_label: str = "free",
 ) -> str:
     """``parts`` (ours, MiB by name, in order) after ``used`` (what others hold), and what is left
-    of ``total_mib``; 0: the card's size is not known, and nothing is said to fit or not.
+    of the card's ``total_mib``.
 
     ``error``: share by which our sum may be wrong, 0.1 for 10 %, drawn as a span at its end.
     """
@@ -44,22 +44,22 @@ def memory_bar(
     pieces += [_Piece(label, mib, f"part-{i % COLOURS}") for i, (label, mib) in enumerate(ours)]
     need = sum(piece.mib for piece in pieces)
     own = sum(mib for _, mib in ours)
-    room = total_mib if total_mib > 0 else need
-    over = need > room
-    whole = max(room, need, 1.0)
+    over = need > total_mib
+    whole = max(total_mib, need)
     bar = "".join(_segment(piece, whole) for piece in pieces)
     if over:
-        bar += f'<span class="over" style="left:{_share(room, whole)}"></span>'
-        bar += f'<span class="card-end" style="left:{_share(room, whole)}"></span>'
+        end = _share(total_mib, whole)
+        bar += f'<span class="over" style="left:{end}"></span>'
+        bar += f'<span class="card-end" style="left:{end}"></span>'
     if error > 0 and own > 0:
         bar += _span(need - own * error, need + own * error, whole)
-    rest = [] if over or total_mib <= 0 else [_Piece(free_label, room - need, "free")]
-    caption = f"<figcaption>{text(title)}</figcaption>" if title else ""
-    description = _describe(title, pieces, need, total_mib, free_label)
+    rest = [] if over else [_Piece("free", total_mib - need, "free")]
     return (
-        f'<figure class="memory{" memory-over" if over else ""}">{caption}'
-        f'<div class="memory-bar" role="img" aria-label="{text(description)}">{bar}</div>'
-        f"{_scale(need, total_mib, whole, error)}"
+        f'<figure class="memory{" memory-over" if over else ""}">'
+        f"<figcaption>{text(title)}</figcaption>"
+        f'<div class="memory-bar" role="img" aria-label="'
+        f'{text(_describe(title, pieces, need, total_mib))}">{bar}</div>'
+        f"{_scale(need, total_mib, error)}"
         f'<ul class="memory-legend">{"".join(map(_key, [*pieces, *rest]))}</ul></figure>'
     )
 
@@ -67,6 +67,32 @@ def memory_bar(
 def mib(value: float) -> str:
     """``1,234 MiB``."""
     return f"{value:,.0f} MiB"
+
+
+def fit_class(fit: Fit) -> str:
+    """The style sheet's name of it."""
+    return f"fit-{fit.replace(' ', '-')}"
+
+
+def verdict(fit: Fit, sentence: str) -> str:
+    return f'<p class="plan-verdict {fit_class(fit)}" role="status">{text(sentence)}</p>'
+
+
+def section(title: str, body: str) -> str:
+    return f"<section><h3>{text(title)}</h3>{body}</section>"
+
+
+def table(heads: Iterable[str], rows: Mapping[str, Iterable[str]]) -> str:
+    """Rows by their first column; the other cells are markup."""
+    head = "".join(f'<th scope="col">{text(name)}</th>' for name in heads)
+    body = "".join(
+        f'<tr><th scope="row">{text(name)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, cells in rows.items()
+    )
+    return (
+        f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
 
 
 def _segment(piece: _Piece, whole: float) -> str:
@@ -83,21 +109,15 @@ def _span(low: float, high: float, whole: float) -> str:
     return f'<span class="error" style="left:{_share(low, whole)};width:{width}"></span>'
 
 
-def _scale(need: float, total_mib: float, whole: float, error: float) -> str:
+def _scale(need: float, total_mib: float, error: float) -> str:
     """Both numbers below the bar; which one is the longer is said in words, not by place alone."""
-    sure = f" ± {error:.0%}" if error > 0 else ""
-    if total_mib <= 0:
-        return f'<p class="memory-scale"><span>{mib(need)}{sure}</span></p>'
+    takes = f"{mib(need)} ± {error:.0%}" if error > 0 else mib(need)
+    card = f"<span>card: {mib(total_mib)}</span>"
     if need > total_mib:
-        lacks = f"{mib(need - total_mib)} too much"
-        return (
-            f'<p class="memory-scale"><span>card: {mib(total_mib)}</span>'
-            f'<span class="lacks">{mib(need)}{sure}: {lacks}</span></p>'
-        )
-    return (
-        f'<p class="memory-scale"><span>{mib(need)}{sure} ({need / whole:.0%} of the card)</span>'
-        f"<span>card: {mib(total_mib)}</span></p>"
-    )
+        lacks = f'<span class="lacks">{takes}: {mib(need - total_mib)} too much</span>'
+        return f'<p class="memory-scale">{card}{lacks}</p>'
+    share = f"<span>{takes} ({need / total_mib:.0%} of the card)</span>"
+    return f'<p class="memory-scale">{share}{card}</p>'
 
 
 def _key(piece: _Piece) -> str:
@@ -107,22 +127,12 @@ def _key(piece: _Piece) -> str:
     )
 
 
-def _describe(
-    title: str, pieces: list[_Piece], need: float, total_mib: float, free_label: str
-) -> str:
+def _describe(title: str, pieces: list[_Piece], need: float, total_mib: float) -> str:
     listed = ", ".join(f"{piece.label} {mib(piece.mib)}" for piece in pieces)
-    said = f"{title}: {listed}" if title else listed
-    if total_mib <= 0:
-        return f"{said}. Together {mib(need)}."
+    said = f"{title}: {listed}. Together {mib(need)}"
     if need > total_mib:
-        return (
-            f"{said}. Together {mib(need)}, {mib(need - total_mib)} more than the card's"
-            f" {mib(total_mib)}."
-        )
-    return (
-        f"{said}. Together {mib(need)} of the card's {mib(total_mib)}, {mib(total_mib - need)}"
-        f" {free_label}."
-    )
+        return f"{said}, {mib(need - total_mib)} more than the card's {mib(total_mib)}."
+    return f"{said} of the card's {mib(total_mib)}, {mib(total_mib - need)} free."
 
 
 def _share(part: float, whole: float) -> str:

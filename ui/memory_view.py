@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from core.models import SIZES
 from gpu.choice import Card, judge, on_card
-from gpu.estimate import Estimate
+from gpu.estimate import Estimate, Fit
 from gpu.manager import Released
 from gpu.peaks import Peaks
 from gpu.physical import SEGMENT_NOTE, Setup
 from gpu.plan import MemoryPlan
 from gpu.support import supports
-from ui.markup import bullets, text
-from ui.memory_bar import memory_bar, mib
+from ui.markup import bullets
+from ui.memory_bar import fit_class, memory_bar, mib, section, table, verdict
 
 TABLE_TYPES = ("float16", "int8_float16")
 TABLE_BATCHES = (1, 8)
@@ -29,17 +29,16 @@ def plan_view(plan: MemoryPlan, guide_gb: float | None, peaks: Peaks | None) -> 
     held = card.total_mib - card.free_mib
     names = ", ".join(f"{p.name or 'a process'} (pid {p.pid})" for p in card.holders)
     bar = memory_bar(
+        f"Memory of {card.label}{f' ({card.name})' if card.name else ''}",
         {part: size * plan.tasks for part, size in estimate.parts.items() if size >= 0.5},
         card.total_mib,
-        used={f"held by {names or 'others'}": held} if held > 0 else {},
-        title=f"Memory of {card.label}{f' ({card.name})' if card.name else ''}",
+        used={f"held by {names or 'others'}": held},
         error=estimate.error,
     )
-    fit = "fits" if plan.fits else "tight" if plan.may_fit else "too-large"
+    advice = section("What would fit", bullets(a.text for a in plan.advice)) if plan.advice else ""
     return (
-        f'<div class="finetune"><p class="plan-verdict fit-{fit}" role="status">'
-        f"{text(plan.verdict)}</p>{bar}{_facts(plan, guide_gb)}{_advice(plan)}"
-        f"{_models(plan, peaks)}</div>"
+        f'<div class="finetune">{verdict(plan.fit, plan.verdict)}{bar}{_facts(plan, guide_gb)}'
+        f"{advice}{_models(card, peaks)}</div>"
     )
 
 
@@ -66,45 +65,37 @@ def _facts(plan: MemoryPlan, guide_gb: float | None) -> str:
     return f"<section>{bullets(lines)}</section>"
 
 
-def _advice(plan: MemoryPlan) -> str:
-    if not plan.advice:
-        return ""
-    return f"<section><h3>What would fit</h3>{bullets(a.text for a in plan.advice)}</section>"
-
-
-def _models(plan: MemoryPlan, peaks: Peaks | None) -> str:
+def _models(card: Card, peaks: Peaks | None) -> str:
     """Every kind of model on this card, in MiB."""
-    card = plan.card
     columns = [
         (kind, batch)
         for kind in TABLE_TYPES
         if supports(card.capability, kind)
         for batch in TABLE_BATCHES
     ]
-    head = "".join(f'<th scope="col">{text(kind)}, {batch}</th>' for kind, batch in columns)
-    rows = []
-    for name in TABLE_MODELS:
-        setups = [Setup(model=name, compute_type=kind, batch_size=n) for kind, n in columns]
-        cells = "".join(_cell(card, judge(card, peaks)(on_card(each, card))) for each in setups)
-        rows.append(f'<tr><th scope="row">{text(name)}</th>{cells}</tr>')
-    return (
-        "<section><h3>Every model on this card: MiB by precision and batch</h3>"
-        f'<div class="table"><table><thead><tr><th scope="col">Model</th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div></section>"
-    )
+    estimate = judge(card, peaks)
+    rows = {
+        name: [
+            _cell(card, estimate(on_card(Setup(model=name, compute_type=kind, batch_size=n), card)))
+            for kind, n in columns
+        ]
+        for name in TABLE_MODELS
+    }
+    heads = ("Model", *(f"{kind}, {batch}" for kind, batch in columns))
+    return section("Every model on this card: MiB by precision and batch", table(heads, rows))
+
+
+_MARKS: dict[Fit, tuple[str, str]] = {
+    "fits": ("✓", "fits"),
+    "tight": ("≈", "may fit, within the error bar"),
+    "too large": ("✗", "too large"),
+}
 
 
 def _cell(card: Card, found: Estimate) -> str:
-    fit, mark, said = _fit(card, found)
+    fit = found.fit(card.free_mib)
+    mark, said = _MARKS[fit]
     return (
-        f'<td><span class="fit fit-{fit}" title="{said}">{found.total_mib:,.0f}'
-        f'\N{NO-BREAK SPACE}<span role="img" aria-label="{said}">{mark}</span></span></td>'
+        f'<span class="fit {fit_class(fit)}" title="{said}">{found.total_mib:,.0f}'
+        f'\N{NO-BREAK SPACE}<span role="img" aria-label="{said}">{mark}</span></span>'
     )
-
-
-def _fit(card: Card, found: Estimate) -> tuple[str, str, str]:
-    if found.high_mib <= card.free_mib:
-        return "fits", "✓", "fits"
-    if found.total_mib <= card.free_mib:
-        return "tight", "≈", "may fit, within the error bar"
-    return "too-large", "✗", "too large"

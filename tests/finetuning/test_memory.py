@@ -42,7 +42,7 @@ def options_of(**fixed: Any) -> st.SearchStrategy[FinetuneOptions]:
     small = st.integers(1, 64)
     free: dict[str, st.SearchStrategy[Any]] = {
         "base_model": st.sampled_from(sorted(MODELS)),
-        "method": st.sampled_from(METHODS),
+        "method": st.sampled_from(tuple(METHODS)),
         "per_device_train_batch_size": small,
         "per_device_eval_batch_size": small,
         "gradient_accumulation_steps": st.integers(1, 32),
