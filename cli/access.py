@@ -16,31 +16,35 @@ def users(args: argparse.Namespace) -> int:
     if args.action == "add":
         new = people.add(args.name, _password(args.name))
         print(f"Added {args.name}." if new else f"Changed the password of {args.name}.")
-    elif args.action == "remove":
-        if not people.remove(args.name):
-            raise InvalidOption(f"There is no user {args.name!r}.", hint=_who(people.names()))
-        print(f"Removed {args.name}, who is logged out everywhere.")
     else:
-        _show(people.names())
+        _remove_or_list(people, args, "user", ", who is logged out everywhere")
     return 0
 
 
 def keys(args: argparse.Namespace) -> int:
     known = ApiKeys(build_settings({}))
     if args.action == "add":
-        key = known.add(args.name)
-        print(key)
+        print(known.add(args.name))
         print(
             "Keep it now: only its hash is stored. Send it as  Authorization: Bearer KEY",
             file=sys.stderr,
         )
-    elif args.action == "remove":
-        if not known.remove(args.name):
-            raise InvalidOption(f"There is no key {args.name!r}.", hint=_who(known.names()))
-        print(f"Removed {args.name}.")
     else:
-        _show(known.names())
+        _remove_or_list(known, args, "key")
     return 0
+
+
+def _remove_or_list(
+    known: Users | ApiKeys, args: argparse.Namespace, what: str, so: str = ""
+) -> None:
+    names = known.names()
+    if args.action == "list":
+        print("".join(f"{name}\n" for name in names), end="")
+    elif known.remove(args.name):
+        print(f"Removed {args.name}{so}.")
+    else:
+        there = f"There are: {', '.join(names)}." if names else "There are none yet."
+        raise InvalidOption(f"There is no {what} {args.name!r}.", hint=there)
 
 
 def _password(name: str) -> str:
@@ -51,12 +55,3 @@ def _password(name: str) -> str:
     if getpass.getpass("Again: ") != password:
         raise InvalidOption("The two passwords differ.", hint="Nothing was changed.")
     return password
-
-
-def _show(names: list[str]) -> None:
-    for name in names:
-        print(name)
-
-
-def _who(names: list[str]) -> str:
-    return f"There are: {', '.join(names)}." if names else "There are none yet."

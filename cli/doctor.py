@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from types import TracebackType
 
 from cli.failures import COMPLETE, MACHINE_FAILED, WITH_GAPS
 from cli.options import build_settings
@@ -27,8 +26,10 @@ EXIT_CODES: dict[Severity, int] = {
 def doctor(args: argparse.Namespace) -> int:
     # What workers and pools would log of a device that fails is a finding here.
     setup_logging("critical")
-    with _Line() as line:
-        found = _examined(args.offline, line)
+    try:
+        found = _examined(args.offline)
+    finally:
+        _show("")
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
@@ -36,34 +37,17 @@ def doctor(args: argparse.Namespace) -> int:
     return EXIT_CODES[found.worst]
 
 
-def _examined(offline: bool, line: _Line) -> Diagnosis:
+def _examined(offline: bool) -> Diagnosis:
     try:
         settings = build_settings({})
     except InvalidOption as error:
         # Nothing else can be judged without them.
         wrong = Finding("error", error.message, error.hint, SETTINGS)
         return diagnosis([wrong], f"whisper-for-subs {version()}")
-    return examine(settings, offline=offline, progress=line.show)
+    return examine(settings, offline=offline, progress=lambda doing: _show(f"{one_line(doing)} …"))
 
 
-class _Line:
-    """What is being done, on a terminal alone; gone when the report comes."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-
-    def show(self, text: str) -> None:
-        if self._terminal:
-            print(f"\r\033[K{one_line(text)} …", end="", file=sys.stderr, flush=True)
-
-    def __enter__(self) -> _Line:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+def _show(line: str) -> None:
+    """What is being done, on a terminal alone, in place of what was shown before."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)

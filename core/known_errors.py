@@ -122,7 +122,38 @@ _LIBRARIES = tuple(
     )
 )  # fmt: skip
 
-_DRIVER = (
+KNOWN: tuple[KnownError, ...] = (
+    OUT_OF_MEMORY,
+    OUT_OF_MEMORY_DISGUISED,
+    OUT_OF_MEMORY_PYTORCH,
+    *_LIBRARIES,
+    # The container toolkit.
+    KnownError(
+        "no container toolkit",
+        ('could not select device driver "…with capabilities: [[gpu]]',),
+        "Docker cannot give containers a GPU: NVIDIA's toolkit is missing.",
+        TOOLKIT,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "container toolkit without driver",
+        (
+            "nvidia-container-cli: initialization error: nvml error: driver not loaded",
+            "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
+        ),
+        "The host has no working NVIDIA driver to give to the container.",
+        DRIVER,
+        DeviceUnavailable,
+    ),
+    KnownError(
+        "container toolkit",
+        ("nvidia-container-cli:", "nvidia-container-runtime", "unresolvable CDI devices"),
+        "NVIDIA's container toolkit could not give the container a GPU.",
+        "See `nvidia-smi` and `sudo nvidia-container-cli -k -d /dev/tty info` on the host. "
+        + TOOLKIT,
+        DeviceUnavailable,
+    ),
+    # The driver.
     KnownError(
         "driver too old",
         ("CUDA driver version is insufficient for CUDA runtime version",),
@@ -201,9 +232,7 @@ _DRIVER = (
         "Remove /usr/local/cuda/compat from LD_LIBRARY_PATH, or install driver 570 or newer.",
         DeviceUnavailable,
     ),
-)
-
-_CARD = (
+    # The card.
     KnownError(
         "int8 rejected",
         ("CUBLAS_STATUS_NOT_SUPPORTED",),
@@ -256,37 +285,7 @@ _CARD = (
         " nvidia_uvm`, or reboot.",
         DeviceUnavailable,
     ),
-)
-
-_CONTAINER = (
-    KnownError(
-        "no container toolkit",
-        ('could not select device driver "…with capabilities: [[gpu]]',),
-        "Docker cannot give containers a GPU: NVIDIA's toolkit is missing.",
-        TOOLKIT,
-        DeviceUnavailable,
-    ),
-    KnownError(
-        "container toolkit without driver",
-        (
-            "nvidia-container-cli: initialization error: nvml error: driver not loaded",
-            "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
-        ),
-        "The host has no working NVIDIA driver to give to the container.",
-        DRIVER,
-        DeviceUnavailable,
-    ),
-    KnownError(
-        "container toolkit",
-        ("nvidia-container-cli:", "nvidia-container-runtime", "unresolvable CDI devices"),
-        "NVIDIA's container toolkit could not give the container a GPU.",
-        "See `nvidia-smi` and `sudo nvidia-container-cli -k -d /dev/tty info` on the host. "
-        + TOOLKIT,
-        DeviceUnavailable,
-    ),
-)
-
-_MODEL = (
+    # Compute types and model files.
     KnownError(
         "compute type bfloat16",
         ("Requested bfloat16 compute type", "Requested int8_bfloat16 compute type"),
@@ -326,17 +325,6 @@ _MODEL = (
         " --output_dir models/NAME --copy_files tokenizer.json preprocessor_config.json`.",
         ModelError,
     ),
-)
-
-KNOWN: tuple[KnownError, ...] = (
-    OUT_OF_MEMORY,
-    OUT_OF_MEMORY_DISGUISED,
-    OUT_OF_MEMORY_PYTORCH,
-    *_LIBRARIES,
-    *_CONTAINER,
-    *_DRIVER,
-    *_CARD,
-    *_MODEL,
 )
 """In the order in which they are looked for: what is more exact comes first."""
 

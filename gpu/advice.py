@@ -17,7 +17,7 @@ from typing import Literal
 
 from core.models import BEST_FIRST, MODELS, shape_of
 from gpu import support
-from gpu.choice import BATCHES, Card, judge, on_card
+from gpu.choice import Card, best_batch, judge, on_card
 from gpu.estimate import Estimate
 from gpu.nvml import GpuProcess
 from gpu.peaks import Peaks
@@ -65,7 +65,7 @@ class _Finder:
         self, setup: Setup, card: Card, tasks: int, task: str, peaks: Peaks | None
     ) -> None:
         self.setup, self.card, self.tasks, self.task = setup, card, max(1, tasks), task
-        self.calculate = judge(card, peaks)
+        self.peaks, self.calculate = peaks, judge(card, peaks)
 
     def smaller_batch(self) -> Advice | None:
         for setup, found in self._fitting([self.setup] if self.setup.batch_size > 1 else []):
@@ -104,14 +104,12 @@ class _Finder:
 
     def _fitting(self, setups: Iterable[Setup]) -> Iterator[tuple[Setup, Estimate]]:
         """Those of which all tasks fit, each with the largest batch up to the present one."""
+        share = replace(self.card, free_mib=self.card.free_mib / self.tasks)
         for setup in setups:
-            for batch in BATCHES:
-                smaller = replace(setup, batch_size=batch)
-                if batch <= max(1, self.setup.batch_size):
-                    found = self.calculate(smaller)
-                    if found.fit(self.card.free_mib / self.tasks) == "fits":
-                        yield smaller, found
-                        break
+            batch = best_batch(setup, share, self.peaks, max(1, self.setup.batch_size))
+            if batch is not None:
+                found = replace(setup, batch_size=batch)
+                yield found, self.calculate(found)
 
     def _lower(self) -> Iterator[str]:
         """Compute types of the card that take less than the present one."""

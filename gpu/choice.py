@@ -79,17 +79,15 @@ def fits(card: Card, found: Estimate) -> bool:
     return found.fit(card.free_mib) == "fits"
 
 
-def best_batch(setup: Setup, card: Card, peaks: Peaks | None = None) -> int | None:
-    """The largest useful batch that fits; None: not even one window does."""
+def best_batch(
+    setup: Setup, card: Card, peaks: Peaks | None = None, most: int = BATCHES[0]
+) -> int | None:
+    """The largest useful batch that fits, up to ``most``; None: not even one window does."""
     if card.kind == "cpu":
-        batches: tuple[int, ...] = tuple(b for b in BATCHES if b <= CPU_BATCH)
-    else:
-        batches = BATCHES
-    calculate = judge(card, peaks)
-    for batch in batches:
-        if fits(card, calculate(replace(on_card(setup, card), batch_size=batch))):
-            return batch
-    return None
+        most = min(most, CPU_BATCH)
+    calculate, setup = judge(card, peaks), on_card(setup, card)
+    sizes = (batch for batch in BATCHES if batch <= most)
+    return next((n for n in sizes if fits(card, calculate(replace(setup, batch_size=n)))), None)
 
 
 def compute_types(card: Card, asked: str) -> tuple[str, ...]:

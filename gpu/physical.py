@@ -32,7 +32,7 @@ from core.models import (
 )
 from core.types import ModelSpec
 from gpu.peaks import Key
-from gpu.support import Capability, has_float16
+from gpu.support import Capability, supports
 
 MIB = 2**20
 
@@ -119,8 +119,8 @@ class Setup:
     def activation_bytes(self) -> int:
         """Of everything that is calculated: int8 is a type of weights alone."""
         wide = self.compute_type in ("float32", "int8_float32", "int16") or self.kind == "cpu"
-        if self.compute_type == "int8" and self.capability is not None:
-            wide = wide or not has_float16(self.capability)
+        if self.compute_type == "int8":
+            wide = wide or not supports(self.capability, "float16")
         return 4 if wide else 2
 
 

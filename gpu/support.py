@@ -8,7 +8,7 @@ before it is ready.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from core.errors import InvalidOption
 
@@ -72,16 +72,12 @@ def runs_on_cpus(compute_type: str) -> bool:
     return compute_type in ("auto", "default", *CPU_TYPES)
 
 
-def has_float16(capability: Capability) -> bool:
-    return capability >= (7, 0)
-
-
-def has_int8(capability: Capability) -> bool:
-    return capability == (6, 1) or capability >= (7, 0)
-
-
-def has_bfloat16(capability: Capability) -> bool:
-    return capability >= (8, 0)
+_NEEDS: tuple[tuple[str, Callable[[Capability], bool], str], ...] = (
+    ("int8", lambda card: card == (6, 1) or card >= (7, 0), "6.1, or 7.0 and newer"),
+    ("bfloat16", lambda card: card >= (8, 0), "8.0 or newer"),
+    ("float16", lambda card: card >= (7, 0), "7.0 or newer"),
+)
+"""What a card needs for a type with that word in its name."""
 
 
 def compute_types(capability: Capability | None) -> tuple[str, ...]:
@@ -91,13 +87,14 @@ def compute_types(capability: Capability | None) -> tuple[str, ...]:
 
 def supports(capability: Capability | None, compute_type: str) -> bool:
     """Whether the hardware can; True where the capability is unknown."""
-    if capability is None:
-        return True
-    if "int8" in compute_type and not has_int8(capability):
-        return False
-    if "bfloat16" in compute_type:
-        return has_bfloat16(capability)
-    return "float16" not in compute_type or has_float16(capability)
+    return capability is None or not _missing(capability, compute_type)
+
+
+def _missing(capability: Capability, compute_type: str) -> str:
+    """The capability it takes; empty where the card has it."""
+    return next(
+        (needs for word, able, needs in _NEEDS if word in compute_type and not able(capability)), ""
+    )
 
 
 def preferred(capability: Capability | None) -> tuple[str, ...]:
@@ -113,11 +110,6 @@ def preferred(capability: Capability | None) -> tuple[str, ...]:
 
 def why_not(capability: Capability, compute_type: str) -> str:
     """What a card lacks for a compute type, as a sentence."""
-    major, minor = capability
-    if "int8" in compute_type and not has_int8(capability):
-        needs = "6.1, or 7.0 and newer"
-    elif "bfloat16" in compute_type:
-        needs = "8.0 or newer"
-    else:
-        needs = "7.0 or newer"
-    return f"{compute_type} needs compute capability {needs}; this card has {major}.{minor}."
+    needs = _missing(capability, compute_type)
+    has = ".".join(map(str, capability))
+    return f"{compute_type} needs compute capability {needs}; this card has {has}."

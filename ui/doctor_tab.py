@@ -31,7 +31,6 @@ from ui.markup import text
 
 log = logging.getLogger(__name__)
 
-
 _COMMAND = re.compile(r"`([^`]+)`")
 
 _SPOKEN: dict[Severity, str] = {
