@@ -27,6 +27,19 @@ REPORT_EVERY_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IngestRequest:
+    """What to read, and how to cut it."""
+
+    path: Path
+    plan: PlanOptions
+    limits: DecodeLimits
+    audio_track: int | None = None
+    """Which audio track, from 0; None: the default-flagged one or the first."""
+    only: tuple[SpeechSpan, ...] | None = None
+    """Stretches of the recording to plan, in order; None: all of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSummary:
     """What came in."""
 
@@ -42,43 +55,18 @@ class IngestSummary:
     """CPU seconds of voice activity detection and planning."""
 
 
-def start_ingest(
-    path: Path,
-    spool: PcmSpool,
-    plan: PlanOptions,
-    limits: DecodeLimits,
-    audio_track: int | None = None,
-    only: tuple[SpeechSpan, ...] | None = None,
-) -> IsolatedProcess[IngestSummary]:
-    """Start the process. Its messages are ``Decoded`` and ``Planned`` events.
-
-    ``only``: the stretches of the recording to plan, in order; None: all of it.
-    """
-    return IsolatedProcess(
-        ingest,
-        path,
-        spool,
-        plan,
-        limits,
-        audio_track,
-        only,
-        name="ingest",
-        limits=ProcessLimits(wall_clock_s=limits.wall_clock_s),
-    )
+def start_ingest(request: IngestRequest, spool: PcmSpool) -> IsolatedProcess[IngestSummary]:
+    """Start the process. Its messages are ``Decoded`` and ``Planned`` events."""
+    limits = ProcessLimits(wall_clock_s=request.limits.wall_clock_s)
+    return IsolatedProcess(ingest, request, spool, name="ingest", limits=limits)
 
 
-def ingest(
-    send: Send,
-    path: Path,
-    spool: PcmSpool,
-    plan: PlanOptions,
-    limits: DecodeLimits,
-    audio_track: int | None,
-    only: tuple[SpeechSpan, ...] | None = None,
-) -> IngestSummary:
+def ingest(send: Send, request: IngestRequest, spool: PcmSpool) -> IngestSummary:
     """Body of the ingest process."""
-    with MediaDecoder.open(path, limits, audio_track=audio_track) as decoder:
-        run = _Ingest(send, plan, only)
+    with MediaDecoder.open(
+        request.path, request.limits, audio_track=request.audio_track
+    ) as decoder:
+        run = _Ingest(send, request)
         total_s = decoder.declared_s
         decoded_s = reported_s = 0.0
         for block in decoder.decode_to(spool):
@@ -103,12 +91,10 @@ def ingest(
 class _Ingest:
     """Voice activity and plan of one recording, fed with blocks."""
 
-    def __init__(
-        self, send: Send, plan: PlanOptions, only: tuple[SpeechSpan, ...] | None = None
-    ) -> None:
+    def __init__(self, send: Send, request: IngestRequest) -> None:
         self._send = send
-        self._plan = plan
-        self._only = only
+        self._plan = plan = request.plan
+        self._only = request.only
         self._vad = SileroVAD(plan.vad_threshold)
         self.planner = SegmentPlanner(plan.min_segment_duration, plan.max_segment_duration)
         self.speech_s = 0.0

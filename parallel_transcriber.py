@@ -23,6 +23,7 @@ from core.events import LanguageDecided
 from core.journal import Journal
 from core.languages import language_code
 from core.models import AUTO
+from core.pool_job import DecodeRequest
 from core.settings import Settings
 from core.types import (
     DecodeOptions,
@@ -35,9 +36,10 @@ from core.types import (
 from gpu.choice import choose
 from gpu.manager import gpu_manager
 from gpu.support import check_compute_type
+from ingest import IngestRequest
 from media.container import DecodeLimits
 from model_store.store import ResolvedModel, Wanted, model_spec, resolve_model
-from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
+from transcription_run import ProgressCallback, TranscriptionRun
 from workers.devices import Device, find_devices
 from workers.limits import PoolLimits
 from workers.memory import MemoryFit, see_cards, tell_cards
@@ -172,19 +174,17 @@ class ParallelWhisperTranscriber:
         model = self.model_spec(task=options.task, language=options.language)
         info = self.resolve(task=options.task, language=options.language).info
         options = for_model(options, info, audit=plan.use_vad)
-        request = RunRequest(
+        ingest = IngestRequest(
             path=Path(audio_path),
-            model=model,
-            options=options,
             plan=plan,
             limits=DecodeLimits.of(self._settings),
             audio_track=audio_track,
-            max_workers=max_workers,
-            decided=decided,
             only=only,
-            job_id=job_id,
         )
-        return TranscriptionRun(request, self.pool.submit, work_dir, journal)
+        decode = DecodeRequest(model=model, options=options, max_workers=max_workers, job_id=job_id)
+        return TranscriptionRun(
+            ingest, decode, self.pool.submit, work_dir=work_dir, decided=decided, journal=journal
+        )
 
     def transcribe_parallel(
         self,

@@ -1,7 +1,6 @@
-"""One Whisper model on one device: ``WhisperTranscriber``, and the engine a worker runs.
+"""One Whisper model on one device, in this process: from a recording to its text in one call.
 
-``WhisperEngine`` decodes segments that another process has planned; ``WhisperTranscriber`` is the
-same engine used alone, from a recording to its text in one call.
+``WhisperEngine``, which decodes the segments here and in workers, is documented under this name.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Literal
 
 import ctranslate2
-import numpy as np
 
 from core.defaults import decode_options, for_model
 from core.errors import (
@@ -29,121 +27,39 @@ from core.errors import (
     SubtitleError,
     WorkerError,
 )
-from core.events import LanguageDecided, SegmentStarted
+from core.events import LanguageDecided, SegmentFinished, SegmentStarted
 from core.languages import LANGUAGE_PATIENCE_S, LANGUAGE_SEGMENTS, voting_windows
 from core.models import AUTO
 from core.pcm import PcmSpool
-from core.pool_job import JobEnded, JobSpec, PoolJob
+from core.pool_job import DecodeRequest, JobEnded, OnEvent, PoolJob
 from core.process_memory import resident_mib, return_to_system
 from core.settings import Settings
 from core.types import (
-    SAMPLE_RATE,
     AudioSegment,
     DecodeOptions,
     ModelSpec,
     PlanOptions,
-    SegmentResult,
     Task,
     TranscriptSegment,
-    Window,
 )
-from decoding.clip import cut_clip
-from decoding.failures import explain_failure, explain_load_failure
-from decoding.model import Row, SpeechModel
-from decoding.rounds import Decoder
-from decoding.segments import SegmentDecoder
+from decoding.engine import WhisperEngine, load_engine
 from gpu.choice import CPU_BATCH, Card, best_batch
 from gpu.manager import Released, card_of, gpu_manager
 from gpu.nvml import find_device, read_gpus
 from gpu.physical import setup_of
 from gpu.support import check_compute_type, preferred
+from ingest import IngestRequest
 from media.container import DecodeLimits
 from model_store.store import model_spec, resolve_model
-from transcription_run import ProgressCallback, RunRequest, TranscriptionRun
+from transcription_run import ProgressCallback, TranscriptionRun
+
+__all__ = ["WhisperEngine", "WhisperTranscriber", "load_engine"]
 
 log = logging.getLogger("transcriber")
 
 
-def load_engine(spec: ModelSpec) -> WhisperEngine:
-    """The pool's engine factory (``workers.engine``)."""
-    return WhisperEngine(spec)
-
-
-def _never() -> bool:
-    return False
-
-
-class WhisperEngine:
-    """A loaded model that decodes planned segments; ``workers.engine.Engine`` describes the calls.
-
-    Raises:
-        ModelError, DeviceUnavailable, OutOfMemory: it cannot be loaded.
-    """
-
-    def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
-        try:
-            self._model = SpeechModel(spec)
-        except Exception as error:
-            raise explain_load_failure(error) from error
-        self._rows: dict[Window, Row] = {}
-        self._rows_of: PcmSpool | None = None
-
-    def warm_up(self) -> None:
-        """Encode and decode a second of silence: a missing library shows here, not at load."""
-        try:
-            tokenizer = self._model.tokenizer("en", "transcribe")
-            rows = self._model.encode([np.zeros(SAMPLE_RATE, np.float32)])
-            prompt = self._model.prompt(DecodeOptions(), tokenizer)
-            self._model.generate(rows, [prompt], tokenizer, beam_size=1, durations_s=[1.0])
-        except Exception as error:
-            raise explain_load_failure(error) from error
-
-    def detect_language(self, spool: PcmSpool, windows: Sequence[Window]) -> tuple[str, float]:
-        """Add up every window's probabilities; give the winner and its mean probability.
-
-        The encoder output is kept for :meth:`decode`, so that the vote costs no extra pass.
-        """
-        if not self._model.is_multilingual:
-            return "en", 1.0
-        clips = [cut_clip(spool, window) for window in windows]
-        try:
-            rows = self._model.encode([clip.audio for clip in clips])
-            ballots = self._model.detect_language(rows)
-        except Exception as error:
-            known = explain_failure(error)
-            if known is error:
-                raise
-            raise known from error
-        self._rows_of, self._rows = spool, dict(zip(windows, rows, strict=True))
-        total: dict[str, float] = {}
-        for votes in ballots:
-            for language, probability in votes.items():
-                total[language] = total.get(language, 0.0) + probability
-        language = max(total, key=lambda code: total[code])
-        return language, total[language] / len(windows)
-
-    def decode(
-        self,
-        spool: PcmSpool,
-        segments: Sequence[AudioSegment],
-        options: DecodeOptions,
-        *,
-        on_started: Callable[[int], None],
-        on_result: Callable[[SegmentResult], None],
-        on_error: Callable[[int, Exception], None],
-        should_stop: Callable[[], bool] = _never,
-    ) -> None:
-        """Decode the segments in rounds; see ``decoding.rounds``."""
-        rows = self._rows if self._rows_of == spool else {}
-        decoder = Decoder(self._model, options, options.language or "en", should_stop, rows)
-        batch_size = options.batch_size or CPU_BATCH
-        SegmentDecoder(decoder, spool, batch_size, on_started, on_result, on_error).run(segments)
-        self._rows = {}
-
-
 class _DecodingHere:
-    """``core.pool_job.JobSink`` of one job that an engine does in this process, on a thread.
+    """``core.pool_job.JobSink`` of one job that an engine decodes in this process, on a thread.
 
     The first error ends it: there is no other worker to try.
     """
@@ -156,8 +72,8 @@ class _DecodingHere:
         self._input_finished = False
         self._stopped: SubtitleError | None = None
 
-    def submit(self, spec: JobSpec) -> PoolJob:
-        job = PoolJob(spec, self)
+    def submit(self, request: DecodeRequest, spool: PcmSpool, on_event: OnEvent) -> PoolJob:
+        job = PoolJob(request, spool, on_event, self)
         self._thread.submit(self._run, job)
         return job
 
@@ -186,12 +102,12 @@ class _DecodingHere:
         job.emit(JobEnded(self._stopped or error))
 
     def _decode_all(self, job: PoolJob) -> None:
-        options = job.spec.options
+        options = job.request.options
         while segments := self._next(LANGUAGE_SEGMENTS if options.language is None else 1):
             begun_s = time.monotonic()
             if options.language is None:
                 windows = voting_windows(segments)
-                language, probability = self._engine.detect_language(job.spec.spool, windows)
+                language, probability = self._engine.detect_language(job.spool, windows)
                 log.info("[%s] Language: %s (%.0f%%)", self._label, language, 100 * probability)
                 job.emit(LanguageDecided(language, probability))
                 options = replace(options, language=language)
@@ -227,16 +143,17 @@ class _DecodingHere:
             )
             job.emit(SegmentStarted(index, self._label))
 
-        def done(result: SegmentResult) -> None:
+        def done(result: SegmentFinished) -> None:
             log.info("[%s] ✓ Segment %d: %d texts", self._label, result.index, len(result.segments))
-            result = replace(result, compute_type=self._engine.spec.compute_type)
-            job.finish(known[result.index], self._label, result)
+            compute_type = self._engine.spec.compute_type
+            report = replace(result.report, device=self._label, compute_type=compute_type)
+            job.emit(replace(result, report=report))
 
         def failed(index: int, error: Exception) -> None:
             raise error
 
         self._engine.decode(
-            job.spec.spool,
+            job.spool,
             segments,
             options,
             on_started=started,
@@ -361,15 +278,14 @@ class WhisperTranscriber:
             batch_size=options.batch_size or self._batch_size,
         )
         options = for_model(options, self.model.info, audit=self._use_vad)
-        request = RunRequest(
+        ingest = IngestRequest(
             path=Path(audio_path),
-            model=self._spec,
-            options=options,
             plan=PlanOptions(use_vad=self._use_vad),
             limits=DecodeLimits.of(self._settings),
         )
+        decode = DecodeRequest(model=self._spec, options=options)
         with self._busy, ThreadPoolExecutor(1, "engine") as thread:
-            run = TranscriptionRun(request, _DecodingHere(self.engine, thread).submit)
+            run = TranscriptionRun(ingest, decode, _DecodingHere(self.engine, thread).submit)
             return list(run.result(progress_callback).transcript.segments)
 
 

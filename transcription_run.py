@@ -1,4 +1,4 @@
-"""One recording's run: the ingest process and what decodes, woven into one stream of events."""
+"""One recording's run: the ingest process and the decoding, as one stream of events."""
 
 from __future__ import annotations
 
@@ -20,55 +20,25 @@ from core.events import (
     Incident,
     LanguageDecided,
     Planned,
+    SegmentEnd,
     SegmentFailed,
     SegmentFinished,
     TranscriptSoFar,
 )
-from core.journal import Journal, Recorded
+from core.journal import Journal
 from core.logs import set_job
 from core.merge import TranscriptBuilder
 from core.pcm import PcmSpool
-from core.pool_job import JobEnded, JobSpec, PoolEvent, PoolJob
+from core.pool_job import DecodeRequest, JobEnded, PoolEvent, PoolJob, Submit
 from core.progress import Progress
-from core.types import (
-    DecodeOptions,
-    Gap,
-    JobReport,
-    ModelSpec,
-    PlanOptions,
-    SegmentReport,
-    SpeechSpan,
-    Transcript,
-)
-from ingest import IngestSummary, start_ingest
-from media.container import DecodeLimits
+from core.types import Gap, JobReport, SegmentReport, Transcript
+from ingest import IngestRequest, IngestSummary, start_ingest
 from media.process import IsolatedProcess
 
 log = logging.getLogger("parallel_transcriber")
 
 ProgressCallback = Callable[[float, str], None]
 """Called with the share done (0–1) and a line for people."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """Everything that decides a run's result."""
-
-    path: Path
-    model: ModelSpec
-    options: DecodeOptions
-    plan: PlanOptions
-    limits: DecodeLimits
-    audio_track: int | None = None
-    """Which audio track, from 0; None: the default-flagged one or the first."""
-    max_workers: int | None = None
-    """Workers that may serve the run; None: all of the pool."""
-    decided: LanguageDecided | None = None
-    """The language an earlier run of the same job heard; it is not detected again."""
-    only: tuple[SpeechSpan, ...] | None = None
-    """Stretches of the recording to decode, in order; None: all of it."""
-    job_id: str = ""
-    """For the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,31 +49,40 @@ class _IngestEnded:
 
 @dataclass(frozen=True, slots=True)
 class _Replayed:
-    recorded: Recorded
+    end: SegmentEnd
 
 
-_Inbox = queue.SimpleQueue[PoolEvent | JobEnded | Planned | Decoded | _Replayed | _IngestEnded]
+_Inbox = queue.SimpleQueue[PoolEvent | Planned | Decoded | _Replayed | _IngestEnded]
 
 
 class TranscriptionRun:
     """One recording on its way. Iterate :meth:`events` once, in one thread; cancel from any.
 
     Args:
-        submit: where the segments are decoded: ``WorkerPool.submit``, or one engine's.
+        submit: where the segments are decoded.
         work_dir: where the spool lies while the run lasts; None: the system's temporary folder.
+        decided: the language an earlier run of the same job heard; it is not detected again.
         journal: what an earlier run of the same job finished; None: nothing is kept.
     """
 
     def __init__(
         self,
-        request: RunRequest,
-        submit: Callable[[JobSpec], PoolJob],
+        ingest: IngestRequest,
+        decode: DecodeRequest,
+        submit: Submit,
+        *,
         work_dir: Path | None = None,
+        decided: LanguageDecided | None = None,
         journal: Journal | None = None,
     ) -> None:
-        self._request = request
+        if decided is not None:
+            options = replace(decode.options, language=decided.language)
+            decode = replace(decode, options=options)
+        self._ingest = ingest
+        self._decode = decode
         self._submit = submit
         self._work_dir = work_dir
+        self._decided = decided
         self._journal = journal
         self._stopped: SubtitleError | None = None
         self._job: PoolJob | None = None
@@ -146,34 +125,20 @@ class TranscriptionRun:
 
     def _run(self, spool: PcmSpool) -> Iterator[Event]:
         inbox: _Inbox = queue.SimpleQueue()
-        request = self._request
+        if self._decided is not None:
+            inbox.put(self._decided)
         opened = time.monotonic()
         spool.path.touch()
-        process = start_ingest(
-            request.path, spool, request.plan, request.limits, request.audio_track, request.only
-        )
-        options = request.options
-        if request.decided is not None:
-            options = replace(options, language=request.decided.language)
-        job = self._submit(
-            JobSpec(
-                model=request.model,
-                spool=spool,
-                options=options,
-                max_workers=request.max_workers,
-                job_id=request.job_id,
-                on_event=inbox.put,
-            )
-        )
-        self._job = job
+        process = start_ingest(self._ingest, spool)
+        self._job = job = self._submit(self._decode, spool, inbox.put)
         if self._stopped is not None:
             job.cancel(self._stopped)
         feeder = threading.Thread(
-            target=_feed, args=(process, job, spool, inbox, self._journal), name="ingest"
+            target=_feed, args=(process, job, inbox, self._journal), name="ingest"
         )
         feeder.start()
         try:
-            yield from _RunState(request, job, opened, self._journal).follow(inbox)
+            yield from _RunState(self._ingest.path.name, job, opened, self._journal).follow(inbox)
         finally:
             job.cancel()  # does nothing to a job that has ended
             process.cancel()
@@ -185,12 +150,11 @@ class TranscriptionRun:
 def _feed(
     process: IsolatedProcess[IngestSummary],
     job: PoolJob,
-    spool: PcmSpool,
     inbox: _Inbox,
     journal: Journal | None,
 ) -> None:
     """Thread: hand on what the ingest process sends, and in the end its summary or error."""
-    set_job(job.spec.job_id)
+    set_job(job.request.job_id)
     summary: IngestSummary | None = None
     error: SubtitleError | None = None
     try:
@@ -202,12 +166,12 @@ def _feed(
                     "%s is planned: %d windows, %.1fs of speech",
                     *(segment.name, len(segment.windows), segment.speech_s),
                 )
-                recorded = journal.recall(segment, spool) if journal else None
-                if recorded is None:
+                known = journal.recall(segment, job.spool) if journal else None
+                if known is None:
                     job.add([segment])
                 else:
                     log.debug("%s is in the journal already", segment.name)
-                    inbox.put(_Replayed(recorded))
+                    inbox.put(_Replayed(known))
             elif isinstance(message, Decoded):
                 inbox.put(message)
         summary = process.result
@@ -223,15 +187,16 @@ def _feed(
 class _RunState:
     """Follows one run's inbox to its end and keeps what the transcript and report need."""
 
-    def __init__(
-        self, request: RunRequest, job: PoolJob, opened: float, journal: Journal | None
-    ) -> None:
-        self._request = request
+    def __init__(self, name: str, job: PoolJob, opened: float, journal: Journal | None) -> None:
+        self._name = name
         self._job = job
         self._opened = opened
         self._journal = journal
         self._builder = TranscriptBuilder()
-        self._ingested: _IngestEnded | None = None
+        self._summary: IngestSummary | None = None
+        self._broken: UnreadableMedia | None = None
+        """Why reading stopped before the end."""
+        self._reports: dict[int, SegmentReport] = {}
         self._planned = 0
         self._failed = 0
         self._planned_until_s = 0.0
@@ -239,49 +204,27 @@ class _RunState:
         self._declared_s: float | None = None
         self._language_probability: float | None = None
         self._first_text_s: float | None = None
-        self._replayed: list[SegmentReport] = []
         self._replays = 0
 
     def follow(self, inbox: _Inbox) -> Iterator[Event]:
-        if self._request.decided is not None:
-            self._note(self._request.decided)
-            yield self._request.decided
         while not isinstance(item := inbox.get(), JobEnded):
             if isinstance(item, _IngestEnded):
-                stopped = self._ingest_ended(item)
-                if stopped is not None:
-                    yield stopped
-            elif isinstance(item, _Replayed):
-                yield from self._noted(self._replay(item.recorded))
+                yield from self._ingest_ended(item)
+                continue
+            if isinstance(item, _Replayed):
+                self._replays += 1
+                event: Event = item.end
             else:
-                self._keep(item)
-                yield from self._noted(item)
+                event = item
+                if self._journal is not None and isinstance(event, SegmentEnd):
+                    self._journal.keep(event)
+            self._note(event)
+            yield event
+            if isinstance(event, SegmentEnd):
+                yield TranscriptSoFar(self._builder.ordered_prefix(), self._builder.gaps)
         if item.error is not None:
             raise item.error
         yield self._finished()
-
-    def _replay(self, recorded: Recorded) -> Event:
-        self._replays += 1
-        if recorded.report is not None:
-            self._replayed.append(recorded.report)
-        event = recorded.finished or recorded.failed
-        assert event is not None, "a journal keeps one of the two ends"
-        return event
-
-    def _keep(self, event: Event) -> None:
-        if self._journal is None:
-            return
-        if isinstance(event, SegmentFinished):
-            report = self._job.report_of(event.index)
-            self._journal.keep(event.index, Recorded(finished=event, report=report))
-        elif isinstance(event, SegmentFailed):
-            self._journal.keep(event.index, Recorded(failed=event))
-
-    def _noted(self, event: Event) -> Iterator[Event]:
-        self._note(event)
-        yield event
-        if isinstance(event, SegmentFinished | SegmentFailed):
-            yield TranscriptSoFar(self._builder.ordered_prefix(), self._builder.gaps)
 
     def _note(self, event: Event) -> None:
         match event:
@@ -290,8 +233,9 @@ class _RunState:
             case Planned(segment=segment):
                 self._planned += 1
                 self._planned_until_s = segment.end_s
-            case SegmentFinished(index=index, segments=segments, gaps=gaps):
+            case SegmentFinished(index=index, segments=segments, gaps=gaps, report=report):
                 self._builder.add(index, segments, gaps)
+                self._reports[index] = report
                 log.debug("segment %d is merged: %d texts", index, len(segments))
                 if segments and self._first_text_s is None:
                     self._first_text_s = self._elapsed_s()
@@ -302,17 +246,17 @@ class _RunState:
             case LanguageDecided(probability=probability):
                 self._language_probability = probability
 
-    def _ingest_ended(self, ended: _IngestEnded) -> Incident | None:
+    def _ingest_ended(self, ended: _IngestEnded) -> Iterator[Event]:
         """A recording that breaks in the middle keeps what was read of it."""
-        self._ingested = ended
-        keep = isinstance(ended.error, UnreadableMedia) and self._planned
-        if ended.error is not None:
-            if not keep:
-                raise ended.error
-            text = f"Reading stopped at {self._decoded_s:.1f}s: {ended.error}"
-            log.error("%s", text)
-            return Incident("reading_stopped", text)
-        return None
+        self._summary = ended.summary
+        if ended.error is None:
+            return
+        if not (isinstance(ended.error, UnreadableMedia) and self._planned):
+            raise ended.error
+        self._broken = ended.error
+        text = f"Reading stopped at {self._decoded_s:.1f}s: {ended.error}"
+        log.error("%s", text)
+        yield Incident("reading_stopped", text)
 
     def _elapsed_s(self) -> float:
         return max(1e-6, time.monotonic() - self._opened - self._job.load_s)
@@ -325,7 +269,7 @@ class _RunState:
         if self._failed:
             log.warning("%d segments failed to transcribe", self._failed)
         if not transcript.segments and not transcript.gaps:
-            log.info("No speech was found in %s", self._request.path.name)
+            log.info("No speech was found in %s", self._name)
         verdict = (
             "Complete!" if transcript.complete else f"Finished with {len(transcript.gaps)} gaps:"
         )
@@ -337,11 +281,12 @@ class _RunState:
         return Finished(transcript, report)
 
     def _transcript(self) -> Transcript:
-        summary = self._ingested.summary if self._ingested else None
+        summary = self._summary
         lost = self._lost_end()
         if lost is not None:
             self._builder.add(self._planned, (), [lost])
-        return self._builder.build(
+        return replace(
+            self._builder.build(),
             language=self._job.language,
             language_probability=self._language_probability,
             duration_s=summary.audio_s if summary else self._decoded_s,
@@ -350,24 +295,23 @@ class _RunState:
 
     def _lost_end(self) -> Gap | None:
         """The end of a recording that is cut off or cannot be read."""
-        assert self._ingested is not None, "a job ends after its input"
-        ended = self._ingested
-        if ended.summary is not None and not ended.summary.truncated:
+        summary = self._summary
+        if summary is not None and not summary.truncated:
             return None
-        # Without a summary nobody planned what was decoded last: it is lost as well.
-        reached_s = ended.summary.audio_s if ended.summary else self._planned_until_s
+        # Without a summary, what was decoded last was never planned: it is lost as well.
+        reached_s = summary.audio_s if summary else self._planned_until_s
         end_s = max(self._declared_s or 0.0, self._decoded_s, reached_s)
         reason = (
-            f"the recording cannot be read any further: {ended.error}"
-            if ended.error is not None
+            f"the recording cannot be read any further: {self._broken}"
+            if self._broken is not None
             else "the file ends before the length it declares"
         )
         return Gap(reached_s, end_s, reason)
 
     def _report(self, transcript: Transcript) -> JobReport:
-        summary = self._ingested.summary if self._ingested else None
+        summary = self._summary
         elapsed_s = self._elapsed_s()
-        reports = tuple(sorted((*self._replayed, *self._job.reports), key=lambda r: r.index))
+        reports = tuple(report for _, report in sorted(self._reports.items()))
         return JobReport(
             audio_s=transcript.duration_s,
             speech_s=transcript.speech_s,
@@ -377,7 +321,7 @@ class _RunState:
             vad_s=summary.vad_s if summary else 0.0,
             transcribe_s=self._job.transcribe_s,
             speed=transcript.duration_s / elapsed_s,
-            model=self._request.model.name,
+            model=self._job.request.model.name,
             language=transcript.language,
             devices=tuple(sorted({report.device for report in reports})),
             segments=reports,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.types import AudioSegment, Gap, JobReport, Transcript, TranscriptSegment
+from core.types import AudioSegment, Gap, JobReport, SegmentReport, Transcript, TranscriptSegment
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,23 @@ class SegmentStarted:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFinished:
-    """Text of one segment, on the recording's clock. Segments finish in any order."""
+    """What one segment gave, on the recording's clock. Segments finish in any order.
 
-    index: int
-    device: str
+    An engine makes it, and it goes as it is through the pool to the journal and the transcript.
+    """
+
     segments: tuple[TranscriptSegment, ...]
     gaps: tuple[Gap, ...]
-    elapsed_s: float
+    """Speech in it that has no words."""
+    report: SegmentReport
+
+    @property
+    def index(self) -> int:
+        return self.report.index
+
+    @property
+    def device(self) -> str:
+        return self.report.device
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,10 @@ class SegmentFailed:
     index: int
     device: str
     gap: Gap
+
+
+SegmentEnd = SegmentFinished | SegmentFailed
+"""How a segment ends, exactly once; what a journal keeps of it."""
 
 
 @dataclass(frozen=True, slots=True)

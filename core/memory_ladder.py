@@ -1,7 +1,7 @@
 """What is done when memory runs out: one ladder, from the estimate before a load to a gap.
 
 Code that runs out of memory asks here for the next step and takes it: ``workers.admission`` before
-a load, ``workers.worker_slot`` and ``workers.incidents`` after one, ``decoding.segments`` in a
+a load, ``workers.worker_slot`` and ``workers.pool_state`` after one, ``decoding.segments`` in a
 batch, ``workers.retry_policy`` with a segment. docs/reliability.md shows the same table.
 """
 

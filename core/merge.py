@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Protocol
 
-from core.types import Gap, SegmentResult, SpeechSpan, Transcript, TranscriptSegment, Word
+from core.types import Gap, SpeechSpan, Transcript, TranscriptSegment, Word
 
 MIN_WORD_S = 0.06
 """Length given to a word the aligner left without any: three of its 20 ms frames."""
@@ -50,29 +50,21 @@ class TranscriptBuilder:
     """Collects results in any order and keeps the text that is final so far."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, SegmentResult] = {}
+        self._waiting: dict[int, tuple[TranscriptSegment, ...]] = {}
         self._joined = _Joined()
         self._gaps: list[Gap] = []
         self._next = 0
-
-    @property
-    def missing(self) -> tuple[int, ...]:
-        """Indices that have not come although a later one has."""
-        return tuple(i for i in range(self._next, max(self._waiting, default=0)) if i not in self)
-
-    def __contains__(self, index: int) -> bool:
-        return index < self._next or index in self._waiting
 
     def add(
         self, index: int, segments: Iterable[TranscriptSegment] = (), gaps: Iterable[Gap] = ()
     ) -> None:
         """Take one result. Raises ValueError when that index has already been given."""
-        if index < 0 or index in self:
+        if index < self._next or index in self._waiting:
             raise ValueError(f"Segment {index} cannot be added: it is negative or already there.")
-        self._waiting[index] = SegmentResult(index, tuple(segments), tuple(gaps))
-        self._gaps.extend(self._waiting[index].gaps)
+        self._waiting[index] = tuple(segments)
+        self._gaps.extend(gaps)
         while self._next in self._waiting:
-            self._joined.append(self._waiting.pop(self._next).segments)
+            self._joined.append(self._waiting.pop(self._next))
             self._next += 1
 
     def ordered_prefix(self) -> tuple[TranscriptSegment, ...]:
@@ -84,46 +76,12 @@ class TranscriptBuilder:
         """Those added so far, in order; those that touch are one."""
         return join_gaps(self._gaps)
 
-    def build(
-        self,
-        *,
-        language: str | None = None,
-        language_probability: float | None = None,
-        duration_s: float = 0.0,
-        speech_s: float = 0.0,
-    ) -> Transcript:
-        """Everything added so far as a Transcript; the builder can go on collecting."""
+    def build(self) -> Transcript:
+        """Everything added so far; the builder can go on collecting."""
         joined = _Joined(list(self._joined.segments), self._joined.floor_s)
         for index in sorted(self._waiting):
-            joined.append(self._waiting[index].segments)
-        return Transcript(
-            segments=tuple(joined.segments),
-            gaps=self.gaps,
-            language=language,
-            language_probability=language_probability,
-            duration_s=duration_s,
-            speech_s=speech_s,
-        )
-
-
-def merge_transcript(
-    results: Iterable[SegmentResult],
-    *,
-    language: str | None = None,
-    language_probability: float | None = None,
-    duration_s: float = 0.0,
-    speech_s: float = 0.0,
-) -> Transcript:
-    """Join the results of all AudioSegments, given in any order, into one Transcript."""
-    builder = TranscriptBuilder()
-    for result in results:
-        builder.add(result.index, result.segments, result.gaps)
-    return builder.build(
-        language=language,
-        language_probability=language_probability,
-        duration_s=duration_s,
-        speech_s=speech_s,
-    )
+            joined.append(self._waiting[index])
+        return Transcript(tuple(joined.segments), self.gaps)
 
 
 @dataclass(slots=True)

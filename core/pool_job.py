@@ -1,16 +1,14 @@
-"""One recording's work, as its owner sees it: in the pool, or alone with one engine.
+"""One recording's segments on their way through the pool, or through one engine in this process.
 
-The owner adds segments from any thread while they are being planned, and watches the events;
-everything else is written by one thread of who decodes them: the pool's supervisor, or the one
-that runs the engine.
+The owner adds segments from any thread while they are being planned, and is told of events;
+everything else is written by the thread that decodes: the pool's supervisor, or the engine's own.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +22,7 @@ from core.events import (
     WorkersLoading,
 )
 from core.pcm import PcmSpool
-from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentReport, SegmentResult
+from core.types import AudioSegment, DecodeOptions, ModelSpec
 
 log = logging.getLogger(__name__)
 
@@ -40,26 +38,34 @@ class JobEnded:
 
 
 PoolEvent = (
-    WorkersLoading | LanguageDecided | SegmentStarted | SegmentFinished | SegmentFailed | Incident
+    WorkersLoading
+    | LanguageDecided
+    | SegmentStarted
+    | SegmentFinished
+    | SegmentFailed
+    | Incident
+    | JobEnded
 )
+
+OnEvent = Callable[[PoolEvent], None]
+"""Called on the decoding thread: must return at once, a queue's ``put`` for example. The last call
+is with :class:`JobEnded`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobSpec:
+class DecodeRequest:
+    """How a recording is to be decoded: all that a worker is told of the job."""
+
     model: ModelSpec
-    spool: PcmSpool
     options: DecodeOptions
     max_workers: int | None = None
     """Workers that may serve the job; None: all."""
     job_id: str = ""
     """For the log."""
-    on_event: Callable[[PoolEvent | JobEnded], None] | None = None
-    """Called on the decoding side's thread instead of filling ``events()``: must return at once,
-    a queue's ``put`` for example. The last call is with :class:`JobEnded`."""
 
 
 class JobSink(Protocol):
-    """Who takes the owner's calls; all but ``post`` run through it."""
+    """What decodes. ``post`` runs the other calls on its thread."""
 
     def post(self, call: Callable[[], None]) -> None: ...
 
@@ -71,35 +77,22 @@ class JobSink(Protocol):
 
 
 class PoolJob:
-    """Made by who decodes. Every method may be called from any thread."""
+    """Made by what decodes. Every method may be called from any thread."""
 
-    def __init__(self, spec: JobSpec, sink: JobSink) -> None:
-        self.spec = spec
-        self.language: str | None = spec.options.language
+    def __init__(
+        self, request: DecodeRequest, spool: PcmSpool, on_event: OnEvent, sink: JobSink
+    ) -> None:
+        self.request = request
+        self.spool = spool
+        self.language: str | None = request.options.language
         self.load_s = 0.0
         """Seconds the job had work while no worker had its model ready."""
         self.transcribe_s = 0.0
         """Worker seconds spent on the job, summed over workers."""
-        self.error: SubtitleError | None = None
-        """Set when the job ended early."""
+        self._on_event = on_event
         self._sink = sink
-        self._reports: dict[int, SegmentReport] = {}
-        self._events: queue.SimpleQueue[PoolEvent | JobEnded] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._input_finished = False
-
-    @property
-    def reports(self) -> tuple[SegmentReport, ...]:
-        """Of the segments finished so far, in the recording's order."""
-        return tuple(report for _, report in sorted(self._reports.items()))
-
-    def report_of(self, index: int) -> SegmentReport | None:
-        """Of one segment; None unless it is finished."""
-        return self._reports.get(index)
-
-    @property
-    def ended(self) -> bool:
-        return self._ended.is_set()
 
     def add(self, segments: Iterable[AudioSegment]) -> None:
         """Queue segments; their audio must be in the spool already. Ignored once the job ended."""
@@ -122,52 +115,19 @@ class PoolJob:
         """Wait for the end; False when the time ran out first."""
         return self._ended.wait(timeout_s)
 
-    def events(self) -> Iterator[PoolEvent]:
-        """Events as they come, until the job ended; raises the error of a job that failed or
-        was cancelled. For one reader."""
-        while not isinstance(event := self._events.get(), JobEnded):
-            yield event
-        # Whoever asks again is told the same and does not wait for ever.
-        self._events.put(event)
-        if event.error is not None:
-            raise event.error
-
-    # The rest is for the thread that decodes.
-
-    def emit(self, event: PoolEvent | JobEnded) -> None:
+    def emit(self, event: PoolEvent) -> None:
+        """Tell the owner. For the thread that decodes."""
         if isinstance(event, LanguageDecided):
             self.language = event.language
-        elif isinstance(event, JobEnded):
-            self.error = event.error
-        if self.spec.on_event is None:
-            self._events.put(event)
-        else:
-            try:
-                self.spec.on_event(event)
-            except Exception:
-                # The owner's code must not take the pool, and every other job, with it.
-                log.exception("A job's event handler failed")
-                self.cancel()
+        try:
+            self._on_event(event)
+        except Exception:
+            # The owner's code must not take the pool, and every other job, with it.
+            log.exception("A job's event handler failed")
+            self.cancel()
         if isinstance(event, JobEnded):
             self._ended.set()
 
-    def finish(
-        self, segment: AudioSegment, device: str, result: SegmentResult, attempts: int = 1
-    ) -> None:
-        """A segment is done."""
-        self._reports[segment.index] = SegmentReport(
-            index=segment.index,
-            start_s=segment.start_s,
-            end_s=segment.end_s,
-            windows=result.windows,
-            device=device,
-            texts=len(result.segments),
-            elapsed_s=result.elapsed_s,
-            redecoded_windows=result.redecoded_windows,
-            attempts=attempts,
-            reduced_batch=result.reduced_batch,
-            compute_type=result.compute_type,
-        )
-        self.emit(
-            SegmentFinished(segment.index, device, result.segments, result.gaps, result.elapsed_s)
-        )
+
+Submit = Callable[[DecodeRequest, PcmSpool, OnEvent], PoolJob]
+"""Begins a job: ``WorkerPool.submit``, or one engine's."""

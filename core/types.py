@@ -136,25 +136,6 @@ class Gap(Record):
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentResult:
-    """What one AudioSegment gave: its text and the speech in it that has none."""
-
-    index: int
-    segments: tuple[TranscriptSegment, ...] = ()
-    gaps: tuple[Gap, ...] = ()
-    windows: int = 0
-    """Encoder passes spent, those of later rounds included."""
-    redecoded_windows: int = 0
-    """Windows that were decoded again: failed the quality gate, or left speech without words."""
-    elapsed_s: float = 0.0
-    """Share of the worker's time this segment took."""
-    reduced_batch: int = 0
-    """Windows in a batch after memory ran out while this segment was in it; 0: it did not."""
-    compute_type: str = ""
-    """What it was decoded in; devices differ where that was left open."""
-
-
-@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """Everything that makes two loaded models different; workers key their models by it."""
 
@@ -234,20 +215,27 @@ class PlanOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentReport:
-    """How one segment was done, for the report and the log."""
+    """How one segment was decoded. The engine fills in what it knows; the pool adds the device, the
+    attempts and the compute type."""
 
     index: int
     start_s: float
     end_s: float
     windows: int
-    device: str
+    """Encoder passes, those of later rounds included."""
+    device: str = ""
+    """Label of the worker's slot: ``GPU 0``, ``CPU 1``."""
     texts: int
     elapsed_s: float
+    """From the start of the segment to its result."""
     redecoded_windows: int = 0
+    """Windows that were decoded again: failed the quality gate, or left speech without words."""
     attempts: int = 1
     reduced_batch: int = 0
-    """As in ``SegmentResult``: the words are the same, the last digits of times may not be."""
+    """Windows in a batch after memory ran out while this segment was in it; 0: it did not. The
+    words are the same, the last digits of times may not be."""
     compute_type: str = ""
+    """Devices differ where it was left open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import Cancelled, OutOfMemory
+from core.events import SegmentFinished
 from core.memory_ladder import MAX_HALVINGS, Event, Situation, Step, next_step
 from core.pcm import PcmSpool
 from core.planning import pack_windows
-from core.types import AudioSegment, Gap, SegmentResult, SpeechSpan, TranscriptSegment, Window
+from core.types import AudioSegment, Gap, SegmentReport, SpeechSpan, TranscriptSegment, Window
 from decoding.failures import explain_failure, smaller_may_fit
 from decoding.rounds import Decoder, WindowResult
 from decoding.words import in_order
@@ -47,7 +48,7 @@ class SegmentDecoder:
         spool: PcmSpool,
         batch_size: int,
         on_started: Callable[[int], None],
-        on_result: Callable[[SegmentResult], None],
+        on_result: Callable[[SegmentFinished], None],
         on_error: Callable[[int, Exception], None],
     ) -> None:
         if batch_size < 1:
@@ -160,18 +161,20 @@ class SegmentDecoder:
         return again
 
 
-def _result(progress: _Progress, reduced_batch: int) -> SegmentResult:
-    index = progress.segment.index
-    gaps = tuple(
-        Gap(span.start_s, span.end_s, "speech was heard but the model found no words", index)
-        for span in sorted(progress.leftover, key=lambda span: span.start_s)
-    )
-    return SegmentResult(
-        index,
-        in_order(progress.texts),
-        gaps,
+def _result(progress: _Progress, reduced_batch: int) -> SegmentFinished:
+    segment = progress.segment
+    texts = in_order(progress.texts)
+    leftover = sorted(progress.leftover, key=lambda span: span.start_s)
+    reason = "speech was heard but the model found no words"
+    gaps = tuple(Gap(span.start_s, span.end_s, reason, segment.index) for span in leftover)
+    report = SegmentReport(
+        index=segment.index,
+        start_s=segment.start_s,
+        end_s=segment.end_s,
         windows=progress.windows,
-        redecoded_windows=progress.redecoded,
+        texts=len(texts),
         elapsed_s=time.monotonic() - progress.started,
+        redecoded_windows=progress.redecoded,
         reduced_batch=reduced_batch,
     )
+    return SegmentFinished(texts, gaps, report)

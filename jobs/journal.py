@@ -1,20 +1,16 @@
-"""The segment journal: what a job has finished survives the death of the service.
-
-A segment is known again by its key (``jobs.segment_keys``). One whose key differs is decoded again,
-so a journal can be old or foreign but never wrong.
-"""
+"""The segment journal: what a job has finished survives the death of the service."""
 
 from __future__ import annotations
 
 import logging
 from functools import partial
 
-from core.journal import Recorded
+from core.events import SegmentEnd
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec
 from jobs.outbox import Outbox
 from jobs.records import dump, load
-from jobs.segment_keys import SegmentKeys
+from jobs.segment_keys import KEPT_SEGMENT, SegmentKeys
 from jobs.store import JobStore
 
 log = logging.getLogger(__name__)
@@ -46,27 +42,23 @@ class SegmentJournal:
         """Segments an earlier run left."""
         return len(self._known)
 
-    def recall(self, segment: AudioSegment, spool: PcmSpool) -> Recorded | None:
+    def recall(self, segment: AudioSegment, spool: PcmSpool) -> SegmentEnd | None:
         key = self._segment_keys.of_segment(segment, spool)
         self._keys[segment.index] = key
         known_key, payload = self._known.pop(segment.index, ("", ""))
         if known_key != key:
             return None
         try:
-            return load(Recorded, payload)
+            end: SegmentEnd = load(KEPT_SEGMENT, payload)
         except ValueError as error:
             log.warning(
                 "The journal's %s cannot be read and is decoded again: %s", segment.name, error
             )
             return None
+        return end
 
-    def keep(self, index: int, recorded: Recorded) -> None:
+    def keep(self, end: SegmentEnd) -> None:
+        key = self._keys.pop(end.index)
         self._outbox.put(
-            partial(
-                self._store.record_segment,
-                self._job_id,
-                index,
-                self._keys.pop(index),
-                dump(recorded),
-            )
+            partial(self._store.record_segment, self._job_id, end.index, key, dump(end))
         )

@@ -17,12 +17,11 @@ import zlib
 from pathlib import Path
 from typing import TypeVar
 
-from core.events import LanguageDecided
-from core.journal import Recorded
+from core.events import LanguageDecided, SegmentEnd, SegmentFinished
 from core.pcm import PcmSpool
 from core.types import AudioSegment
 from jobs.records import dump, load
-from jobs.segment_keys import SegmentKeys
+from jobs.segment_keys import KEPT_SEGMENT, SegmentKeys
 
 log = logging.getLogger(__name__)
 
@@ -137,14 +136,14 @@ class CachedSegments:
         if self._language_key is not None and self.decided is None:
             self._cache.put(self._language_key, event)
 
-    def recall(self, segment: AudioSegment, spool: PcmSpool) -> Recorded | None:
+    def recall(self, segment: AudioSegment, spool: PcmSpool) -> SegmentEnd | None:
         key = self._keys.of_segment(segment, spool)
         self._open[segment.index] = key
-        recorded = self._cache.get(Recorded, key) if self._recalls else None
-        return recorded if recorded and recorded.finished else None
+        end: SegmentEnd | None = self._cache.get(KEPT_SEGMENT, key) if self._recalls else None
+        return end
 
-    def keep(self, index: int, recorded: Recorded) -> None:
-        key = self._open.pop(index)
+    def keep(self, end: SegmentEnd) -> None:
+        key = self._open.pop(end.index)
         # What was given up may go better the next time: it is tried again.
-        if recorded.finished is not None:
-            self._cache.put(key, recorded)
+        if isinstance(end, SegmentFinished):
+            self._cache.put(key, end)

@@ -1,7 +1,8 @@
-"""By what a finished segment is known again: a hash of everything that decides its text.
+"""What a finished segment is recognised by, a hash of everything that decides its text; and how it
+is read.
 
-That is its audio, its windows, the model, the options and the version of the decoding. A segment
-whose key differs is decoded again, so what was kept can be old or foreign but never wrong.
+The key covers its audio, its windows, the model, the options and the version of the decoding. A
+segment whose key differs is decoded again, so what was kept can be old or foreign but never wrong.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from core.events import SegmentEnd
 from core.pcm import PcmSpool
 from core.types import SAMPLE_RATE, AudioSegment, DecodeOptions, ModelSpec, PlanOptions
 from decoding.version import DECODING_VERSION
@@ -20,6 +25,20 @@ KEY_VERSION = 1
 """Raise it when what the key is made of changes."""
 
 BLOCK_BYTES = 1024 * 1024
+
+
+def _as_written_now(kept: Any) -> Any:
+    """Before, an entry held either end and the report side by side."""
+    if isinstance(kept, dict) and "finished" in kept:
+        finished, failed = kept["finished"], kept.get("failed")
+        if isinstance(finished, dict):
+            return {**finished, "report": kept.get("report")}
+        return failed
+    return kept
+
+
+KEPT_SEGMENT: Any = Annotated[SegmentEnd, BeforeValidator(_as_written_now)]
+"""For ``jobs.records.load``: a ``SegmentEnd``, also as earlier versions wrote it."""
 
 
 class SegmentKeys:

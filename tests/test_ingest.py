@@ -14,7 +14,7 @@ from core.events import Decoded, Planned
 from core.pcm import PcmSpool
 from core.planning import SegmentPlanner
 from core.types import SAMPLE_RATE, AudioSegment, PlanOptions
-from ingest import IngestSummary, ingest, start_ingest
+from ingest import IngestRequest, IngestSummary, ingest, start_ingest
 from media.container import DecodeLimits
 from media.process import IsolatedProcess
 from tests.ingest_target import ingest_and_list_modules
@@ -46,10 +46,16 @@ def spool(tmp_path: Path) -> PcmSpool:
     return PcmSpool(tmp_path / "audio.pcm")
 
 
+def request_of(
+    path: Path, plan: PlanOptions = PLAN, limits: DecodeLimits = LIMITS
+) -> IngestRequest:
+    return IngestRequest(path=path, plan=plan, limits=limits)
+
+
 def run(
     path: Path, spool: PcmSpool, plan: PlanOptions = PLAN, limits: DecodeLimits = LIMITS
 ) -> tuple[list[object], IngestSummary]:
-    with start_ingest(path, spool, plan, limits) as process:
+    with start_ingest(request_of(path, plan, limits), spool) as process:
         messages = list(process.messages())
         return messages, process.result
 
@@ -110,7 +116,7 @@ def test_segments_leave_while_a_long_file_is_being_decoded(
                 early.append(spool.samples() / SAMPLE_RATE - message.segment.end_s)
 
     early: list[float] = []
-    summary = ingest(send, twelve_minutes, spool, PLAN, LIMITS, None)
+    summary = ingest(send, request_of(twelve_minutes), spool)
     first = next(i for i, message in enumerate(done) if isinstance(message, Planned))
     before = [message.audio_s for message in done[:first] if isinstance(message, Decoded)]
     assert max(before) < 180
@@ -168,8 +174,7 @@ def test_limits_hold_while_decoding(minute: Path, spool: PcmSpool) -> None:
 
 
 def test_the_process_carries_no_model_and_no_page(minute: Path, spool: PcmSpool) -> None:
-    arguments = (minute, spool, PLAN, LIMITS, None)
-    with IsolatedProcess(ingest_and_list_modules, *arguments) as process:
+    with IsolatedProcess(ingest_and_list_modules, request_of(minute), spool) as process:
         list(process.messages())
         loaded = process.result
     assert {"av", "onnxruntime"} <= loaded

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from core.logs import set_job, setup_logging
+from core.pool_job import DecodeRequest
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
+from ingest import IngestRequest
 from media.container import DecodeLimits
 from parallel_transcriber import ParallelWhisperTranscriber
 from tests.spoken import joined
 from tests.workers.conftest import QUICK
 from tests.workers.scripted_engine import FACTORY, Script
-from transcription_run import RunRequest, TranscriptionRun
+from transcription_run import TranscriptionRun
 from workers.devices import Device
 from workers.pool import WorkerPool
 
@@ -44,16 +46,12 @@ def run(folder: Path, level: str, **script: dict[str, str]) -> None:
     setup_logging("debug")
     devices = [Device(f"GPU {i}", "cuda", str(i)) for i in range(2)]
     pool = WorkerPool(devices, engine=FACTORY, limits=QUICK, log_level=level)
-    request = RunRequest(
-        path=SPEECH.write(folder / "talk.flac"),
-        model=Script(**script).write(folder / "model"),  # type: ignore[arg-type]
-        options=DecodeOptions(language="en"),
-        plan=PLAN,
-        limits=DecodeLimits(),
-        job_id="a1b2",
-    )
+    path = SPEECH.write(folder / "talk.flac")
+    ingest = IngestRequest(path=path, plan=PLAN, limits=DecodeLimits())
+    model = Script(**script).write(folder / "model")  # type: ignore[arg-type]
+    decode = DecodeRequest(model=model, options=DecodeOptions(language="en"), job_id="a1b2")
     try:
-        TranscriptionRun(request, pool.submit).result()
+        TranscriptionRun(ingest, decode, pool.submit).result()
     finally:
         pool.close()
 

@@ -85,7 +85,7 @@ def _kinds(path: Path, text: str) -> Iterator[str]:
         return
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
-            ("incidents.tell", "self.tell", "Incident")
+            ("pool.tell", "self.tell", "_Retry", "Incident")
         ):
             for part in ast.walk(node.args[0]) if node.args else ():
                 if isinstance(part, ast.Constant) and isinstance(part.value, str):

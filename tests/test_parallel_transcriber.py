@@ -157,13 +157,13 @@ def test_settings_are_the_defaults_of_every_run(
     chosen = settings.model_copy(update={"beam_size": 2, "batch_size": 3})
     with ParallelWhisperTranscriber("tiny.en", "int8", settings=chosen) as transcriber:
         run = transcriber.start(path)
-        assert (run._request.options.beam_size, run._request.options.batch_size) == (2, 3)
+        assert (run._decode.options.beam_size, run._decode.options.batch_size) == (2, 3)
         seen: list[DecodeOptions] = []
         real = transcriber.start
 
         def start(audio_path: Path, options: DecodeOptions, plan: PlanOptions) -> TranscriptionRun:
             run = real(audio_path, options, plan)
-            seen.append(run._request.options)
+            seen.append(run._decode.options)
             run.cancel()
             return run
 

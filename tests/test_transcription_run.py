@@ -39,8 +39,9 @@ from core.events import (
     SegmentFinished,
     TranscriptSoFar,
 )
+from core.pool_job import DecodeRequest
 from core.types import DecodeOptions, ModelSpec, PlanOptions
-from ingest import IngestSummary, start_ingest
+from ingest import IngestRequest, IngestSummary, start_ingest
 from media.container import DecodeLimits
 from media.process import IsolatedProcess
 from tests.media.containers import Recipe, write_media
@@ -48,11 +49,12 @@ from tests.spoken import Recording, joined, quiet
 from tests.waiting import PATIENCE_S
 from tests.workers.conftest import QUICK, ended
 from tests.workers.scripted_engine import FACTORY, Script, read_log
-from transcription_run import RunRequest, TranscriptionRun
+from transcription_run import TranscriptionRun
 from workers.devices import Device
 from workers.pool import WorkerPool
 
 SPEECH = joined(range(8), gaps_s=(1.0,))
+ENGLISH = DecodeOptions(language="en")
 
 
 @dataclass
@@ -74,15 +76,18 @@ class Bench:
         self.models += 1
         return Script(**script).write(self.folder / f"model {self.models}")
 
-    def run(self, path: Path, model: ModelSpec | None = None, **changes: Any) -> TranscriptionRun:
-        request = RunRequest(
-            path=path,
-            model=model or self.model(),
-            options=DecodeOptions(language="en"),
-            plan=PlanOptions(),
-            limits=DecodeLimits(),
+    def run(
+        self,
+        path: Path,
+        model: ModelSpec | None = None,
+        options: DecodeOptions = ENGLISH,
+        **changes: Any,
+    ) -> TranscriptionRun:
+        ingest = IngestRequest(path=path, plan=PlanOptions(), limits=DecodeLimits())
+        decode = DecodeRequest(model=model or self.model(), options=options)
+        return TranscriptionRun(
+            replace(ingest, **changes), decode, self.pool.submit, work_dir=self.spools
         )
-        return TranscriptionRun(replace(request, **changes), self.pool.submit, self.spools)
 
     def nothing_left(self) -> bool:
         return not list(self.spools.iterdir()) and all(ended(pid) for pid in self.pids)

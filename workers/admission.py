@@ -6,16 +6,14 @@ Asked by the scheduler for every load it has in mind, so answers that say no are
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.errors import OutOfMemory
 from core.memory_ladder import Event, Situation, Step, next_step
 from core.types import ModelSpec
-from workers.incidents import Incidents
-from workers.limits import PoolLimits
 from workers.memory import Fits, LoadPlan, Neighbour, PlanBatch, Verdict
 from workers.pending import PoolJobState
+from workers.pool_state import PoolState
 from workers.scheduler import batch_as_asked
 from workers.worker_slot import WorkerSlot
 
@@ -32,24 +30,20 @@ class _Answer:
 class LoadAdmission:
     """The supervisor's thread asks."""
 
+    pool: PoolState
     fits: Fits | None
     """None: everything fits."""
-    limits: PoolLimits
-    max_models: int
     patient: bool
     """Wait also for memory that others than our own workers hold."""
-    incidents: Incidents
     _answers: dict[tuple[str, ModelSpec], _Answer] = field(default_factory=dict)
 
-    def may_load(
-        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], asked: ModelSpec, now: float
-    ) -> bool:
+    def may_load(self, slot: WorkerSlot, asked: ModelSpec, now: float) -> bool:
         left = slot.left(asked)
         if self.fits is None:
             return bool(left)
         waiting: list[tuple[ModelSpec, Verdict]] = []
         for place, model in enumerate(left, 1):
-            if self._fits_now(self.fits, slot, slots, model, now):
+            if self._fits_now(self.fits, slot, model, now):
                 return self._choose(slot, asked, model)
             answer = self._answers.get((slot.label, model))
             if answer is not None:
@@ -58,7 +52,7 @@ class LoadAdmission:
                 Event.NO_ROOM,
                 {
                     Situation.LOWER_TYPE_LEFT: place < len(left),
-                    Situation.ROOM_MAY_COME: self.patient or self._plan(slot, slots, model).shared,
+                    Situation.ROOM_MAY_COME: self.patient or self._plan(slot, model).shared,
                 },
             )
             if step is Step.LOAD_ANYWAY and waiting:
@@ -80,32 +74,25 @@ class LoadAdmission:
         slot.chosen[asked] = model
         return True
 
-    def _fits_now(
-        self,
-        fits: Fits,
-        slot: WorkerSlot,
-        slots: Sequence[WorkerSlot],
-        model: ModelSpec,
-        now: float,
-    ) -> bool:
+    def _fits_now(self, fits: Fits, slot: WorkerSlot, model: ModelSpec, now: float) -> bool:
         """Ask, unless the answer is fresh; what never fits is refused, what has to wait is kept."""
         key = (slot.label, model)
         known = self._answers.get(key)
         if known is not None and now < known.until_s:
             return False
         try:
-            verdict = fits(self._plan(slot, slots, model))
+            verdict = fits(self._plan(slot, model))
         except Exception:
             # An estimate must not take the pool, and every job, with it; the load will tell.
             log.exception("[%s] the memory for %s cannot be estimated", slot.label, model.name)
             verdict = Verdict("yes")
         if verdict.fit == "wait":
-            self._answers[key] = _Answer(verdict, now + self.limits.memory_retry_s)
+            self._answers[key] = _Answer(verdict, now + self.pool.limits.memory_retry_s)
         else:
             self._answers.pop(key, None)
         if verdict.fit == "never":
             slot.refuse(model, OutOfMemory(verdict.text + ".", hint=verdict.hint or None))
-            self.incidents.model_refused(slot, model)
+            self.pool.model_refused(slot, model)
         return verdict.fit == "yes"
 
     def changed(self) -> None:
@@ -113,33 +100,31 @@ class LoadAdmission:
         for answer in self._answers.values():
             answer.until_s = 0.0
 
-    def waiting_for(self, model: ModelSpec, slots: Sequence[WorkerSlot], now: float) -> str | None:
+    def waiting_for(self, model: ModelSpec, now: float) -> str | None:
         """Why no worker loads the model yet; None when memory is not the reason."""
-        if any(slot.serves(model) for slot in slots):
+        if any(slot.serves(model) for slot in self.pool.slots):
             return None
-        for slot in slots:
+        for slot in self.pool.slots:
             for variant in slot.variants(model):
                 answer = self._answers.get((slot.label, variant))
-                fresh = answer is not None and now < answer.until_s + self.limits.memory_retry_s
-                if answer is not None and fresh and slot.may_serve(model):
+                if answer is None or not slot.may_serve(model):
+                    continue
+                if now < answer.until_s + self.pool.limits.memory_retry_s:
                     return answer.verdict.text
         return None
 
-    def _plan(self, slot: WorkerSlot, slots: Sequence[WorkerSlot], model: ModelSpec) -> LoadPlan:
-        near = [other for other in slots if other is not slot and same_memory(other, slot)]
-        unloaded = max(0, len(slot.models) + 1 - self.max_models)
+    def _plan(self, slot: WorkerSlot, model: ModelSpec) -> LoadPlan:
+        near = [each for each in self.pool.slots if each is not slot and same_memory(each, slot)]
         return LoadPlan(
             device=slot.device,
             model=model,
-            fresh=not slot.models,
-            replaced=slot.models[:unloaded],
+            replaced=slot.model,
             in_flight=tuple(other.loading for other in near if other.loading is not None),
-            shared=any(other.models or other.loading is not None for other in near),
+            shared=any(other.model or other.loading for other in near),
             beside=tuple(
-                Neighbour(held, other.worker.pid)
+                Neighbour(other.model, other.worker.pid)
                 for other in near
-                if other.worker is not None
-                for held in other.models
+                if other.worker is not None and other.model is not None
             ),
         )
 
@@ -153,11 +138,12 @@ class Batches:
     _told: dict[tuple[str, ModelSpec], int] = field(default_factory=dict)
 
     def __call__(self, slot: WorkerSlot, state: PoolJobState) -> int:
-        asked = state.options.batch_size
+        options = state.job.request.options
+        asked = options.batch_size
         model = slot.local(state.model)
         batch = batch_as_asked(slot, state)
         if self.plan is not None:
-            batch = self.plan(slot.device, model, state.options.beam_size, asked)
+            batch = self.plan(slot.device, model, options.beam_size, asked)
         batch = min(batch, slot.batches.get(model, batch))
         if self._told.get((slot.label, model)) != batch:
             self._told[slot.label, model] = batch

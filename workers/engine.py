@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from core.errors import ModelError
+from core.events import SegmentFinished
 from core.pcm import PcmSpool
-from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentResult, Window
+from core.types import AudioSegment, DecodeOptions, ModelSpec, Window
 
-DEFAULT_ENGINE = "transcriber:load_engine"
+DEFAULT_ENGINE = "decoding.engine:load_engine"
 
 
 class Engine(Protocol):
@@ -34,7 +35,7 @@ class Engine(Protocol):
         options: DecodeOptions,
         *,
         on_started: Callable[[int], None],
-        on_result: Callable[[SegmentResult], None],
+        on_result: Callable[[SegmentFinished], None],
         on_error: Callable[[int, Exception], None],
         should_stop: Callable[[], bool],
     ) -> None:

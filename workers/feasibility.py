@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from core.errors import DeviceUnavailable, SubtitleError, WorkerCrashed
 from core.events import WorkersLoading
 from core.types import ModelSpec
 from workers.admission import LoadAdmission
-from workers.fleet import Fleet
-from workers.incidents import Incidents
 from workers.pending import PoolJobState
-from workers.scheduler import Scheduler
+from workers.pool_state import PoolState
 from workers.slot_state import SlotEvent, SlotState
 from workers.worker_slot import WorkerSlot
 
@@ -28,30 +27,21 @@ LEAVE_GRACE_S = 5.0
 """Time for a reserve worker that is no longer needed to leave by itself."""
 
 
+@dataclass(slots=True, eq=False)
 class Feasibility:
     """The supervisor's thread asks, once a turn for each job."""
 
-    def __init__(
-        self,
-        fleet: Fleet,
-        scheduler: Scheduler,
-        admission: LoadAdmission,
-        incidents: Incidents,
-        *,
-        wait: bool,
-    ) -> None:
-        self._fleet = fleet
-        self._scheduler = scheduler
-        self._admission = admission
-        self._incidents = incidents
-        self._wait = wait
-        self._dark = False
-        """No device is left, and that was said."""
+    pool: PoolState
+    admission: LoadAdmission
+    wait: bool
+    """Jobs wait when no device is left, instead of failing."""
+    _dark: bool = False
+    """No device is left, and that was said."""
 
     def look_after_reserve(self, now: float) -> None:
         """Call CPU slots in when every GPU is out; send them away when one works again."""
-        reserve = [slot for slot in self._fleet.slots if slot.reserve]
-        main = [slot for slot in self._fleet.slots if not slot.reserve]
+        reserve = [slot for slot in self.pool.slots if slot.reserve]
+        main = [slot for slot in self.pool.slots if not slot.reserve]
         if reserve and all(slot.breaker.out for slot in main):
             self._call_in(reserve)
         elif any(not slot.breaker.out and not slot.breaker.trial for slot in main):
@@ -59,7 +49,7 @@ class Feasibility:
 
     def no_hope(self, model: ModelSpec) -> SubtitleError | None:
         """Why no worker serves this model now or soon; None while one may."""
-        left = [slot for slot in self._fleet.slots if slot.usable]
+        left = [slot for slot in self.pool.slots if slot.usable]
         if not left:
             return self._all_out()
         refusals = [slot.refused[slot.local(model)] for slot in left if slot.refuses(model)]
@@ -67,17 +57,17 @@ class Feasibility:
 
     def judge(self, state: PoolJobState) -> None:
         """End a job without hope, or tell it that it waits for a device."""
-        left = any(slot.usable for slot in self._fleet.slots)
-        if any(slot.usable and not slot.breaker.trial for slot in self._fleet.slots):
+        left = any(slot.usable for slot in self.pool.slots)
+        if any(slot.usable and not slot.breaker.trial for slot in self.pool.slots):
             self._dark = False
             state.waits_for_device = False
         if state.ending is not None:
             return
-        if left or not self._wait:
+        if left or not self.wait:
             state.ending = self.no_hope(state.model)
         elif not state.waits_for_device:
             state.waits_for_device = True
-            self._incidents.tell(
+            self.pool.tell(
                 "no_device",
                 f"No device is left; the job waits. {self._causes()}",
                 [state],
@@ -88,7 +78,7 @@ class Feasibility:
 
     def watch_loading(self, state: PoolJobState, now: float) -> None:
         """Keep the clock of the time a job has work and no worker has its model."""
-        slots = self._fleet.slots
+        slots = self.pool.slots
         blocked = bool(state.waiting) and not any(slot.has(state.model) for slot in slots)
         if blocked and state.unserved_since_s is None:
             state.unserved_since_s = now
@@ -97,12 +87,12 @@ class Feasibility:
         elif not blocked and state.unserved_since_s is not None:
             state.job.load_s += now - state.unserved_since_s
             state.unserved_since_s = None
-        text = self._admission.waiting_for(state.model, slots, now) if blocked else None
+        text = self.admission.waiting_for(state.model, now) if blocked else None
         if text is None:
             state.waits_for_memory = False
         elif not state.waits_for_memory:
             state.waits_for_memory = True
-            self._incidents.tell("memory_wait", f"The job waits for memory: {text}.", [state])
+            self.pool.tell("memory_wait", f"The job waits for memory: {text}.", [state])
             state.job.emit(WorkersLoading(f"Waiting for memory: {text}"))
 
     def _call_in(self, reserve: Sequence[WorkerSlot]) -> None:
@@ -112,11 +102,10 @@ class Feasibility:
         for slot in asleep:
             slot.on(SlotEvent.CALLED_IN)
         labels = ", ".join(slot.label for slot in asleep)
-        self._incidents.tell(
+        self.pool.tell(
             "cpu_fallback",
             f"No GPU is left; the jobs go on with {labels}, much slower.",
-            self._scheduler.jobs,
-            device=asleep[0].label,
+            slot=asleep[0],
         )
 
     def _send_away(self, reserve: Sequence[WorkerSlot], now: float) -> None:
@@ -129,7 +118,7 @@ class Feasibility:
 
     def _all_out(self) -> SubtitleError:
         """The device's own error where there is one, which has the better hint."""
-        errors = [slot.breaker.error for slot in self._fleet.slots if slot.breaker.out]
+        errors = [slot.breaker.error for slot in self.pool.slots if slot.breaker.out]
         named = [error for error in errors if isinstance(error, DeviceUnavailable)]
         if named and len(named) == len(errors):
             return named[0]
@@ -139,5 +128,5 @@ class Feasibility:
         )
 
     def _causes(self) -> str:
-        out = [slot for slot in self._fleet.slots if slot.breaker.out]
+        out = [slot for slot in self.pool.slots if slot.breaker.out]
         return "; ".join(f"{slot.label}: {slot.breaker.reason}" for slot in out) + "."

@@ -21,7 +21,6 @@ import signal
 import sys
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NoReturn, cast
@@ -30,6 +29,7 @@ from core.errors import ModelError, SubtitleError
 from core.logs import set_job, setup_logging
 from core.process_memory import return_to_system
 from core.types import ModelSpec
+from gpu.peaks import Peak
 from workers.engine import Engine, import_factory
 from workers.messages import (
     CancelTask,
@@ -37,19 +37,18 @@ from workers.messages import (
     Decode,
     Heartbeat,
     LanguageDetected,
-    LanguageFailed,
-    LoadFailed,
+    LoadEnded,
     LoadModel,
     Message,
-    ModelLoaded,
     Stop,
     TaskDone,
+    TaskError,
     TaskProgress,
     WorkerReady,
     WorkerSpec,
 )
-from workers.meter import MemoryMeter, MemoryPeak
-from workers.reporting import TaskReporter, portable, traceback_of
+from workers.meter import MemoryMeter
+from workers.reporting import TaskReporter, portable
 
 log = logging.getLogger(__name__)
 
@@ -99,17 +98,18 @@ class WorkerLoop:
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._stopping = threading.Event()
-        self._engines: OrderedDict[ModelSpec, Engine] = OrderedDict()
+        self._model: ModelSpec | None = None
+        self._engine: Engine | None = None
         self._meter = MemoryMeter(spec.device)
 
     def run(self) -> NoReturn:
         threading.Thread(target=self._read, name="pipe reader", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        self.send(WorkerReady(self._label, os.getpid()))
+        self.send(WorkerReady())
         while True:
             command = self._commands.get()
             if isinstance(command, LoadModel):
-                self._engine(command.model)
+                self._load(command.model)
             elif isinstance(command, Decode):
                 self._run_task(command)
             elif isinstance(command, Stop):
@@ -146,24 +146,23 @@ class WorkerLoop:
         while not self._stopping.wait(self._spec.heartbeat_s):
             self.send(Heartbeat())
 
-    def _engine(self, model: ModelSpec) -> Engine | None:
+    def _load(self, model: ModelSpec) -> Engine | None:
         """The loaded model; None, and the parent told, when it cannot be had."""
-        engine = self._engines.get(model)
-        if engine is not None:
-            self._engines.move_to_end(model)
-            return engine
-        while len(self._engines) >= self._spec.max_models:
-            evicted = next(iter(self._engines))
-            log.info("Unloading Whisper model: %s", evicted.name)
+        if model == self._model:
+            return self._engine
+        if self._model is not None:
+            log.info("Unloading Whisper model: %s", self._model.name)
             # CTranslate2 frees the device memory when the object goes.
-            del self._engines[evicted]
+            self._model = self._engine = None
             return_to_system()
+        failure: SubtitleError | None = None
         log.info("Loading Whisper model: %s on %s", model.name, model.device)
         begun = time.monotonic()
         self._meter.loads(model)
         try:
             engine = import_factory(self._spec.engine)(model)
             engine.warm_up()
+            self._model, self._engine = model, engine
         except Exception as error:
             log.exception("Model %s cannot be loaded", model.name)
             if not isinstance(error, SubtitleError):
@@ -171,23 +170,21 @@ class WorkerLoop:
                     f"Model {model.name} cannot be loaded on {self._label}:"
                     f" {type(error).__name__}: {error}"
                 )
-            self.send(LoadFailed(model, tuple(self._engines), portable(error)))
-            return None
-        self._engines[model] = engine
-        self.send(ModelLoaded(model, tuple(self._engines), time.monotonic() - begun))
-        return engine
+            failure = portable(error)
+        self.send(LoadEnded(model, time.monotonic() - begun, failure))
+        return self._engine
 
     def _run_task(self, task: Decode) -> None:
         begun = time.monotonic()
-        peak: MemoryPeak | None = None
-        set_job(task.job_id)
+        peak: Peak | None = None
+        model, options = task.request.model, task.request.options
+        set_job(task.request.job_id)
         try:
-            engine = self._engine(task.model)
+            engine = self._load(model)
             if engine is not None:
                 self._decode(engine, task)
-                windows = sum(len(segment.windows) for segment in task.segments)
-                batch_size = min(task.options.batch_size, max(1, windows))
-                peak = self._meter.worked(task.model, batch_size, task.options.beam_size)
+                batch_size = min(options.batch_size, task.windows)
+                peak = self._meter.worked(model, batch_size, options.beam_size)
         finally:
             self._cancelled.discard(task.task_id)
             set_job("")
@@ -205,13 +202,13 @@ class WorkerLoop:
                 self.send(TaskProgress(task.task_id))
             return self._stopping.is_set() or task.task_id in self._cancelled
 
-        options = task.options
+        options = task.request.options
         if task.language_windows and not should_stop():
             try:
                 language, probability = engine.detect_language(task.spool, task.language_windows)
             except Exception as error:
                 log.exception("✗ Language detection failed")
-                self.send(LanguageFailed(task.task_id, portable(error), traceback_of(error)))
+                self.send(TaskError(task.task_id, portable(error)))
                 return
             log.info("Language: %s (%.0f%%)", language, 100 * probability)
             self.send(LanguageDetected(task.task_id, language, probability))

@@ -43,13 +43,11 @@ class LoadPlan:
 
     device: Device
     model: ModelSpec
-    fresh: bool
-    """The worker has no model yet, so its context comes on top."""
-    replaced: tuple[ModelSpec, ...]
-    """Models the same worker unloads for it."""
-    in_flight: tuple[ModelSpec, ...]
+    replaced: ModelSpec | None = None
+    """What the same worker unloads for it; None: its context comes on top."""
+    in_flight: tuple[ModelSpec, ...] = ()
     """Loads other workers have begun in the same memory; it does not show yet what they take."""
-    shared: bool
+    shared: bool = False
     """Other workers of ours hold or load something in the same memory, so waiting may help."""
     beside: tuple[Neighbour, ...] = ()
 
@@ -120,13 +118,15 @@ class MemoryFit:
                 f" {memory.total_mib:,.0f} MiB in all",
                 self._advice(plan, memory.total_mib),
             )
-        room = memory.free_mib + sum(
-            _own(self._estimate(plan.device, model)) for model in plan.replaced
-        )
+        room = memory.free_mib
+        if plan.replaced is not None:
+            # All of it goes but the process's context.
+            old = self._estimate(plan.device, plan.replaced)
+            room += old.total_mib - old.parts[CONTEXT]
         room -= sum(self._estimate(plan.device, model).total_mib for model in plan.in_flight)
         room -= sum(self._still_to_take(plan.device, other) for other in plan.beside)
         # A worker that has a model has its context too.
-        room += 0.0 if plan.fresh else need.parts[CONTEXT]
+        room += 0.0 if plan.replaced is None else need.parts[CONTEXT]
         # Also where it is too little: who does not wait tries all the same, and begins small.
         self._rooms[plan.device.label, plan.model] = room
         usual = self._usual(plan, need)
@@ -225,11 +225,6 @@ def see_cpu() -> Card | None:
     if memory is None:
         return None
     return Card(label="the CPU", name=CPU, free_mib=memory[0], total_mib=memory[1], kind="cpu")
-
-
-def _own(found: Estimate) -> float:
-    """What goes when the model goes: everything but the process's context."""
-    return found.total_mib - found.parts[CONTEXT]
 
 
 def _card(device: Device) -> Card:

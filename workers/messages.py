@@ -1,8 +1,6 @@
-"""Everything that is said over a worker's pipe. Plain frozen data, safe to unpickle in the parent.
+"""Everything that is said over a worker's pipe: plain frozen data, safe to unpickle in the parent.
 
-Parent to worker: LoadModel, Decode, CancelTask, Stop.
-Worker to parent: Ready, ModelLoaded, LoadFailed, Started, Progress, SegmentDone, SegmentError,
-LanguageDetected, LanguageFailed, TaskDone, Heartbeat.
+Commands go from the parent to the worker, messages from the worker to the parent.
 """
 
 from __future__ import annotations
@@ -10,15 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import SubtitleError
+from core.events import SegmentFinished
 from core.pcm import PcmSpool
-from core.types import AudioSegment, DecodeOptions, ModelSpec, SegmentResult, Window
+from core.pool_job import DecodeRequest
+from core.types import AudioSegment, ModelSpec, Window
+from gpu.peaks import Peak
 from workers.devices import Device
-from workers.meter import MemoryPeak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
-    """All a worker process is told at birth."""
+    """All that a worker process is told at its start."""
 
     device: Device
     engine: str
@@ -26,8 +26,6 @@ class WorkerSpec:
     log_level: str
     parent_pid: int
     heartbeat_s: float
-    max_models: int = 1
-    """Models kept loaded; the one unused for longest goes before another is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +38,17 @@ class Decode:
     """One task: segments of one job. Audio stays in the spool; only times travel."""
 
     task_id: int
-    model: ModelSpec
+    request: DecodeRequest
+    """The job's, with the model, batch and compute type of this worker."""
     spool: PcmSpool
     segments: tuple[AudioSegment, ...]
-    options: DecodeOptions
     language_windows: tuple[Window, ...] = ()
     """Not empty: decide the job's language on these first, then decode in it."""
-    job_id: str = ""
-    """For the log."""
+
+    @property
+    def windows(self) -> int:
+        """Encoder passes the whole task needs at least."""
+        return max(1, sum(len(segment.windows) for segment in self.segments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +65,19 @@ class Stop:
 class WorkerReady:
     """The process runs and takes commands; no model is loaded yet."""
 
-    label: str
-    pid: int
-
 
 @dataclass(frozen=True, slots=True)
-class ModelLoaded:
-    """Loaded and warmed up by one real inference. ``models`` are all that are in memory now."""
+class LoadEnded:
+    """Loaded and warmed up by one real inference, or failed: then the worker has no model."""
 
     model: ModelSpec
-    models: tuple[ModelSpec, ...]
     elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoadFailed:
-    model: ModelSpec
-    models: tuple[ModelSpec, ...]
-    error: SubtitleError
+    error: SubtitleError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Said before the work, so that a crash can be charged to the segment."""
+    """Sent before the work, so that a crash can be charged to the segment."""
 
     task_id: int
     index: int
@@ -102,15 +93,7 @@ class TaskProgress:
 @dataclass(frozen=True, slots=True)
 class SegmentDone:
     task_id: int
-    result: SegmentResult
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentError:
-    task_id: int
-    index: int
-    error: SubtitleError
-    traceback_text: str
+    result: SegmentFinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +104,12 @@ class LanguageDetected:
 
 
 @dataclass(frozen=True, slots=True)
-class LanguageFailed:
+class TaskError:
+    """A segment failed, or without an index the detection of the language."""
+
     task_id: int
     error: SubtitleError
-    traceback_text: str
+    index: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +118,8 @@ class TaskDone:
 
     task_id: int
     elapsed_s: float
-    peak: MemoryPeak | None = None
-    """The memory the process took at most, when there is news of it."""
+    peak: Peak | None = None
+    """The most memory the process has taken, when that is news."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +128,5 @@ class Heartbeat:
 
 
 Command = LoadModel | Decode | CancelTask | Stop
-Message = (
-    WorkerReady
-    | ModelLoaded
-    | LoadFailed
-    | Started
-    | TaskProgress
-    | SegmentDone
-    | SegmentError
-    | LanguageDetected
-    | LanguageFailed
-    | TaskDone
-    | Heartbeat
-)
+TaskMessage = Started | TaskProgress | SegmentDone | LanguageDetected | TaskError | TaskDone
+Message = WorkerReady | LoadEnded | TaskMessage | Heartbeat

@@ -14,26 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.models import find_model
 from core.types import ModelSpec
 from gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
+from gpu.peaks import CPU, Peak
 from workers.devices import Device
 
 STATUS = Path("/proc/self/status")
 
 GROWTH = 1.01
 """A peak that grew by less is the same one."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryPeak:
-    """The most a worker's process took so far."""
-
-    model: ModelSpec
-    batch_size: int
-    """Windows of the largest batch so far."""
-    beam_size: int
-    """Widest search so far."""
-    peak_mib: float
 
 
 @dataclass(slots=True)
@@ -45,8 +35,10 @@ class MemoryMeter:
     status: Path = STATUS
     _models: set[ModelSpec] = field(default_factory=set)
     _batch_size: int = 0
+    """Windows of the largest batch so far."""
     _beam_size: int = 0
-    _told: MemoryPeak | None = None
+    """Widest search so far."""
+    _told: Peak | None = None
     _before_mib: int = 0
     """What others held of the GPU before this process took any."""
 
@@ -59,14 +51,27 @@ class MemoryMeter:
         """Before a model is loaded."""
         self._models.add(model)
 
-    def worked(self, model: ModelSpec, batch_size: int, beam_size: int) -> MemoryPeak | None:
+    def worked(self, model: ModelSpec, batch_size: int, beam_size: int) -> Peak | None:
         """After a task. None: there is nothing new to tell."""
         self._batch_size = max(self._batch_size, batch_size)
         self._beam_size = max(self._beam_size, beam_size)
+        name = CPU if self.device.kind == "cpu" else self.device.name
+        # A folder may be called anything, and a card without a name is no card to learn from.
+        info = find_model(model.name)
+        if info is None or not name:
+            return None
         if len(self._models) > 1 or (size := self._size()) is None:
             return None
-        peak = MemoryPeak(model, self._batch_size, self._beam_size, size)
-        if self._told is not None and _same(self._told, peak):
+        peak = Peak(
+            device=name,
+            model=info.name,
+            compute_type=model.compute_type,
+            batch_size=self._batch_size,
+            beam_size=self._beam_size,
+            peak_mib=size,
+        )
+        told = self._told
+        if told is not None and told.key == peak.key and size < GROWTH * told.peak_mib:
             return None
         self._told = peak
         return peak
@@ -100,8 +105,3 @@ def resident_peak_mib(status: Path = STATUS) -> float | None:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     return None
-
-
-def _same(notified: MemoryPeak, now: MemoryPeak) -> bool:
-    alike = (notified.batch_size, notified.beam_size) == (now.batch_size, now.beam_size)
-    return alike and now.peak_mib < GROWTH * notified.peak_mib

@@ -9,16 +9,10 @@ import bisect
 from dataclasses import dataclass, field
 
 from core.errors import SubtitleError
-from core.events import SegmentFailed
+from core.events import SegmentFailed, SegmentFinished
 from core.pool_job import PoolJob
-from core.types import (
-    AudioSegment,
-    DecodeOptions,
-    Gap,
-    ModelSpec,
-    SegmentResult,
-    Window,
-)
+from core.types import AudioSegment, Gap, ModelSpec, SegmentReport
+from workers.messages import Decode
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +24,7 @@ class Split:
     """Of the whole and of all parts."""
     open: int = 0
     """Parts without an answer yet."""
-    results: dict[int, SegmentResult] = field(default_factory=dict)
+    results: dict[int, SegmentFinished] = field(default_factory=dict)
     gaps: dict[int, Gap] = field(default_factory=dict)
 
     def parts(self) -> list[PendingSegment]:
@@ -47,23 +41,34 @@ class Split:
             for part, window in enumerate(self.segment.windows)
         ]
 
-    def joined(self) -> SegmentResult | None:
-        """The whole segment's result; None when nothing of it is left."""
+    def joined(self, device: str) -> SegmentFinished | SegmentFailed:
+        """How the whole segment ended, from all of its parts."""
+        gaps = [self.gaps[part] for part in sorted(self.gaps)]
         if not self.results:
-            return None
+            reasons = dict.fromkeys(gap.reason for gap in gaps)
+            return SegmentFailed(self.segment.index, device, _gap(self.segment, "; ".join(reasons)))
         results = [self.results[part] for part in sorted(self.results)]
-        gaps = [gap for result in results for gap in result.gaps] + list(self.gaps.values())
-        reduced = [result.reduced_batch for result in results if result.reduced_batch]
+        reports = [result.report for result in results]
         texts = [text for result in results for text in result.segments]
-        return SegmentResult(
-            self.segment.index,
+        gaps = [gap for result in results for gap in result.gaps] + gaps
+        reduced = [report.reduced_batch for report in reports if report.reduced_batch]
+        report = SegmentReport(
+            index=self.segment.index,
+            start_s=self.segment.start_s,
+            end_s=self.segment.end_s,
+            windows=sum(report.windows for report in reports),
+            device=device,
+            texts=len(texts),
+            elapsed_s=sum(report.elapsed_s for report in reports),
+            redecoded_windows=sum(report.redecoded_windows for report in reports),
+            attempts=self.attempts,
+            reduced_batch=min(reduced, default=0),
+            compute_type=", ".join(dict.fromkeys(report.compute_type for report in reports)),
+        )
+        return SegmentFinished(
             tuple(sorted(texts, key=lambda text: text.start_s)),
             tuple(sorted(gaps, key=lambda gap: gap.start_s)),
-            windows=sum(result.windows for result in results),
-            redecoded_windows=sum(result.redecoded_windows for result in results),
-            elapsed_s=sum(result.elapsed_s for result in results),
-            reduced_batch=min(reduced, default=0),
-            compute_type=", ".join(dict.fromkeys(result.compute_type for result in results)),
+            report,
         )
 
 
@@ -97,7 +102,11 @@ class PendingSegment:
 
     @property
     def windows(self) -> int:
-        return max(1, len(self.segment.windows))
+        return len(self.segment.windows)
+
+    @property
+    def divisible(self) -> bool:
+        return self.split is None and self.windows > 1
 
     @property
     def name(self) -> str:
@@ -115,8 +124,6 @@ class PoolJobState:
     with a gap."""
 
     job: PoolJob
-    options: DecodeOptions
-    """With the language, once it is decided."""
     waiting: list[PendingSegment] = field(default_factory=list)
     """In the recording's order."""
     tasks: int = 0
@@ -141,12 +148,12 @@ class PoolJobState:
 
     @property
     def model(self) -> ModelSpec:
-        return self.job.spec.model
+        return self.job.request.model
 
     @property
     def about(self) -> dict[str, str]:
         """``extra`` of a log line about the job; one thread logs for all of them."""
-        return {"job": self.job.spec.job_id}
+        return {"job": self.job.request.job_id}
 
     @property
     def done(self) -> bool:
@@ -157,13 +164,13 @@ class PoolJobState:
     def put(self, entry: PendingSegment) -> None:
         bisect.insort(self.waiting, entry, key=lambda e: (e.index, e.part))
 
-    def finished(self, entry: PendingSegment, label: str, result: SegmentResult) -> None:
+    def finished(self, entry: PendingSegment, result: SegmentFinished) -> None:
         """A worker decoded the segment, or one window of a segment that was divided."""
         if entry.split is None:
-            self.job.finish(entry.segment, label, result, entry.attempts)
+            self.job.emit(result)
         else:
             entry.split.results[entry.part] = result
-            self._close_part(entry, entry.split, label)
+            self._close_part(entry, entry.split, result.device)
 
     def failed(self, entry: PendingSegment, label: str, reason: str) -> None:
         """The segment, or the window, is given up: its speech is a gap."""
@@ -177,33 +184,21 @@ class PoolJobState:
     def _close_part(self, entry: PendingSegment, split: Split, label: str) -> None:
         split.open -= 1
         split.attempts += entry.attempts
-        if split.open:
-            return
-        result = split.joined()
-        if result is None:
-            reasons = dict.fromkeys(split.gaps[part].reason for part in sorted(split.gaps))
-            gap = _gap(split.segment, "; ".join(reasons))
-            self.job.emit(SegmentFailed(entry.index, label, gap))
-        else:
-            self.job.finish(split.segment, label, result, split.attempts)
+        if not split.open:
+            self.job.emit(split.joined(label))
 
 
 @dataclass(slots=True, eq=False)
 class Task:
     """Segments of one job, leased to one worker."""
 
-    task_id: int
+    command: Decode
     state: PoolJobState
     open: dict[int, PendingSegment]
     """Segments without an answer yet."""
-    language_windows: tuple[Window, ...]
     given_s: float
     heard_s: float
     """Last progress: given out, or a message that shows work."""
-    windows: int
-    """Encoder passes the whole task needs at least."""
-    batch_size: int
-    """Windows this worker decodes at a time."""
     started: set[int] = field(default_factory=set)
     finished: int = 0
     """Segments that came back with a result."""
@@ -213,9 +208,19 @@ class Task:
     cancel_by_s: float | None = None
 
     @property
+    def model(self) -> ModelSpec:
+        """As the worker runs it."""
+        return self.command.request.model
+
+    @property
+    def batch_size(self) -> int:
+        """Windows this worker decodes at a time."""
+        return self.command.request.options.batch_size
+
+    @property
     def batch(self) -> int:
         """Windows in the largest batch of it: between two batches a worker shows progress."""
-        return max(1, min(self.windows, self.batch_size), len(self.language_windows))
+        return max(min(self.command.windows, self.batch_size), len(self.command.language_windows))
 
 
 def _gap(segment: AudioSegment, reason: str) -> Gap:

@@ -1,11 +1,11 @@
 """The pool of workers: one process per device, kept for the life of the service.
 
     with WorkerPool(find_devices()) as pool:
-        job = pool.submit(JobSpec(model=model, spool=spool, options=DecodeOptions()))
+        request = DecodeRequest(model=model, options=DecodeOptions())
+        job = pool.submit(request, spool, on_event)
         job.add(segments)
         job.finish_input()
-        for event in job.events():
-            ...
+        job.wait()
 
 A worker that dies is replaced and its unfinished segments go to another one; a segment that
 kills two workers, or raises twice, is divided into its windows, and a window that does so alone is
@@ -23,7 +23,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
-from core.pool_job import JobSpec, PoolJob
+from core.pcm import PcmSpool
+from core.pool_job import DecodeRequest, OnEvent, PoolJob
 from core.types import ModelSpec
 from gpu.choice import Card
 from gpu.manager import Released, gpu_manager
@@ -54,7 +55,6 @@ class WorkerPool:
         engine: str = DEFAULT_ENGINE,
         threads: int = 1,
         log_level: str = "info",
-        max_models: int = 1,
         limits: PoolLimits | None = None,
         wait_for_devices: bool = False,
         cpu_fallback: Sequence[Device] = (),
@@ -84,7 +84,6 @@ class WorkerPool:
         self._engine = engine
         self._threads = threads
         self._log_level = log_level
-        self._max_models = max_models
         self._limits = limits or PoolLimits()
         slots = [WorkerSlot(device, threads) for device in devices]
         slots += [
@@ -100,7 +99,6 @@ class WorkerPool:
             fits=fits,
             plan_batch=plan_batch,
             on_peak=on_peak,
-            max_models=max_models,
         )
         self._lock = threading.Lock()
         self._started = False
@@ -120,13 +118,13 @@ class WorkerPool:
                 gpu_manager.holds_memory(self)
                 self._supervisor.start()
 
-    def submit(self, spec: JobSpec) -> PoolJob:
+    def submit(self, request: DecodeRequest, spool: PcmSpool, on_event: OnEvent) -> PoolJob:
         """A new job, which shares the workers with the others from now on.
 
         It never raises: whatever goes wrong later, a closed pool included, is how the job ends.
         """
         self.start()
-        job = PoolJob(spec, self._supervisor)
+        job = PoolJob(request, spool, on_event, self._supervisor)
         self._supervisor.post(lambda: self._supervisor.submit(job))
         return job
 
@@ -148,7 +146,7 @@ class WorkerPool:
 
     def counters(self) -> Mapping[str, int]:
         """How often each kind of ``core.events.Incident`` happened since the pool began."""
-        return self._supervisor.incidents.counters
+        return self._supervisor.pool.counters
 
     def release(self) -> tuple[Released, ...]:
         """Unload the models of workers that no running job needs, by ending their processes. They
@@ -208,5 +206,4 @@ class WorkerPool:
             log_level=self._log_level,
             parent_pid=os.getpid(),
             heartbeat_s=self._limits.heartbeat_s,
-            max_models=self._max_models,
         )

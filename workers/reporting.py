@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Callable
 
 from core.errors import SubtitleError, WorkerError
-from core.types import SegmentResult
-from workers.messages import Decode, Message, SegmentDone, SegmentError, Started
+from core.events import SegmentFinished
+from workers.messages import Decode, Message, SegmentDone, Started, TaskError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class TaskReporter:
         log.info("Processing segment %d (%.1fs)", index, segment.duration_s)
         self._send(Started(self._task_id, index))
 
-    def result(self, result: SegmentResult) -> None:
+    def result(self, result: SegmentFinished) -> None:
         self._close(result.index)
         try:
             self._send(SegmentDone(self._task_id, result))
@@ -63,13 +63,9 @@ class TaskReporter:
             raise WorkerError(f"The engine answered segment {index} twice or without being asked.")
 
     def _send_error(self, index: int, error: Exception) -> None:
-        text = traceback_of(error)
+        text = "".join(traceback.format_exception(error)).rstrip()
         log.error("✗ ERROR in segment %d: %s", index, error, extra={"traceback_text": text})
-        self._send(SegmentError(self._task_id, index, portable(error), text))
-
-
-def traceback_of(error: Exception) -> str:
-    return "".join(traceback.format_exception(error)).rstrip()
+        self._send(TaskError(self._task_id, portable(error), index))
 
 
 def portable(error: Exception) -> SubtitleError:

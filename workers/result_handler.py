@@ -7,145 +7,112 @@ workers it took; what had arrived before a worker died counts.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from core.errors import SubtitleError, WorkerCrashed, WorkerError
-from core.events import LanguageDecided, SegmentStarted
+from core.events import LanguageDecided, SegmentFinished, SegmentStarted
 from core.pool_job import JobEnded
-from core.types import SegmentResult
-from workers.incidents import Incidents, list_of
-from workers.limits import PoolLimits
 from workers.messages import (
     LanguageDetected,
-    LanguageFailed,
     SegmentDone,
-    SegmentError,
     Started,
     TaskDone,
+    TaskMessage,
     TaskProgress,
 )
 from workers.pending import PendingSegment, PoolJobState, Task
+from workers.pool_state import PoolState, list_of
 from workers.retry_policy import RetryPolicy
-from workers.scheduler import Scheduler
 from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
 
-TaskMessage = (
-    Started
-    | TaskProgress
-    | SegmentDone
-    | SegmentError
-    | LanguageDetected
-    | LanguageFailed
-    | TaskDone
-)
 CHOOSE_LANGUAGE = "Choose the language instead of leaving it to detection."
 
 
+@dataclass(frozen=True, slots=True)
 class ResultHandler:
     """Applies results to jobs; the supervisor's thread calls it."""
 
-    def __init__(
-        self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents, retries: RetryPolicy
-    ) -> None:
-        self._scheduler = scheduler
-        self._limits = limits
-        self._incidents = incidents
-        self._retries = retries
+    pool: PoolState
+    retries: RetryPolicy
 
-    def take(
-        self,
-        slot: WorkerSlot,
-        slots: Sequence[WorkerSlot],
-        task: Task,
-        message: TaskMessage,
-        now: float,
-    ) -> bool:
+    def take(self, slot: WorkerSlot, task: Task, message: TaskMessage, now: float) -> bool:
         """Whether the worker, which is idle now, is unfit for more work."""
         task.heard_s = now
         state = task.state
         if isinstance(message, TaskDone):
-            return self._done(slot, slots, task, message.elapsed_s, now)
+            return self._done(slot, task, message.elapsed_s, now)
         if state.ending is not None or isinstance(message, TaskProgress):
             return False
         if isinstance(message, Started):
             task.started.add(message.index)
             state.job.emit(SegmentStarted(message.index, slot.label))
         elif isinstance(message, SegmentDone):
-            self._finished(slot, slots, task, message.result, now)
-        elif isinstance(message, SegmentError):
-            entry = self._answered(slot, task, message.index)
+            entry = self._answered(slot, task, message.result.index)
             if entry is not None:
-                task.failed.append((entry, message.error))
+                self._finished(slot, task, entry, message.result, now)
         elif isinstance(message, LanguageDetected):
-            state.options = replace(state.options, language=message.language)
             state.job.emit(LanguageDecided(message.language, message.probability))
-        else:
+        elif message.index is None:
             for entry in task.open.values():
                 entry.avoid.add(slot.label)
             self._no_language(slot, state, message.error)
+        else:
+            entry = self._answered(slot, task, message.index)
+            if entry is not None:
+                task.failed.append((entry, message.error))
         return False
 
-    def worker_lost(
-        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, died: str, now: float
-    ) -> bool:
+    def worker_lost(self, slot: WorkerSlot, task: Task, died: str, now: float) -> bool:
         """The worker died with this task: its open segments go back, or become gaps. Whether a
         segment killed it, which says nothing against the slot."""
         state = task.state
         state.job.transcribe_s += now - task.given_s
         self._tell_lost(slot, task, died)
-        self._retries.raised(slot, slots, task, now)
-        in_detection = bool(task.language_windows) and state.options.language is None
+        self.retries.raised(slot, task, now)
+        in_detection = bool(task.command.language_windows) and state.job.language is None
         if in_detection and state.ending is None:
             self._no_language(
                 slot, state, WorkerCrashed(f"Language detection killed the worker ({died}).")
             )
         started = [entry for entry in task.open.values() if entry.index in task.started]
         suspects = list(task.open.values()) if len(task.open) == 1 else started
-        # Of several that were decoded together nobody knows which it was: each goes alone then.
+        # Of several that were decoded together it may have been any: each goes alone then.
         culprit = suspects[0] if len(suspects) == 1 and not in_detection else None
         guilty = False
         for entry in task.open.values():
             if entry is culprit and state.ending is None:
-                guilty = self._retries.killed(slot, state, entry, died)
+                guilty = self.retries.killed(slot, state, entry, died)
             else:
-                self._retries.again(slot, state, entry, f"its worker died ({died})")
+                self.retries.again(slot, state, entry, f"its worker died ({died})")
         task.open.clear()
         self._release(task)
         return guilty
 
     def settle(self, state: PoolJobState) -> None:
         """End the job if nothing of it is left to do and no worker has a task of it."""
-        if state.done and state in self._scheduler.jobs:
-            self._scheduler.jobs.remove(state)
+        if state.done and state in self.pool.jobs:
+            self.pool.jobs.remove(state)
             state.waiting.clear()
             state.job.emit(JobEnded(state.ending))
 
     def _tell_lost(self, slot: WorkerSlot, task: Task, died: str) -> None:
         if task.state.ending is not None:
-            log.info("[%s] worker ended with a task nobody wants any more: %s", slot.label, died)
+            log.info("[%s] worker ended with a task of a job that is ending: %s", slot.label, died)
             return
         entries = [*task.open.values(), *(entry for entry, _ in task.failed)]
         doing = f" with {list_of(entries)} in work" if entries else ""
-        self._incidents.tell(
+        self.pool.tell(
             "worker_hung" if slot.hung else "worker_lost",
             f"The worker of {slot.label} {'hung and was killed' if slot.hung else 'died'}"
             f"{doing} ({died}).",
             [task.state],
-            device=slot.label,
-            index=min((entry.index for entry in entries), default=None),
+            slot=slot,
+            segments=sorted(entries, key=lambda entry: entry.index),
         )
 
-    def _done(
-        self,
-        slot: WorkerSlot,
-        slots: Sequence[WorkerSlot],
-        task: Task,
-        elapsed_s: float,
-        now: float,
-    ) -> bool:
+    def _done(self, slot: WorkerSlot, task: Task, elapsed_s: float, now: float) -> bool:
         # Segments left open belong to a cancelled task, or to one whose model went missing
         # between two commands; then they wait for another worker.
         state = task.state
@@ -154,7 +121,7 @@ class ResultHandler:
             state.put(entry)
         if task.finished and not task.open and not task.failed:
             slot.measure(task, elapsed_s)
-        unfit = self._retries.raised(slot, slots, task, now)
+        unfit = self.retries.raised(slot, task, now)
         state.job.transcribe_s += elapsed_s
         slot.end_task()
         self._release(task)
@@ -174,52 +141,48 @@ class ResultHandler:
     def _finished(
         self,
         slot: WorkerSlot,
-        slots: Sequence[WorkerSlot],
         task: Task,
-        result: SegmentResult,
+        entry: PendingSegment,
+        result: SegmentFinished,
         now: float,
     ) -> None:
-        entry = self._answered(slot, task, result.index)
-        if entry is None:
-            return
+        report = replace(
+            result.report,
+            device=slot.label,
+            attempts=entry.attempts,
+            compute_type=task.model.compute_type,
+        )
         task.finished += 1
         if slot.breaker.succeeded():
-            self._incidents.tell(
-                "device_back",
-                f"{slot.label} works again.",
-                self._scheduler.jobs,
-                device=slot.label,
-                level=logging.INFO,
+            self.pool.tell(
+                "device_back", f"{slot.label} works again.", slot=slot, level=logging.INFO
             )
-        self._retries.succeeded_elsewhere(slot, slots, entry, now)
-        if result.reduced_batch and result.reduced_batch != task.reduced_batch:
-            task.reduced_batch = result.reduced_batch
-            model = slot.local(task.state.model)
-            known = slot.batches.get(model, result.reduced_batch)
-            slot.batches[model] = min(result.reduced_batch, known)
-            self._incidents.tell(
+        self.retries.succeeded_elsewhere(slot, entry, now)
+        reduced = report.reduced_batch
+        if reduced and reduced != task.reduced_batch:
+            task.reduced_batch = reduced
+            slot.batches[task.model] = min(reduced, slot.batches.get(task.model, reduced))
+            self.pool.tell(
                 "batch_halved",
-                f"{slot.label} ran out of memory and went on with {result.reduced_batch} windows"
-                " at a time.",
+                f"{slot.label} ran out of memory and went on with {reduced} windows at a time.",
                 [task.state],
-                device=slot.label,
-                index=result.index,
+                slot=slot,
+                segments=[entry],
                 level=None,
             )
         log.debug(
             "[%s] %s is finished in task %d: %d words, %d texts, %d gaps in %.2fs; %d windows, %d"
             " decoded again",
-            *(slot.label, entry.name, task.task_id),
-            *(sum(len(text.words) for text in result.segments), len(result.segments)),
-            *(len(result.gaps), result.elapsed_s, result.windows, result.redecoded_windows),
+            *(slot.label, entry.name, task.command.task_id),
+            *(sum(len(text.words) for text in result.segments), report.texts),
+            *(len(result.gaps), report.elapsed_s, report.windows, report.redecoded_windows),
             extra=task.state.about,
         )
-        result = replace(result, compute_type=slot.local(task.state.model).compute_type)
-        task.state.finished(entry, slot.label, result)
+        task.state.finished(entry, replace(result, report=report))
 
     def _no_language(self, slot: WorkerSlot, state: PoolJobState, error: SubtitleError) -> None:
         state.detections_failed += 1
-        if state.detections_failed < self._limits.detections_to_fail:
+        if state.detections_failed < self.pool.limits.detections_to_fail:
             log.warning(
                 "[%s] The language is detected again: %s",
                 *(slot.label, error.message),

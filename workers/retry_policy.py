@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.errors import OutOfMemory, SubtitleError
 from core.memory_ladder import Event, Situation, Step, next_step
 from workers.breaker import blames_device
-from workers.incidents import Incidents, list_of
-from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState, Split, Task
-from workers.scheduler import Scheduler, others
+from workers.pool_state import PoolState, list_of
+from workers.scheduler import others
 from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
@@ -28,18 +28,22 @@ log = logging.getLogger(__name__)
 FROM_OUTSIDE = signal.SIGKILL.name
 """As ``workers.worker.exit_reason`` says it."""
 
-Failed = list[tuple[PendingSegment, SubtitleError]]
+
+class _Retry(NamedTuple):
+    """What is told of segments that are tried again: one incident for all of a kind."""
+
+    kind: str
+    before: str
+    after: str
 
 
+@dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Judges failures; the supervisor's thread calls it."""
 
-    def __init__(self, scheduler: Scheduler, limits: PoolLimits, incidents: Incidents) -> None:
-        self._scheduler = scheduler
-        self._limits = limits
-        self._incidents = incidents
+    pool: PoolState
 
-    def raised(self, slot: WorkerSlot, slots: Sequence[WorkerSlot], task: Task, now: float) -> bool:
+    def raised(self, slot: WorkerSlot, task: Task, now: float) -> bool:
         """Judge the segments of a task that came back with an error. Whether the worker's process
         is to be replaced: a context that ran out of memory or failed may stay broken
         (TranscriptionSuite#268)."""
@@ -48,12 +52,21 @@ class RetryPolicy:
         device = [each for each in failed if each not in memory and blames_device(each[1])]
         plain = [each for each in failed if each not in memory and each not in device]
         if task.state.ending is None:
-            if memory:
-                self._out_of_memory(slot, slots, task.state, memory)
+            for judge, some in (
+                (self._out_of_memory, memory),
+                (self._device_failed, device),
+                (self._failed, plain),
+            ):
+                retried: dict[_Retry, list[PendingSegment]] = {}
+                for entry, error in some:
+                    retry = judge(slot, task.state, entry, error)
+                    if retry is not None:
+                        retried.setdefault(retry, []).append(entry)
+                for retry, entries in retried.items():
+                    text = f"{retry.before} {list_of(entries)}{retry.after}"
+                    self.pool.tell(retry.kind, text, [task.state], slot=slot, segments=entries)
             if device:
-                self._device_failed(slot, task.state, device, now)
-            if plain:
-                self._failed(slot, task.state, plain)
+                self._charge(slot, device[0][1], now)
         return bool(memory or device)
 
     def killed(
@@ -62,13 +75,13 @@ class RetryPolicy:
         """The only suspect of a worker's death. Whether that was its doing for sure, so that it
         does not count against the slot."""
         entry.kills += 1
-        limit = self._limits.kills_to_fail
-        if reason == FROM_OUTSIDE:
-            limit = self._limits.outside_kills_to_fail
+        limits = self.pool.limits
+        limit = limits.outside_kills_to_fail if reason == FROM_OUTSIDE else limits.kills_to_fail
         if entry.kills >= limit:
-            self._exhausted(slot, state, entry, f"killed {_count(entry.kills)} ({reason})")
+            count = "two workers" if entry.kills == 2 else f"{entry.kills} workers"
+            self._exhausted(slot, state, entry, f"killed {count} ({reason})")
             return True
-        if slot.hung and _divisible(entry):
+        if slot.hung and entry.divisible:
             self._exhausted(slot, state, entry, f"hung ({reason})")
         else:
             self.again(slot, state, entry, f"its worker died ({reason})")
@@ -77,147 +90,91 @@ class RetryPolicy:
     def again(
         self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
     ) -> None:
-        """Back into the queue: alone, and elsewhere if there is an elsewhere."""
-        entry.avoid.add(slot.label)
-        self._put_back(slot, state, entry, reason)
-
-    def _put_back(
-        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
-    ) -> None:
+        """Back into the queue: alone, and elsewhere if there is an elsewhere, unless it is bound to
+        this slot."""
         log.debug(
             "[%s] %s goes back to the queue, to be tried alone: %s",
             *(slot.label, entry.name, reason),
             extra=state.about,
         )
+        if entry.bound != slot.label:
+            entry.avoid.add(slot.label)
         entry.alone = True
         state.put(entry)
 
-    def succeeded_elsewhere(
-        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], entry: PendingSegment, now: float
-    ) -> None:
+    def succeeded_elsewhere(self, slot: WorkerSlot, entry: PendingSegment, now: float) -> None:
         """A segment that raised on other slots was done here: those were at fault."""
-        for other in slots:
+        for other in self.pool.slots:
             error = entry.failed_on.get(other.label)
             if error is not None and other is not slot:
                 self._charge(other, error, now)
 
-    def taken_out(self, slot: WorkerSlot) -> None:
-        """Tell all jobs that they go on without this slot; once, however often it is tried."""
-        breaker, limits = slot.breaker, self._limits
-        minutes = breaker.wait_s(limits) / 60
-        if breaker.outs > 1:
-            log.warning(
-                "[%s] still fails: %s. Next try in %.3g min.", slot.label, breaker.reason, minutes
-            )
-            return
-        self._incidents.tell(
-            "device_out",
-            f"{slot.label} is taken out: {breaker.reason}. It is tried again in {minutes:.3g} min.",
-            self._scheduler.jobs,
-            device=slot.label,
-            level=logging.ERROR,
-        )
-
     def _charge(self, slot: WorkerSlot, error: SubtitleError, now: float) -> None:
-        if slot.breaker.failed(error, now, self._limits):
-            self.taken_out(slot)
+        if slot.breaker.failed(error, now, self.pool.limits):
+            self.pool.taken_out(slot)
 
     def _out_of_memory(
-        self, slot: WorkerSlot, slots: Sequence[WorkerSlot], state: PoolJobState, failed: Failed
-    ) -> None:
-        fresh: list[PendingSegment] = []
-        moved: list[PendingSegment] = []
-        elsewhere = others(state, slot, slots)
-        for entry, error in failed:
-            entry.out_of_memory += 1
-            step = next_step(
-                Event.SEGMENT_FAILED,
-                {
-                    Situation.FIRST_TIME: entry.out_of_memory == 1,
-                    Situation.OTHER_DEVICE_LEFT: bool(elsewhere)
-                    and entry.out_of_memory <= self._limits.memory_steps,
-                    Situation.SEVERAL_WINDOWS: _divisible(entry),
-                },
-            )
-            if step is Step.FRESH_PROCESS:
-                entry.bound = slot.label
-                self._put_back(slot, state, entry, error.message)
-                fresh.append(entry)
-            elif step is Step.OTHER_DEVICE:
-                entry.failed_on[slot.label] = error
-                # Not only preferred: this device would run out of memory once more.
-                entry.bound = max(elsewhere, key=lambda other: other.has(state.model)).label
-                self.again(slot, state, entry, error.message)
-                moved.append(entry)
-            else:
-                times = "again" if entry.split else f"{entry.out_of_memory} times"
-                self._exhausted(slot, state, entry, f"ran out of memory {times}: {error.message}")
-        if fresh:
-            self._incidents.tell(
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, error: SubtitleError
+    ) -> _Retry | None:
+        elsewhere = others(state, slot, self.pool.slots)
+        entry.out_of_memory += 1
+        step = next_step(
+            Event.SEGMENT_FAILED,
+            {
+                Situation.FIRST_TIME: entry.out_of_memory == 1,
+                Situation.OTHER_DEVICE_LEFT: bool(elsewhere)
+                and entry.out_of_memory <= self.pool.limits.memory_steps,
+                Situation.SEVERAL_WINDOWS: entry.divisible,
+            },
+        )
+        if step is Step.FRESH_PROCESS:
+            entry.bound = slot.label
+            self.again(slot, state, entry, error.message)
+            return _Retry(
                 "worker_recycled",
-                f"Out of memory in {list_of(fresh)}; the process of {slot.label} is replaced, then"
-                " each is tried alone.",
-                [state],
-                device=slot.label,
-                index=fresh[0].index,
+                "Out of memory in",
+                f"; the process of {slot.label} is replaced, then each is tried alone.",
             )
-        if moved:
-            self._incidents.tell(
-                "other_device",
-                f"{slot.label} has too little memory for {list_of(moved)}; another device tries.",
-                [state],
-                device=slot.label,
-                index=moved[0].index,
-            )
+        if step is Step.OTHER_DEVICE:
+            entry.failed_on[slot.label] = error
+            # Not only preferred: this device would run out of memory once more.
+            entry.bound = max(elsewhere, key=lambda other: other.has(state.model)).label
+            self.again(slot, state, entry, error.message)
+            before = f"{slot.label} has too little memory for"
+            return _Retry("other_device", before, "; another device tries.")
+        times = "again" if entry.split else f"{entry.out_of_memory} times"
+        self._exhausted(slot, state, entry, f"ran out of memory {times}: {error.message}")
+        return None
 
     def _device_failed(
-        self, slot: WorkerSlot, state: PoolJobState, failed: Failed, now: float
-    ) -> None:
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, error: SubtitleError
+    ) -> _Retry | None:
         # After another fault without a success between, it is hardly the segment.
-        suspicious = slot.breaker.errors > 0 or slot.breaker.trial
-        retried: list[PendingSegment] = []
-        for entry, error in failed:
-            if suspicious:
-                entry.device_errors += 1
-            else:
-                entry.errors += 1
-            in_all = entry.errors + entry.device_errors
-            exhausted = entry.errors >= self._limits.errors_to_fail
-            if exhausted or in_all >= self._limits.errors_in_all:
-                self._exhausted(slot, state, entry, f"failed {in_all} times: {error.message}")
-            else:
-                self.again(slot, state, entry, error.message)
-                retried.append(entry)
-        if retried:
-            self._incidents.tell(
-                "worker_recycled",
-                f"{slot.label} failed in {list_of(retried)} ({failed[0][1].message}); its process"
-                " is replaced.",
-                [state],
-                device=slot.label,
-                index=retried[0].index,
-            )
-        self._charge(slot, failed[0][1], now)
-
-    def _failed(self, slot: WorkerSlot, state: PoolJobState, failed: Failed) -> None:
-        retried: dict[str, list[PendingSegment]] = {}
-        for entry, error in failed:
+        if slot.breaker.errors > 0 or slot.breaker.trial:
+            entry.device_errors += 1
+        else:
             entry.errors += 1
-            entry.failed_on[slot.label] = error
-            if entry.errors >= self._limits.errors_to_fail:
-                reason = f"failed {entry.errors} times: {error.message}"
-                self._exhausted(slot, state, entry, reason)
-            else:
-                self.again(slot, state, entry, error.message)
-                retried.setdefault(error.message, []).append(entry)
-        for message, entries in retried.items():
-            self._incidents.tell(
-                "segment_retried",
-                f"Trying {list_of(entries)} again after an error on {slot.label}: {message}",
-                [state],
-                device=slot.label,
-                index=entries[0].index,
-            )
+        in_all = entry.errors + entry.device_errors
+        limits = self.pool.limits
+        if entry.errors >= limits.errors_to_fail or in_all >= limits.errors_in_all:
+            self._exhausted(slot, state, entry, f"failed {in_all} times: {error.message}")
+            return None
+        self.again(slot, state, entry, error.message)
+        after = f" ({error.message}); its process is replaced."
+        return _Retry("worker_recycled", f"{slot.label} failed in", after)
+
+    def _failed(
+        self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, error: SubtitleError
+    ) -> _Retry | None:
+        entry.errors += 1
+        entry.failed_on[slot.label] = error
+        if entry.errors >= self.pool.limits.errors_to_fail:
+            reason = f"failed {entry.errors} times: {error.message}"
+            self._exhausted(slot, state, entry, reason)
+            return None
+        self.again(slot, state, entry, error.message)
+        after = f" again after an error on {slot.label}: {error.message}"
+        return _Retry("segment_retried", "Trying", after)
 
     def _exhausted(
         self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
@@ -225,34 +182,18 @@ class RetryPolicy:
         """Nothing else helps: divide the segment, or leave it out."""
         if state.ending is not None:
             return
-        if not _divisible(entry):
-            self._incidents.tell(
-                "segment_given_up",
-                f"Leaving out {entry.name}: it {reason}",
-                [state],
-                device=slot.label,
-                index=entry.index,
-                level=logging.ERROR,
+        if not entry.divisible:
+            text = f"Leaving out {entry.name}: it {reason}"
+            level = logging.ERROR
+            self.pool.tell(
+                "segment_given_up", text, [state], slot=slot, segments=[entry], level=level
             )
             state.failed(entry, slot.label, reason)
             return
         parts = Split(entry.segment, entry.attempts).parts()
         for part in parts:
             if entry.out_of_memory:
-                part.out_of_memory = self._limits.memory_steps
+                part.out_of_memory = self.pool.limits.memory_steps
             state.put(part)
-        self._incidents.tell(
-            "segment_split",
-            f"Trying the {len(parts)} windows of {entry.name} one by one: it {reason}",
-            [state],
-            device=slot.label,
-            index=entry.index,
-        )
-
-
-def _divisible(entry: PendingSegment) -> bool:
-    return entry.split is None and len(entry.segment.windows) > 1
-
-
-def _count(kills: int) -> str:
-    return "two workers" if kills == 2 else f"{kills} workers"
+        text = f"Trying the {len(parts)} windows of {entry.name} one by one: it {reason}"
+        self.pool.tell("segment_split", text, [state], slot=slot, segments=[entry])

@@ -1,4 +1,4 @@
-"""Who does what next. No processes, no clock of its own: called by the supervisor, tested alone.
+"""Which worker does what next. No processes, no clock of its own: tested alone.
 
 Idle workers pull. Between jobs the one that has been given the least audio goes first, so a
 short job is not behind a six-hour one. Within a job the recording's order wins over the longest
@@ -14,15 +14,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from core.languages import LANGUAGE_SEGMENTS, voting_windows
 from core.types import ModelSpec, Window
 from gpu.choice import CPU_BATCH
 from workers.limits import PoolLimits
+from workers.messages import Decode
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.worker_slot import WorkerSlot
 
-MayLoad = Callable[[WorkerSlot, Sequence[WorkerSlot], ModelSpec, float], bool]
+MayLoad = Callable[[WorkerSlot, ModelSpec, float], bool]
 """Whether a model fits into memory for a worker now."""
 BatchOf = Callable[[WorkerSlot, PoolJobState], int]
 """Windows a worker decodes at a time for a job."""
@@ -30,7 +32,7 @@ BatchOf = Callable[[WorkerSlot, PoolJobState], int]
 
 def batch_as_asked(slot: WorkerSlot, state: PoolJobState) -> int:
     """What the job says, whatever the device has."""
-    return state.options.batch_size or CPU_BATCH
+    return state.job.request.options.batch_size or CPU_BATCH
 
 
 class Scheduler:
@@ -47,7 +49,7 @@ class Scheduler:
         self.preload_pending = False
         """... somebody waits for it. Later it must not push out what the last job used."""
         self._limits = limits
-        self._may_load = may_load or (lambda slot, slots, model, now: True)
+        self._may_load = may_load or (lambda slot, model, now: True)
         self._batch_of = batch_of
         self._task_ids = itertools.count(1)
 
@@ -97,7 +99,7 @@ class Scheduler:
         times = [
             s.first_added_s + self._limits.language_patience_s
             for s in self.jobs
-            if s.first_added_s is not None and not s.begun and s.options.language is None
+            if s.first_added_s is not None and not s.begun and s.job.language is None
         ]
         return min((time for time in times if time > now), default=None)
 
@@ -126,7 +128,7 @@ class Scheduler:
         if not any(slot.has(s.model) for s in active):
             wanted += foreign
         models = (state.model for state in wanted)
-        return next((m for m in models if self._may_load(slot, slots, m, now)), None)
+        return next((m for m in models if self._may_load(slot, m, now)), None)
 
     def _model_ahead(
         self, slot: WorkerSlot, slots: Sequence[WorkerSlot], active: list[PoolJobState], now: float
@@ -137,17 +139,18 @@ class Scheduler:
         models = [s.model for s in active]
         # What nobody works with yet must not take the memory that a job waits for.
         room = not any(s.waits_for_memory for s in self.jobs)
-        if self.preload is not None and (self.preload_pending or (not slot.models and room)):
+        empty = slot.model is None
+        if self.preload is not None and (self.preload_pending or (empty and room)):
             models.append(self.preload)
         models = [m for m in models if not slot.has(m) and not slot.refuses(m)]
         models.sort(key=lambda model: sum(other.serves(model) for other in slots))
-        return next((m for m in models if self._may_load(slot, slots, m, now)), None)
+        return next((m for m in models if self._may_load(slot, m, now)), None)
 
     def _choices(
         self, state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
     ) -> list[PendingSegment]:
         """Segments of a job this worker may take now, in the recording's order."""
-        if state.options.language is None and (state.detecting or not self._may_detect(state, now)):
+        if state.job.language is None and (state.detecting or not self._may_detect(state, now)):
             return []
         elsewhere = others(state, slot, slots)
         better = {other.label for other in elsewhere if other.alive and other.has(state.model)}
@@ -173,9 +176,9 @@ class Scheduler:
         slots: Sequence[WorkerSlot],
         now: float,
     ) -> Task:
-        batch_size = self._batch_of(slot, state)
+        job, batch_size = state.job, self._batch_of(slot, state)
         language_windows: tuple[Window, ...] = ()
-        if state.options.language is None:
+        if job.language is None:
             chosen = choices[:1]
             language_windows = voting_windows([entry.segment for entry in state.waiting])
             state.detecting = True
@@ -191,11 +194,15 @@ class Scheduler:
             entry.bound = None
             state.waiting.remove(entry)
             state.served_s += entry.segment.duration_s
-        opened = {entry.index: entry for entry in chosen}
-        windows = sum(entry.windows for entry in chosen)
-        return Task(
-            next(self._task_ids), state, opened, language_windows, now, now, windows, batch_size
+        options = replace(job.request.options, language=job.language, batch_size=batch_size)
+        command = Decode(
+            next(self._task_ids),
+            replace(job.request, model=slot.local(state.model), options=options),
+            job.spool,
+            tuple(entry.segment for entry in chosen),
+            language_windows,
         )
+        return Task(command, state, {entry.index: entry for entry in chosen}, now, now)
 
 
 def others(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> list[WorkerSlot]:
@@ -212,7 +219,7 @@ def _may_serve(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot
 
     Those that have worked on it come first; before any has, those that have its model.
     """
-    limit = state.job.spec.max_workers
+    limit = state.job.request.max_workers
     if limit is None or slot.label in state.labels:
         return True
     ahead = [

@@ -27,11 +27,11 @@ from workers.backend import StartBackend
 from workers.devices import Device
 from workers.feasibility import Feasibility
 from workers.fleet import Fleet, WorkerStatus
-from workers.incidents import Incidents
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
 from workers.messages import WorkerSpec
 from workers.pending import PendingSegment, PoolJobState
+from workers.pool_state import PoolState
 from workers.result_handler import ResultHandler
 from workers.retry_policy import RetryPolicy
 from workers.scheduler import Scheduler
@@ -58,33 +58,16 @@ class Supervisor:
         fits: Fits | None,
         plan_batch: PlanBatch | None,
         on_peak: Callable[[Peak], None] | None,
-        max_models: int,
     ) -> None:
-        self._limits = limits
-        jobs: list[PoolJobState] = []
-        self.incidents = Incidents(jobs)
-        admission = LoadAdmission(
-            fits, limits, max_models, patient=wait_for_devices, incidents=self.incidents
-        )
-        self._scheduler = Scheduler(limits, admission.may_load, Batches(plan_batch), jobs)
-        retries = RetryPolicy(self._scheduler, limits, self.incidents)
-        self._results = ResultHandler(self._scheduler, limits, self.incidents, retries)
+        self.pool = PoolState(slots, limits)
+        admission = LoadAdmission(self.pool, fits, patient=wait_for_devices)
+        self._scheduler = Scheduler(limits, admission.may_load, Batches(plan_batch), self.pool.jobs)
+        self._results = ResultHandler(self.pool, RetryPolicy(self.pool))
         self._fleet = Fleet(
-            slots,
-            start,
-            spec_for,
-            limits,
-            admission,
-            self._scheduler,
-            self._results,
-            retries,
-            self.incidents,
-            on_peak,
+            self.pool, start, spec_for, admission, self._scheduler, self._results, on_peak
         )
-        self._unloader = Unloader(self._fleet, self._scheduler, limits.unload_after_s)
-        self._feasibility = Feasibility(
-            self._fleet, self._scheduler, admission, self.incidents, wait=wait_for_devices
-        )
+        self._unloader = Unloader(self.pool, self._scheduler)
+        self._feasibility = Feasibility(self.pool, admission, wait_for_devices)
         self._draining: list[Future[None]] | None = None
         self._turned_s = 0.0
         """When the last turn was; 0.0 before the first."""
@@ -136,8 +119,8 @@ class Supervisor:
         if self._closing:
             job.emit(JobEnded(Cancelled("The worker pool is closed.")))
             return
-        self._forget_failures(job.spec.model)
-        self._scheduler.enter(PoolJobState(job, job.spec.options))
+        self._forget_failures(job.request.model)
+        self._scheduler.enter(PoolJobState(job))
 
     def add(self, job: PoolJob, segments: tuple[AudioSegment, ...]) -> None:
         state = self._state(job)
@@ -180,7 +163,7 @@ class Supervisor:
         if self._closing:
             return
         self._closing = True
-        for state in self._scheduler.jobs:
+        for state in self.pool.jobs:
             state.ending = state.ending or Cancelled("The worker pool was closed.")
         self._fleet.stop(monotonic() + grace_s)
 
@@ -191,7 +174,7 @@ class Supervisor:
         try:
             while True:
                 self._turn()
-                if self._closing and not any(slot.alive for slot in self._fleet.slots):
+                if self._closing and not any(slot.alive for slot in self.pool.slots):
                     break
                 self._wait()
         except Exception:
@@ -223,14 +206,14 @@ class Supervisor:
         self._unloader.make_room()
         if working:
             self._fleet.start_due(now)
-        for state in list(self._scheduler.jobs):
+        for state in list(self.pool.jobs):
             self._feasibility.judge(state)
             self._results.settle(state)
         self._fleet.recall_ending(now)
         self._fleet.remove_outs()
         if working:
             self._fleet.dispatch(now)
-        for state in self._scheduler.jobs:
+        for state in self.pool.jobs:
             self._feasibility.watch_loading(state, now)
         self._unloader.look(now)
         # Before the answers: whoever gets one finds the status that belongs to it.
@@ -242,13 +225,13 @@ class Supervisor:
     def _notice_pause(self, now: float) -> None:
         """A pool that was stopped together with its workers must not take them for dead."""
         away_s = now - self._turned_s - self._waited_s if self._turned_s else 0.0
-        if away_s > self._limits.pause_s:
+        if away_s > self.pool.limits.pause_s:
             log.warning("The worker supervisor was away for %.1f s", away_s)
             self._fleet.forgive_pause(away_s, now)
         self._turned_s = now
 
     def _answer_drains(self) -> None:
-        if self._draining and all(slot.task is None for slot in self._fleet.slots):
+        if self._draining and all(slot.task is None for slot in self.pool.slots):
             for done in self._draining:
                 done.set_result(None)
             self._draining = []
@@ -260,8 +243,8 @@ class Supervisor:
     def _end(self, error: SubtitleError) -> None:
         self._closing = True
         self._fleet.kill_all()
-        for state in list(self._scheduler.jobs):
-            self._scheduler.jobs.remove(state)
+        for state in list(self.pool.jobs):
+            self.pool.jobs.remove(state)
             state.job.emit(JobEnded(state.ending or error))
         for _, future, _ in self._preloads:
             future.set_exception(error)
@@ -278,21 +261,19 @@ class Supervisor:
             self._calls.popleft()()
 
     def _state(self, job: PoolJob) -> PoolJobState | None:
-        return next((state for state in self._scheduler.jobs if state.job is job), None)
+        return next((state for state in self.pool.jobs if state.job is job), None)
 
     def _forget_failures(self, model: ModelSpec) -> None:
         """A new request is a new try, unless another job is just finding out."""
-        if not any(state.model == model for state in self._scheduler.jobs):
-            for slot in self._fleet.slots:
+        if not any(state.model == model for state in self.pool.jobs):
+            for slot in self.pool.slots:
                 slot.forget_failures(model)
 
     def _answer_preloads(self, now: float) -> None:
         for entry in list(self._preloads):
             model, future, begun_s = entry
             error = self._feasibility.no_hope(model)
-            pending = any(
-                slot.may_serve(model) and not slot.has(model) for slot in self._fleet.slots
-            )
+            pending = any(slot.may_serve(model) and not slot.has(model) for slot in self.pool.slots)
             if error is not None:
                 future.set_exception(error)
             elif not pending:

@@ -14,7 +14,7 @@ from workers.backend import SlotBackend
 from workers.breaker import Breaker
 from workers.devices import Device
 from workers.limits import PoolLimits
-from workers.messages import CancelTask, Command, Decode, LoadModel, Stop
+from workers.messages import CancelTask, Command, LoadModel, Stop
 from workers.pending import Task
 from workers.slot_state import SlotEvent, SlotState, after
 
@@ -61,15 +61,15 @@ class WorkerSlot:
     state: SlotState = SlotState.EMPTY
     """Changes by ``on`` alone."""
     worker: SlotBackend | None = None
-    models: tuple[ModelSpec, ...] = ()
-    """Loaded and warmed up, as the worker names them."""
+    model: ModelSpec | None = None
+    """Loaded and warmed up, in one of its ``variants``."""
     loading: ModelSpec | None = None
     loading_since_s: float = 0.0
     task: Task | None = None
     idle_since_s: float | None = None
-    """Since when no job has needed the models it has."""
+    """Since when no job has needed the model it has."""
     unloaded: bool = False
-    """Its models were given back, and it has not tried to load one since."""
+    """Its model was given back, and it has not tried to load one since."""
     respawn_s: float = 0.0
     """Not before this time; the back-off after deaths."""
     breaker: Breaker = field(default_factory=Breaker)
@@ -139,7 +139,7 @@ class WorkerSlot:
         """The model as this slot runs it: what is loaded, else what was chosen, else the best."""
         variants = self.variants(model)
         for variant in variants:
-            if variant in self.models or variant == self.loading:
+            if variant in (self.model, self.loading):
                 return variant
         chosen = self.chosen.get(model)
         if chosen is not None and chosen not in self.refused:
@@ -155,7 +155,7 @@ class WorkerSlot:
                 self.refused.setdefault(variant, error)
 
     def has(self, model: ModelSpec) -> bool:
-        return self.local(model) in self.models
+        return self.local(model) == self.model
 
     def serves(self, model: ModelSpec) -> bool:
         """Has the model, or will have it in a moment."""
@@ -181,15 +181,15 @@ class WorkerSlot:
         self.loading, self.loading_since_s = model, now
         self._send(LoadModel(model))
 
-    def loaded(self, models: tuple[ModelSpec, ...]) -> None:
-        """A load ended; these are in memory now."""
+    def load_ended(self, model: ModelSpec | None) -> None:
+        """``model``: what is in memory now; None: it failed."""
         self.on(SlotEvent.LOAD_ENDED)
-        self.loading, self.models, self.unloaded = None, models, False
+        self.loading, self.model, self.unloaded = None, model, False
 
-    def give(self, task: Task, command: Decode) -> None:
+    def give(self, task: Task) -> None:
         self.on(SlotEvent.TASK_GIVEN)
         self.task = task
-        self._send(command)
+        self._send(task.command)
 
     def end_task(self) -> None:
         self.on(SlotEvent.TASK_ENDED)
@@ -198,13 +198,19 @@ class WorkerSlot:
     def recall(self, task: Task, by_s: float) -> None:
         """Ask for a task back; the worker is killed when it still has it then."""
         task.cancel_by_s = by_s
-        self._send(CancelTask(task.task_id))
+        self._send(CancelTask(task.command.task_id))
 
     def leave(self, event: SlotEvent, by_s: float) -> None:
         """Ask the worker to end by itself."""
         self.on(event)
         self.stop_by_s = by_s
         self._send(Stop())
+
+    def replace(self, reason: str) -> None:
+        """End the worker for a reason that says nothing against the slot."""
+        if self.worker is not None and self.worker.killed_s is None:
+            self.on(SlotEvent.LET_GO)
+            self.worker.kill(reason)
 
     def _send(self, command: Command) -> None:
         if self.worker is not None:
@@ -240,7 +246,7 @@ class WorkerSlot:
     def hang_s(self, task: Task, limits: PoolLimits) -> float:
         """When silence in a task becomes a hang, from the audio of one batch."""
         batch_s = WINDOW_S * task.batch
-        pace = self.pace.get(self.local(task.state.model))
+        pace = self.pace.get(task.model)
         if pace is not None:
             return limits.hang_pace_floor_s + limits.hang_pace * pace * batch_s
         gpu = self.device.kind == "cuda"
@@ -250,9 +256,8 @@ class WorkerSlot:
 
     def measure(self, task: Task, elapsed_s: float) -> None:
         """Learn from a finished task; a slower one counts at once, faster ones gradually."""
-        model = self.local(task.state.model)
-        pace = elapsed_s / (WINDOW_S * task.windows)
-        self.pace[model] = max(pace, (self.pace.get(model, pace) + pace) / 2)
+        pace = elapsed_s / (WINDOW_S * task.command.windows)
+        self.pace[task.model] = max(pace, (self.pace.get(task.model, pace) + pace) / 2)
 
     def bury(self, reason: str, now: float, limits: PoolLimits, *, excused: bool = False) -> bool:
         """The worker is gone: forget it, and decide when there is another. ``excused``: its death
@@ -261,11 +266,9 @@ class WorkerSlot:
         excused = excused or self.state in EXCUSED
         if self.worker is not None and now - self.worker.spawned_s >= limits.stable_s:
             self.breaker.deaths = 0
-        if self.hung and task is not None:
-            model = self.local(task.state.model)
-            if model in self.pace:
-                self.pace[model] *= limits.hang_slower
-        self.worker, self.models, self.loading, self.task = None, (), None, None
+        if self.hung and task is not None and task.model in self.pace:
+            self.pace[task.model] *= limits.hang_slower
+        self.worker = self.model = self.loading = self.task = None
         self.stop_by_s, self.respawn_s = None, now
         self.on(SlotEvent.DIED)
         if excused or self.breaker.out:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
@@ -16,10 +17,9 @@ from core.merge import (
     TranscriptBuilder,
     audit_coverage,
     join_gaps,
-    merge_transcript,
     monotonic,
 )
-from core.types import Gap, SegmentResult, SpeechSpan, TranscriptSegment, Word
+from core.types import Gap, SpeechSpan, Transcript, TranscriptSegment, Word
 from tests.counting import growth
 
 
@@ -33,8 +33,24 @@ def segment_of(*timed: tuple[float, float, str]) -> TranscriptSegment:
     return TranscriptSegment(words[0].start_s, words[-1].end_s, text, words)
 
 
-def text_of(*results: SegmentResult) -> str:
-    return "".join(segment.text for segment in merge_transcript(results).segments)
+@dataclass(frozen=True)
+class Result:
+    """What one segment gave."""
+
+    index: int
+    segments: tuple[TranscriptSegment, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+
+
+def merged_of(results: Iterable[Result]) -> Transcript:
+    builder = TranscriptBuilder()
+    for result in results:
+        builder.add(result.index, result.segments, result.gaps)
+    return builder.build()
+
+
+def text_of(*results: Result) -> str:
+    return "".join(segment.text for segment in merged_of(results).segments)
 
 
 times = st.floats(0, 600, allow_nan=False)
@@ -47,9 +63,9 @@ loose_words = st.lists(
 
 
 @st.composite
-def results(draw: st.DrawFn) -> list[SegmentResult]:
+def results(draw: st.DrawFn) -> list[Result]:
     """Results of consecutive audio segments with unique words, times as loose as can be."""
-    made: list[SegmentResult] = []
+    made: list[Result] = []
     serial = 0
     for index in range(draw(st.integers(0, 6))):
         segments = []
@@ -62,18 +78,18 @@ def results(draw: st.DrawFn) -> list[SegmentResult]:
             text = "".join(word.text for word in words) or f" s{serial}"
             serial += 1
             segments.append(TranscriptSegment(start_s, end_s, text, tuple(words)))
-        made.append(SegmentResult(index, tuple(segments)))
+        made.append(Result(index, tuple(segments)))
     return made
 
 
 @given(results(), st.randoms(use_true_random=False))
 def test_no_word_is_lost_and_the_order_of_arrival_does_not_matter(
-    made: list[SegmentResult], rng: random.Random
+    made: list[Result], rng: random.Random
 ) -> None:
     shuffled = made[:]
     rng.shuffle(shuffled)
-    merged = merge_transcript(shuffled)
-    assert merged == merge_transcript(made)
+    merged = merged_of(shuffled)
+    assert merged == merged_of(made)
     expected = sorted(w.text for r in made for s in r.segments for w in s.words)
     assert sorted(word.text for word in merged.words()) == expected
     whole = sorted(s.text for r in made for s in r.segments)
@@ -81,8 +97,8 @@ def test_no_word_is_lost_and_the_order_of_arrival_does_not_matter(
 
 
 @given(results())
-def test_merged_times_never_run_backwards(made: list[SegmentResult]) -> None:
-    merged = merge_transcript(made)
+def test_merged_times_never_run_backwards(made: list[Result]) -> None:
+    merged = merged_of(made)
     starts = [word.start_s for word in merged.words()]
     assert starts == sorted(starts)
     assert all(word.start_s <= word.end_s for word in merged.words())
@@ -92,7 +108,7 @@ def test_merged_times_never_run_backwards(made: list[SegmentResult]) -> None:
 
 
 @given(results(), st.randoms(use_true_random=False))
-def test_what_has_been_shown_stays_as_it_was(made: list[SegmentResult], rng: random.Random) -> None:
+def test_what_has_been_shown_stays_as_it_was(made: list[Result], rng: random.Random) -> None:
     rng.shuffle(made)
     builder = TranscriptBuilder()
     shown: tuple[TranscriptSegment, ...] = ()
@@ -102,14 +118,12 @@ def test_what_has_been_shown_stays_as_it_was(made: list[SegmentResult], rng: ran
         assert now[: len(shown)] == shown
         shown = now
     assert builder.build().segments == shown
-    assert builder.missing == ()
 
 
 def test_prefix_waits_for_the_missing_segment() -> None:
     builder = TranscriptBuilder()
     builder.add(1, [segment_of((5, 6, " two"))])
     assert builder.ordered_prefix() == ()
-    assert builder.missing == (0,)
     assert [s.text for s in builder.build().segments] == [" two"]
     builder.add(0, [segment_of((1, 2, " one"))])
     assert [s.text for s in builder.ordered_prefix()] == [" one", " two"]
@@ -125,37 +139,37 @@ def test_a_result_given_twice_is_refused() -> None:
 
 
 def test_word_heard_on_both_sides_of_a_seam_stays_once() -> None:
-    left = SegmentResult(0, (segment_of((0, 0.5, " in"), (0.5, 0.9, " the"), (0.9, 1.2, " end")),))
-    right = SegmentResult(1, (segment_of((1.0, 1.35, " End,"), (1.4, 1.7, " we")),))
+    left = Result(0, (segment_of((0, 0.5, " in"), (0.5, 0.9, " the"), (0.9, 1.2, " end")),))
+    right = Result(1, (segment_of((1.0, 1.35, " End,"), (1.4, 1.7, " we")),))
     assert text_of(left, right) == " in the end we"
 
 
 def test_phrase_heard_on_both_sides_of_a_seam_stays_once() -> None:
-    left = SegmentResult(0, (segment_of((0.5, 0.9, " the"), (0.9, 1.2, " end")),))
-    right = SegmentResult(1, (segment_of((0.6, 0.95, " the"), (0.95, 1.3, " end"), (2, 3, " we")),))
+    left = Result(0, (segment_of((0.5, 0.9, " the"), (0.9, 1.2, " end")),))
+    right = Result(1, (segment_of((0.6, 0.95, " the"), (0.95, 1.3, " end"), (2, 3, " we")),))
     assert text_of(left, right) == " the end we"
 
 
 def test_word_said_twice_across_a_seam_stays_twice() -> None:
-    left = SegmentResult(0, (segment_of((0, 0.3, " very")),))
-    right = SegmentResult(1, (segment_of((0.3, 0.6, " very"), (0.7, 1, " good")),))
+    left = Result(0, (segment_of((0, 0.3, " very")),))
+    right = Result(1, (segment_of((0.3, 0.6, " very"), (0.7, 1, " good")),))
     assert text_of(left, right) == " very very good"
 
 
 def test_other_words_at_the_same_time_stay() -> None:
-    left = SegmentResult(0, (segment_of((0, 0.5, " yes")),))
-    right = SegmentResult(1, (segment_of((0, 0.5, " no")),))
+    left = Result(0, (segment_of((0, 0.5, " yes")),))
+    right = Result(1, (segment_of((0, 0.5, " no")),))
     assert text_of(left, right) == " yes no"
 
 
 def test_doubling_inside_one_segment_is_not_touched() -> None:
-    twice = SegmentResult(0, (segment_of((1, 1, " no")), segment_of((1, 1.02, " no"))))
+    twice = Result(0, (segment_of((1, 1, " no")), segment_of((1, 1.02, " no"))))
     assert text_of(twice) == " no no"
 
 
 def test_segment_without_words_heard_twice_stays_once() -> None:
-    left = SegmentResult(0, (TranscriptSegment(1.0, 3.0, " Hello there."),))
-    right = SegmentResult(1, (TranscriptSegment(1.1, 3.2, "hello there"),))
+    left = Result(0, (TranscriptSegment(1.0, 3.0, " Hello there."),))
+    right = Result(1, (TranscriptSegment(1.1, 3.2, "hello there"),))
     assert text_of(left, right) == " Hello there."
 
 
@@ -194,16 +208,7 @@ def test_touching_gaps_with_one_reason_are_joined() -> None:
     gaps = [Gap(5, 6, "crash", 1), Gap(1, 2, "noise", 0), Gap(2, 3, "noise", 0), Gap(6, 7, "noise")]
     joined = (Gap(1, 3, "noise", 0), Gap(5, 6, "crash", 1), Gap(6, 7, "noise"))
     assert join_gaps(gaps) == joined
-    assert merge_transcript([SegmentResult(0, gaps=tuple(gaps))]).gaps == joined
-
-
-def test_details_of_the_recording_reach_the_transcript() -> None:
-    merged = merge_transcript(
-        [], language="en", language_probability=0.9, duration_s=9.0, speech_s=4.0
-    )
-    assert (merged.language, merged.duration_s, merged.speech_s) == ("en", 9.0, 4.0)
-    assert merged.language_probability == 0.9
-    assert merged.complete
+    assert merged_of([Result(0, gaps=tuple(gaps))]).gaps == joined
 
 
 def test_audit_reports_the_part_no_word_covers() -> None:
@@ -263,7 +268,7 @@ def test_audit_finds_exactly_the_uncovered_instants(
 
 def test_four_times_the_words_are_four_times_the_work() -> None:
     made = [
-        SegmentResult(
+        Result(
             index,
             (segment_of(*((index * 30 + k * 0.3, index * 30 + k * 0.3 + 0.3, " w")
                           for k in range(90))),),
@@ -273,9 +278,9 @@ def test_four_times_the_words_are_four_times_the_work() -> None:
     spans = [SpeechSpan(i * 5.0, i * 5.0 + 4) for i in range(1200)]
 
     def work(size: int) -> None:
-        merged = merge_transcript(reversed(made[:size]))
+        merged = merged_of(reversed(made[:size]))
         audit_coverage(spans[: 6 * size], merged.words())
 
     assert growth(Word, work, 50) < 5
     assert growth(SpeechSpan, work, 50) < 5
-    assert sum(1 for _ in merge_transcript(reversed(made)).words()) == 200 * 90
+    assert sum(1 for _ in merged_of(reversed(made)).words()) == 200 * 90

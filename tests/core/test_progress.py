@@ -20,7 +20,7 @@ from core.events import (
     WorkersLoading,
 )
 from core.progress import Progress
-from core.types import AudioSegment, Gap, JobReport, Transcript
+from core.types import AudioSegment, Gap, JobReport, SegmentReport, Transcript
 
 REPORT = JobReport(
     audio_s=100.0, speech_s=60.0, load_s=0.0, elapsed_s=1.0, decode_s=0.1, vad_s=0.1,
@@ -45,7 +45,10 @@ def started(index: int, device: str = "CPU 0") -> SegmentStarted:
 
 
 def finished(index: int, device: str = "CPU 0") -> SegmentFinished:
-    return SegmentFinished(index, device, (), (), 1.0)
+    report = SegmentReport(
+        index=index, start_s=0.0, end_s=1.0, windows=1, device=device, texts=0, elapsed_s=1.0
+    )
+    return SegmentFinished((), (), report)
 
 
 def fed(*events: Event, clock: Clock | None = None) -> Progress:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from core.merge import merge_transcript
+from core.events import SegmentFinished
+from core.merge import TranscriptBuilder
 from core.pcm import Float32, PcmSpool
 from core.types import (
     AudioSegment,
     DecodeOptions,
     Gap,
-    SegmentResult,
     SpeechSpan,
     TranscriptSegment,
     Window,
@@ -36,12 +36,15 @@ class Outcome:
     """All the callbacks said."""
 
     started: list[int] = field(default_factory=list)
-    results: dict[int, SegmentResult] = field(default_factory=dict)
+    results: dict[int, SegmentFinished] = field(default_factory=dict)
     errors: dict[int, Exception] = field(default_factory=dict)
 
     @property
     def segments(self) -> list[TranscriptSegment]:
-        return list(merge_transcript(self.results.values()).segments)
+        builder = TranscriptBuilder()
+        for index, result in self.results.items():
+            builder.add(index, result.segments, result.gaps)
+        return list(builder.build().segments)
 
     @property
     def words(self) -> list[Word]:
@@ -53,7 +56,7 @@ class Outcome:
 
     @property
     def redecoded(self) -> int:
-        return sum(result.redecoded_windows for result in self.results.values())
+        return sum(result.report.redecoded_windows for result in self.results.values())
 
 
 def heard_spans(recording: Recording) -> tuple[list[SpeechSpan], list[float]]:
@@ -103,7 +106,7 @@ def decode(
         assert index not in outcome.results
         assert index not in outcome.errors
 
-    def on_result(result: SegmentResult) -> None:
+    def on_result(result: SegmentFinished) -> None:
         answered(result.index)
         outcome.results[result.index] = result
 

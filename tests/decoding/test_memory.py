@@ -56,7 +56,7 @@ def test_batch_is_halved_until_it_fits(
     assert outcome.errors == {}
     assert sorted(outcome.results) == list(range(8))
     assert word_errors(text, outcome.segments).wer < 0.2
-    assert {result.reduced_batch for result in outcome.results.values()} == {2}
+    assert {result.report.reduced_batch for result in outcome.results.values()} == {2}
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
         "Out of memory with a batch of 8 windows (segments 0, 1, 2, 3, 4, 5, 6, 7);"
         " going on with 4",
@@ -70,8 +70,8 @@ def test_a_smaller_batch_gives_the_same_bytes(
     spool, segments, _ = eight
     enough = decode(tiny, spool, segments)
     little = decode(Small(tiny, lambda: 4), spool, segments)
-    assert {result.reduced_batch for result in enough.results.values()} == {0}
-    assert {result.reduced_batch for result in little.results.values()} == {4}
+    assert {result.report.reduced_batch for result in enough.results.values()} == {0}
+    assert {result.report.reduced_batch for result in little.results.values()} == {4}
     for index, result in enough.results.items():
         assert repr(little.results[index].segments) == repr(result.segments)
         assert little.results[index].gaps == result.gaps
@@ -85,7 +85,7 @@ def test_only_what_was_decoded_after_memory_ran_out_says_so(
     options = replace(ENGLISH, batch_size=4)
     outcome = decode(model, spool, segments, options)
     assert model.encoded[:2] == [4, 4]
-    assert [outcome.results[i].reduced_batch for i in range(8)] == [0] * 4 + [2] * 4
+    assert [outcome.results[i].report.reduced_batch for i in range(8)] == [0] * 4 + [2] * 4
 
 
 def test_out_of_memory_in_disguise_ends_the_work_in_this_process(

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from core.events import SegmentFinished
 from core.pcm import PcmSpool
-from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, SegmentResult, Window
+from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, Window
 from decoding.model import Part, SpeechModel, split_parts
 from tests.decoding.hearing import ENGLISH, Outcome, Wrapped, planned, transcribed
 from tests.spoken import MAX_WER, OTHER_SPEECH, Recording, joined, to_int16, word_errors
@@ -201,7 +202,7 @@ def test_the_vote_costs_no_second_encoder_pass(
     monkeypatch.setattr(multilingual, "_model", model)
     multilingual.detect_language(spool, [segments[0].windows[0]])
     assert model.encoded == [1]
-    results: list[SegmentResult] = []
+    results: list[SegmentFinished] = []
     multilingual.decode(
         spool,
         segments,

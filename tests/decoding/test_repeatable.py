@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.events import SegmentFinished
 from core.pcm import Int16, PcmSpool
-from core.types import SAMPLE_RATE, AudioSegment, ModelSpec, SegmentResult
+from core.types import SAMPLE_RATE, AudioSegment, ModelSpec
 from decoding import quality
 from decoding.model import SpeechModel
 from tests.decoding.conftest import THREADS
@@ -60,9 +61,12 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Planned:
     return spool, [*first, together]
 
 
-def written(results: dict[int, SegmentResult]) -> dict[int, str]:
+def written(results: dict[int, SegmentFinished]) -> dict[int, str]:
     """All of the results but the time they took."""
-    return {index: repr(replace(one, elapsed_s=0.0)) for index, one in results.items()}
+    return {
+        index: repr(replace(one, report=replace(one.report, elapsed_s=0.0)))
+        for index, one in results.items()
+    }
 
 
 def decoded(
@@ -137,7 +141,7 @@ def test_rows_kept_from_the_vote_change_nothing(base: Path, planned: Planned) ->
     engine = WhisperEngine(ModelSpec("base", str(base), "int8", "cpu", THREADS))
 
     def decoded(batch_size: int) -> dict[int, str]:
-        results: dict[int, SegmentResult] = {}
+        results: dict[int, SegmentFinished] = {}
         engine.decode(
             spool,
             some,

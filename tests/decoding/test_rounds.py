@@ -199,7 +199,11 @@ def test_only_the_window_that_loops_is_searched_again(
     model = Looping(tiny, victim=1, cured=True)
     outcome = decode(model, spool, segments)
     assert [count for against_loops, count in model.searches if against_loops] == [1]
-    assert [outcome.results[i].redecoded_windows > 0 for i in range(3)] == [False, True, False]
+    assert [outcome.results[i].report.redecoded_windows > 0 for i in range(3)] == [
+        False,
+        True,
+        False,
+    ]
     assert outcome.gaps == []
     assert word_errors(text, outcome.segments).wer <= 2 * MAX_WER
 

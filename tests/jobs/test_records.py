@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 import core.errors
 from core.errors import SubtitleError, WorkerError
-from core.events import SegmentFinished
-from core.journal import Recorded
-from core.types import Gap, JobReport, SegmentResult, Transcript
+from core.events import SegmentFailed, SegmentFinished
+from core.types import Gap, JobReport, Transcript
 from jobs.options import JobOptions
 from jobs.records import dump, dump_error, load, load_error, load_request
 from jobs.request import JobRequest
@@ -27,9 +26,8 @@ FILE_NAMES = (st.binary(min_size=1) | st.text(min_size=1).map(str.encode)).map(
 
 WRITTEN = [
     JobReport,
-    Recorded,
+    SegmentFailed,
     SegmentFinished,
-    SegmentResult,
     Transcript,
 ]
 

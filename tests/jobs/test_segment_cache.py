@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.errors import Cancelled
-from core.events import LanguageDecided, SegmentFailed, SegmentFinished
-from core.journal import Recorded
+from core.events import LanguageDecided, SegmentEnd, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
 from core.types import (
     SAMPLE_RATE,
@@ -29,6 +29,7 @@ from core.types import (
     TranscriptSegment,
     Window,
 )
+from jobs.records import dump
 from jobs.segment_cache import CachedSegments, SegmentCache
 from jobs.segment_keys import SegmentKeys
 
@@ -42,12 +43,12 @@ def segment(index: int) -> AudioSegment:
     return AudioSegment(index, span.start_s, span.end_s, (Window((span,), (span,)),))
 
 
-def finished(index: int) -> Recorded:
+def finished(index: int) -> SegmentFinished:
     text = TranscriptSegment(0.1 + 0.2, 1 / 3, " äh, 好", avg_logprob=float("-inf"))
     report = SegmentReport(
         index=index, start_s=0.0, end_s=9.0, windows=1, device="CPU 0", texts=1, elapsed_s=0.3
     )
-    return Recorded(finished=SegmentFinished(index, "CPU 0", (text,), (), 0.3), report=report)
+    return SegmentFinished((text,), (), report)
 
 
 @pytest.fixture
@@ -70,10 +71,10 @@ def view(
     return CachedSegments(SegmentCache(folder, MIB), keys, language_key)
 
 
-def kept(folder: Path, spool: PcmSpool, recorded: Recorded) -> None:
+def kept(folder: Path, spool: PcmSpool, end: SegmentEnd) -> None:
     first = view(folder)
     assert first.recall(segment(0), spool) is None
-    first.keep(0, recorded)
+    first.keep(end)
 
 
 def test_a_finished_segment_comes_back_to_the_last_bit(folder: Path, spool: PcmSpool) -> None:
@@ -87,8 +88,19 @@ def test_a_finished_segment_comes_back_to_the_last_bit(folder: Path, spool: PcmS
 
 def test_a_segment_that_was_given_up_is_tried_again(folder: Path, spool: PcmSpool) -> None:
     gap = Gap(0.0, 9.0, "killed two workers", 0)
-    kept(folder, spool, Recorded(failed=SegmentFailed(0, "CPU 0", gap)))
+    kept(folder, spool, SegmentFailed(0, "CPU 0", gap))
     assert view(folder).recall(segment(0), spool) is None
+
+
+def test_an_entry_of_the_version_before_is_read(folder: Path, spool: PcmSpool) -> None:
+    kept(folder, spool, finished(0))
+    (entry,) = folder.iterdir()
+    now = json.loads(dump(finished(0)))
+    report = now.pop("report")
+    before = {**now, "index": 0, "device": "CPU 0", "elapsed_s": 0.3}
+    line = json.dumps({"finished": before, "failed": None, "report": report})
+    entry.write_bytes(gzip.compress(line.encode()))
+    assert view(folder).recall(segment(0), spool) == finished(0)
 
 
 def test_segments_count_only_with_the_language_that_was_heard(
@@ -98,7 +110,7 @@ def test_segments_count_only_with_the_language_that_was_heard(
     assert first.decided is None
     first.recall(segment(0), spool)
     first.decide(RUSSIAN)
-    first.keep(0, finished(0))
+    first.keep(finished(0))
     again = view(folder, language_key="of the file")
     assert again.decided == RUSSIAN
     again.decide(RUSSIAN)
@@ -157,7 +169,7 @@ def test_a_damaged_entry_is_ignored_and_made_again(
     again = view(folder)
     assert again.recall(segment(0), spool) is None
     assert "cannot be read and is made again" in caplog.text
-    again.keep(0, finished(0))
+    again.keep(finished(0))
     assert entry.read_bytes() == whole
     assert view(folder).recall(segment(0), spool) == finished(0)
 
@@ -258,5 +270,5 @@ def test_a_folder_that_is_gone_meanwhile_is_told_once(
     folder.rmdir()
     for index in (0, 1):
         assert first.recall(segment(index), spool) is None
-        first.keep(index, replace(finished(index)))
+        first.keep(finished(index))
     assert caplog.text.count("cannot be kept") == 1

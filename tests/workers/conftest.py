@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import queue
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,19 @@ from typing import Any
 
 import pytest
 
+from core.errors import SubtitleError
 from core.events import Incident, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
-from core.pool_job import JobSpec, PoolEvent, PoolJob
-from core.types import AudioSegment, DecodeOptions, Gap, ModelSpec, SpeechSpan, Window
+from core.pool_job import DecodeRequest, JobEnded, PoolEvent
+from core.types import (
+    AudioSegment,
+    DecodeOptions,
+    Gap,
+    ModelSpec,
+    SegmentReport,
+    SpeechSpan,
+    Window,
+)
 from tests.waiting import eventually
 from tests.workers.scripted_engine import FACTORY, Script
 from workers.devices import Device
@@ -82,7 +92,43 @@ def all_gaps(events: list[PoolEvent]) -> tuple[Gap, ...]:
     return (*failed, *holes)
 
 
-def reported(job: PoolJob, count: int) -> None:
+class WatchedJob:
+    """A job of a pool, with all that it tells its owner."""
+
+    def __init__(self, pool: WorkerPool, request: DecodeRequest, spool: PcmSpool) -> None:
+        self.error: SubtitleError | None = None
+        self._finished: dict[int, SegmentReport] = {}
+        self._events: queue.SimpleQueue[PoolEvent] = queue.SimpleQueue()
+        self.job = pool.submit(request, spool, self._hear)
+        self.add, self.finish_input = self.job.add, self.job.finish_input
+        self.cancel, self.wait = self.job.cancel, self.job.wait
+
+    def _hear(self, event: PoolEvent) -> None:
+        if isinstance(event, SegmentFinished):
+            self._finished[event.index] = event.report
+        elif isinstance(event, JobEnded):
+            self.error = event.error
+        self._events.put(event)
+
+    @property
+    def ended(self) -> bool:
+        return self.wait(0.0)
+
+    @property
+    def reports(self) -> list[SegmentReport]:
+        """Of the segments finished so far, in the recording's order."""
+        return [report for _, report in sorted(self._finished.items())]
+
+    def events(self) -> Iterator[PoolEvent]:
+        """As they come, until the job has ended; raises the error that ended it early."""
+        while not isinstance(event := self._events.get(), JobEnded):
+            yield event
+        self._events.put(event)
+        if event.error is not None:
+            raise event.error
+
+
+def reported(job: WatchedJob, count: int) -> None:
     """Wait until so many segments of the job are finished."""
     eventually(lambda: len(job.reports) == count, f"{count} segments are finished")
 
@@ -118,10 +164,10 @@ class Bench:
 
     def submit(
         self, pool: WorkerPool, model: ModelSpec, count: int = 0, **options: object
-    ) -> PoolJob:
+    ) -> WatchedJob:
         """A job; with a count, all its segments are added and the input is finished."""
         decode = DecodeOptions(**{"language": "en", **options})  # type: ignore[arg-type]
-        job = pool.submit(JobSpec(model=model, spool=self.spool, options=decode))
+        job = WatchedJob(pool, DecodeRequest(model=model, options=decode), self.spool)
         if count:
             job.add(segments(count))
             job.finish_input()

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Cancelled, DeviceUnavailable, ModelError, OutOfMemory
+from core.events import SegmentFinished
 from core.pcm import PcmSpool
 from core.types import (
     AudioSegment,
     DecodeOptions,
     ModelSpec,
-    SegmentResult,
+    SegmentReport,
     TranscriptSegment,
     Window,
 )
@@ -112,7 +113,7 @@ class ScriptedEngine:
         options: DecodeOptions,
         *,
         on_started: Callable[[int], None],
-        on_result: Callable[[SegmentResult], None],
+        on_result: Callable[[SegmentFinished], None],
         on_error: Callable[[int, Exception], None],
         should_stop: Callable[[], bool],
     ) -> None:
@@ -145,8 +146,16 @@ class ScriptedEngine:
                 TranscriptSegment(window.start_s, window.end_s, text) for window in segment.windows
             )
             reduced = 4 if "halve" in actions else 0
-            windows = len(segment.windows)
-            on_result(SegmentResult(segment.index, said, windows=windows, reduced_batch=reduced))
+            report = SegmentReport(
+                index=segment.index,
+                start_s=segment.start_s,
+                end_s=segment.end_s,
+                windows=len(segment.windows),
+                texts=len(said),
+                elapsed_s=0.0,
+                reduced_batch=reduced,
+            )
+            on_result(SegmentFinished(said, (), report))
 
     def actions_of(self, segment: AudioSegment) -> list[str]:
         """All that is to happen with a segment, its windows included."""

@@ -24,9 +24,9 @@ from workers.messages import (
     Command,
     Decode,
     Heartbeat,
+    LoadEnded,
     LoadModel,
     Message,
-    ModelLoaded,
     Stop,
     TaskDone,
     WorkerReady,
@@ -99,7 +99,7 @@ class ThreadBackend:
     def run(self) -> None:
         with self.theirs, suppress(SystemExit):
             engines: dict[ModelSpec, ScriptedEngine] = {}
-            self.theirs.send(WorkerReady(self.spec.device.label, 0))
+            self.theirs.send(WorkerReady())
             while True:
                 try:
                     command = self.commands.get(timeout=self.spec.heartbeat_s)
@@ -110,9 +110,9 @@ class ThreadBackend:
                     return
                 if isinstance(command, LoadModel):
                     engines = {command.model: load_engine(command.model)}
-                    self.theirs.send(ModelLoaded(command.model, (command.model,), 0.0))
+                    self.theirs.send(LoadEnded(command.model, 0.0))
                 elif isinstance(command, Decode):
-                    self.decode(engines[command.model], command)
+                    self.decode(engines[command.request.model], command)
 
     def decode(self, engine: ScriptedEngine, task: Decode) -> None:
         reporter = TaskReporter(task, self.theirs.send)
@@ -120,7 +120,7 @@ class ThreadBackend:
             engine.decode(
                 task.spool,
                 task.segments,
-                task.options,
+                task.request.options,
                 on_started=reporter.started,
                 on_result=reporter.result,
                 on_error=reporter.error,

@@ -9,9 +9,18 @@ import pytest
 
 from core.errors import DeviceUnavailable, ModelError, WorkerCrashed
 from core.events import Incident
-from core.pool_job import PoolEvent, PoolJob
+from core.pool_job import PoolEvent
 from tests.waiting import PATIENCE_S, eventually
-from tests.workers.conftest import QUICK, Bench, gaps, incidents, reported, segment, texts
+from tests.workers.conftest import (
+    QUICK,
+    Bench,
+    WatchedJob,
+    gaps,
+    incidents,
+    reported,
+    segment,
+    texts,
+)
 from tests.workers.scripted_engine import read_log
 from workers.breaker import Breaker, blames_device
 from workers.devices import Device
@@ -28,7 +37,7 @@ def repair(bench: Bench) -> None:
     (bench.directory / "scripted" / "repaired").touch()
 
 
-def wait_for(job: PoolJob, events: list[PoolEvent], kind: str) -> None:
+def wait_for(job: WatchedJob, events: list[PoolEvent], kind: str) -> None:
     """Read the job's events up to the incident."""
     for event in job.events():
         events.append(event)

@@ -6,16 +6,15 @@ from pathlib import Path
 import pytest
 
 from core.errors import Cancelled
-from core.pool_job import PoolJob
 from tests.waiting import PATIENCE_S, eventually
-from tests.workers.conftest import QUICK, Bench, texts
+from tests.workers.conftest import QUICK, Bench, WatchedJob, texts
 from tests.workers.scripted_engine import read_log
 
 PATIENT = replace(QUICK, cancel_grace_s=PATIENCE_S)
 """A worker that listens is not killed, however slow the machine is."""
 
 
-def cancelled(job: PoolJob) -> None:
+def cancelled(job: WatchedJob) -> None:
     """The job ends although its worker still waits at its gate."""
     job.cancel()
     with pytest.raises(Cancelled):

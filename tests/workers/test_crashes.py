@@ -235,7 +235,7 @@ def test_language_is_detected_again_after_a_failure(bench: Bench, detect: str) -
     model = bench.model(detect=detect)
     job = bench.submit(bench.pool(), model, 5, language=None)
     assert len(texts(list(job.events()))) == 5
-    assert job.language == "zh"
+    assert job.job.language == "zh"
     assert len(read_log(model, "detect")) == 2
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.pcm import PcmSpool
-from core.pool_job import JobSpec, PoolJob
+from core.pool_job import DecodeRequest, PoolJob
 from core.types import DecodeOptions, ModelSpec
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import HANG_S, QUICK, Bench, incidents, segment, texts
@@ -17,6 +17,7 @@ from tests.workers.scripted_engine import read_log
 from tests.workers.test_scheduler import NOBODY
 from workers.devices import Device
 from workers.limits import PoolLimits
+from workers.messages import Decode
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.pool import WorkerPool
 from workers.slot_state import SlotState
@@ -31,9 +32,10 @@ TRUSTING = replace(QUICK, silence_s=1e6, pause_s=1e6)
 
 def task(windows: int, batch_size: int = 8) -> Task:
     options = DecodeOptions(language="en", batch_size=batch_size)
-    spec = JobSpec(model=TINY, spool=PcmSpool(Path("x")), options=options)
-    state = PoolJobState(PoolJob(spec, NOBODY), options)
-    return Task(1, state, {0: PendingSegment(segment(0))}, (), 0.0, 0.0, windows, batch_size)
+    request, spool = DecodeRequest(model=TINY, options=options), PcmSpool(Path("x"))
+    state = PoolJobState(PoolJob(request, spool, lambda event: None, NOBODY))
+    entry = PendingSegment(segment(0, windows=windows))
+    return Task(Decode(1, request, spool, (entry.segment,)), state, {0: entry}, 0.0, 0.0)
 
 
 def test_patience_follows_one_batch_and_not_the_whole_task() -> None:
@@ -63,7 +65,7 @@ def test_after_a_hang_the_slot_is_believed_to_be_slower() -> None:
 
 def deadlines(pool: WorkerPool, heartbeats: int) -> set[float]:
     """When the only worker was to be killed if it stayed as it was, over so many heartbeats."""
-    (slot,) = pool._supervisor._fleet.slots
+    (slot,) = pool._supervisor.pool.slots
     heard: set[float] = set()
     found: set[float] = set()
 

@@ -50,8 +50,7 @@ def gpus(free: int, total: int, *processes: GpuProcess) -> Callable[[], GpuList]
 
 
 def plan(model: str = "large-v3", **changes: object) -> LoadPlan:
-    values = {"fresh": True, "replaced": (), "in_flight": (), "shared": False, **changes}
-    return LoadPlan(device=GPU, model=spec(model), **values)  # type: ignore[arg-type]
+    return LoadPlan(device=GPU, model=spec(model), **changes)  # type: ignore[arg-type]
 
 
 def ask(free: int, total: int, asked: int = 0, **changes: object) -> Verdict:
@@ -71,14 +70,14 @@ def test_verdict_follows_free_and_total_memory() -> None:
     assert ask(4500, 8192).fit == "yes"
     assert ask(4500, 8192, shared=True).fit == "wait"
     # What the same worker unloads is free then, what others are about to take is not.
-    assert ask(2000, 8192, replaced=(spec("large-v2"),), fresh=False).fit == "yes"
+    assert ask(2000, 8192, replaced=spec("large-v2")).fit == "yes"
     assert ask(8000, 8192, in_flight=(spec("large-v2"),)).fit == "wait"
 
 
 def test_workers_that_share_main_memory_leave_each_other_room_to_decode() -> None:
     large = ModelSpec("large-v3", "/nowhere", "int8", "cpu")
     memory = MemoryFit(cpu=lambda: (7000, 16_000))
-    first = LoadPlan(Device("CPU 0", "cpu"), large, True, (), (), False)
+    first = LoadPlan(Device("CPU 0", "cpu"), large)
     assert memory(first).fit == "yes"
     # This process holds little of what it will want with its first batch.
     other = Neighbour(large, os.getpid())
@@ -100,18 +99,18 @@ def test_who_holds_the_memory_is_named() -> None:
 
 
 def test_where_nobody_can_tell_the_model_is_loaded_on_trust() -> None:
-    elsewhere = LoadPlan(Device("GPU 1", "cuda", "1"), spec("large-v3"), True, (), (), False)
+    elsewhere = LoadPlan(Device("GPU 1", "cuda", "1"), spec("large-v3"))
     memory = MemoryFit(gpus=gpus(100, 8192))
     assert memory(elsewhere).fit == "yes"
     assert memory.batch(elsewhere.device, elsewhere.model, 5, 0) == 8
-    assert MemoryFit(cpu=lambda: None)(
-        LoadPlan(Device("CPU 0", "cpu"), spec("base"), True, (), (), False)
-    ) == Verdict("yes")
+    assert MemoryFit(cpu=lambda: None)(LoadPlan(Device("CPU 0", "cpu"), spec("base"))) == Verdict(
+        "yes"
+    )
 
 
 def test_this_machine_has_room_for_the_smallest_model() -> None:
     tiny = ModelSpec("tiny", "/nowhere", "int8", "cpu")
-    assert MemoryFit()(LoadPlan(Device("CPU 0", "cpu"), tiny, True, (), (), False)).fit == "yes"
+    assert MemoryFit()(LoadPlan(Device("CPU 0", "cpu"), tiny)).fit == "yes"
 
 
 @pytest.mark.parametrize(("free", "batch"), [(24000, 16), (8000, 8), (5000, 1)])

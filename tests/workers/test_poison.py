@@ -7,16 +7,26 @@ from dataclasses import replace
 import pytest
 
 from core.events import Incident, SegmentFailed, SegmentFinished
-from core.pool_job import PoolEvent, PoolJob
+from core.pool_job import PoolEvent
 from core.types import SpeechSpan, Window
-from tests.workers.conftest import HASTY, QUICK, Bench, all_gaps, gaps, incidents, segment, texts
+from tests.workers.conftest import (
+    HASTY,
+    QUICK,
+    Bench,
+    WatchedJob,
+    all_gaps,
+    gaps,
+    incidents,
+    segment,
+    texts,
+)
 from tests.workers.scripted_engine import read_log
 from workers.limits import PoolLimits
 
 
 def run(
     bench: Bench, actions: dict[str, str], limits: PoolLimits = QUICK
-) -> tuple[list[PoolEvent], PoolJob]:
+) -> tuple[list[PoolEvent], WatchedJob]:
     """Four segments of 30 s in three windows each: those of segment 1 start at 60, 70 and 80 s."""
     job = bench.submit(bench.pool(limits=limits), bench.model(actions=actions), batch_size=6)
     job.add([segment(index, 30.0, windows=3) for index in range(4)])

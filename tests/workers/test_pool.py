@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import Cancelled, DeviceUnavailable
 from core.events import LanguageDecided, SegmentFinished, SegmentStarted, WorkersLoading
-from core.pool_job import JobEnded, JobSpec, PoolEvent
+from core.pool_job import DecodeRequest, JobEnded, PoolEvent
 from core.types import DecodeOptions
 from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import Bench, ended, gaps, gone, segment, segments, texts
@@ -32,7 +32,7 @@ def test_every_segment_is_finished_exactly_once(bench: Bench) -> None:
     assert [report.index for report in job.reports] == list(range(20))
     assert {report.attempts for report in job.reports} == {1}
     assert sum(report.windows for report in job.reports) == 20
-    assert job.transcribe_s > 0
+    assert job.job.transcribe_s > 0
     assert job.ended
 
 
@@ -47,7 +47,7 @@ def test_events_tell_the_wait_for_the_model_and_who_works(bench: Bench) -> None:
     job = bench.submit(bench.pool(1), bench.model("tiny"), 1)
     kinds = [type(event) for event in job.events()]
     assert kinds == [WorkersLoading, SegmentStarted, SegmentFinished]
-    assert job.load_s > 0
+    assert job.job.load_s > 0
 
 
 def test_model_is_loaded_once_per_worker_over_two_jobs(bench: Bench) -> None:
@@ -56,7 +56,7 @@ def test_model_is_loaded_once_per_worker_over_two_jobs(bench: Bench) -> None:
     for _ in range(2):
         job = bench.submit(pool, model, 6)
         list(job.events())
-        assert job.load_s == 0
+        assert job.job.load_s == 0
     assert len(read_log(model, "load")) == 2
     assert len(read_log(model, "warm_up")) == 2
 
@@ -81,11 +81,9 @@ def test_job_without_segments_ends_at_once(bench: Bench) -> None:
 
 
 def test_event_handler_gets_the_events_and_the_end(bench: Bench) -> None:
-    heard: list[PoolEvent | JobEnded] = []
-    options = DecodeOptions(language="en")
-    job = bench.pool(1).submit(
-        JobSpec(model=bench.model(), spool=bench.spool, options=options, on_event=heard.append)
-    )
+    heard: list[PoolEvent] = []
+    request = DecodeRequest(model=bench.model(), options=DecodeOptions(language="en"))
+    job = bench.pool(1).submit(request, bench.spool, heard.append)
     job.add(segments(2))
     job.finish_input()
     assert job.wait(PATIENCE_S)
@@ -94,20 +92,22 @@ def test_event_handler_gets_the_events_and_the_end(bench: Bench) -> None:
 
 
 def test_failing_event_handler_ends_only_its_own_job(bench: Bench) -> None:
-    def fail(event: PoolEvent | JobEnded) -> None:
+    heard: list[PoolEvent] = []
+
+    def fail(event: PoolEvent) -> None:
+        heard.append(event)
         raise KeyError("handler")
 
     pool, model = bench.pool(1), bench.model()
-    spec = JobSpec(
-        model=model, spool=bench.spool, options=DecodeOptions(language="en"), on_event=fail
-    )
-    bad = pool.submit(spec)
+    request = DecodeRequest(model=model, options=DecodeOptions(language="en"))
+    bad = pool.submit(request, bench.spool, fail)
     bad.add(segments(3))
     bad.finish_input()
     good = bench.submit(pool, model, 3)
     assert len(texts(list(good.events()))) == 3
     assert bad.wait(PATIENCE_S)
-    assert isinstance(bad.error, Cancelled)
+    assert isinstance(heard[-1], JobEnded)
+    assert isinstance(heard[-1].error, Cancelled)
 
 
 def test_short_job_is_done_long_before_the_long_one_it_came_after(bench: Bench) -> None:
@@ -127,7 +127,7 @@ def test_language_is_decided_once_before_other_segments_are_decoded(bench: Bench
     job = bench.submit(bench.pool(), model, 8, language=None)
     events = list(job.events())
     assert LanguageDecided("zh", 0.9) in events
-    assert job.language == "zh"
+    assert job.job.language == "zh"
     assert len(texts(events)) == 8
     (detect,) = read_log(model, "detect")
     assert detect["windows"] == [0.0, 60.0, 120.0]
@@ -212,15 +212,14 @@ PROGRAM = textwrap.dedent(
     from tests.workers.conftest import segments
     from workers.devices import Device
     from workers.engine import ModelSpec
-    from core.pool_job import JobSpec
+    from core.pool_job import DecodeRequest
     from workers.pool import WorkerPool
 
     model = ModelSpec("scripted", sys.argv[1], "int8", "cpu")
     pool = WorkerPool([Device("CPU 0", "cpu"), Device("CPU 1", "cpu")], engine=sys.argv[2])
     spool = PcmSpool(Path(sys.argv[3]))
-    job = pool.submit(
-        JobSpec(model=model, spool=spool, options=DecodeOptions(language="en"))
-    )
+    request = DecodeRequest(model=model, options=DecodeOptions(language="en"))
+    job = pool.submit(request, spool, lambda event: None)
     job.add(segments(2))
     pool.preload(model).result()
     print(*(status.pid for status in pool.status()), flush=True)

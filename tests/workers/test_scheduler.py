@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from core.pcm import PcmSpool
-from core.pool_job import JobSink, JobSpec, PoolJob
+from core.pool_job import DecodeRequest, JobSink, PoolJob
 from core.types import DecodeOptions, ModelSpec
 from tests.workers.conftest import segment
 from workers.backend import SlotBackend
@@ -23,9 +23,9 @@ NOBODY = cast(JobSink, None)
 A_WORKER = cast(SlotBackend, object())
 
 
-def slot(label: str, *models: ModelSpec) -> WorkerSlot:
+def slot(label: str, model: ModelSpec | None = None) -> WorkerSlot:
     device = Device(label, "cpu")
-    return WorkerSlot(device, state=SlotState.IDLE, worker=A_WORKER, models=models)
+    return WorkerSlot(device, state=SlotState.IDLE, worker=A_WORKER, model=model)
 
 
 def job(
@@ -39,8 +39,8 @@ def job(
     **options: Any,
 ) -> PoolJobState:
     decode = DecodeOptions(**{"language": "en", **options})
-    spec = JobSpec(model=model, spool=PcmSpool(Path("x")), options=decode)
-    state = PoolJobState(PoolJob(spec, NOBODY), decode)
+    request = DecodeRequest(model=model, options=decode)
+    state = PoolJobState(PoolJob(request, PcmSpool(Path("x")), lambda event: None, NOBODY))
     scheduler.enter(state)
     entries = [PendingSegment(segment(i, duration_s, windows)) for i in range(count)]
     scheduler.add(state, entries, now=0.0)
@@ -173,10 +173,10 @@ def test_other_segments_wait_until_the_language_is_known() -> None:
     state = job(scheduler, 8, language=None)
     task = take(scheduler, first, second)
     assert list(task.open) == [0]
-    assert [window.start_s for window in task.language_windows] == [0.0, 60.0, 120.0]
+    assert [window.start_s for window in task.command.language_windows] == [0.0, 60.0, 120.0]
     assert scheduler.choose(second, [first, second], 0.0) is None
-    state.options = replace(state.options, language="en")
-    assert not take(scheduler, second, first).language_windows
+    state.job.language = "en"
+    assert not take(scheduler, second, first).command.language_windows
 
 
 def test_idle_workers_load_the_model_before_the_first_segment_is_there() -> None:
@@ -250,7 +250,7 @@ def test_back_off_doubles_until_the_slot_is_taken_out() -> None:
 def test_a_job_limited_to_one_worker_stays_on_it() -> None:
     scheduler = Scheduler(LIMITS)
     limited = job(scheduler, 6, batch_size=1)
-    limited.job.spec = replace(limited.job.spec, max_workers=1)
+    limited.job.request = replace(limited.job.request, max_workers=1)
     slots = [slot("CPU 0", TINY), slot("CPU 1", TINY)]
     assert list(take(scheduler, slots[1], slots[0]).open) == [0]
     assert scheduler.choose(slots[0], slots, 0.0) is None
@@ -262,7 +262,7 @@ def test_a_job_limited_to_one_worker_stays_on_it() -> None:
 def test_only_as_many_workers_load_the_model_as_the_job_may_use() -> None:
     scheduler = Scheduler(LIMITS)
     limited = job(scheduler, 0, finished=False)
-    limited.job.spec = replace(limited.job.spec, max_workers=1)
+    limited.job.request = replace(limited.job.request, max_workers=1)
     slots = [slot("CPU 0"), slot("CPU 1")]
     assert scheduler.choose(slots[0], slots, 0.0) == TINY
     slots[0].loading = TINY
@@ -272,7 +272,7 @@ def test_only_as_many_workers_load_the_model_as_the_job_may_use() -> None:
 def test_another_worker_takes_a_limited_job_over_when_its_own_is_given_up() -> None:
     scheduler = Scheduler(LIMITS)
     limited = job(scheduler, 2, batch_size=1)
-    limited.job.spec = replace(limited.job.spec, max_workers=1)
+    limited.job.request = replace(limited.job.request, max_workers=1)
     slots = [slot("CPU 0", TINY), slot("CPU 1", TINY)]
     take(scheduler, slots[0], slots[1])
     # Where it went wrong is avoided only if there is another that may take it.

@@ -12,16 +12,17 @@ from typing import cast
 
 import pytest
 
-from core.pool_job import JobSpec, PoolJob
+from core.pool_job import DecodeRequest
 from core.process_memory import resident_mib
 from core.types import DecodeOptions, ModelSpec
 from gpu.manager import GpuManager, Released, gpu_manager
 from tests.waiting import PATIENCE_S, eventually
-from tests.workers.conftest import QUICK, Bench, reported, segments, texts
+from tests.workers.conftest import QUICK, Bench, WatchedJob, reported, segments, texts
 from tests.workers.scripted_engine import read_log
+from workers.backend import SlotBackend
 from workers.devices import Device
-from workers.fleet import Fleet
 from workers.pool import WorkerPool
+from workers.pool_state import PoolState
 from workers.scheduler import Scheduler
 from workers.slot_state import SlotState
 from workers.unloading import Unloader
@@ -34,10 +35,11 @@ def outcomes(found: tuple[Released, ...]) -> list[str]:
     return [each.outcome for each in found]
 
 
-def alone(bench: Bench, pool: WorkerPool, model: ModelSpec) -> PoolJob:
+def alone(bench: Bench, pool: WorkerPool, model: ModelSpec) -> WatchedJob:
     """A job of one segment that may use one worker."""
     options = DecodeOptions(language="en")
-    job = pool.submit(JobSpec(model=model, spool=bench.spool, options=options, max_workers=1))
+    request = DecodeRequest(model=model, options=options, max_workers=1)
+    job = WatchedJob(pool, request, bench.spool)
     job.add(segments(1))
     job.finish_input()
     return job
@@ -136,10 +138,12 @@ def test_time_passes_only_for_workers_without_work(bench: Bench) -> None:
 @pytest.mark.parametrize(("after_s", "unloaded"), [(300.0, ["idle for 300 s"]), (0.0, [])])
 def test_idle_time_begins_again_after_work(after_s: float, unloaded: list[str]) -> None:
     model = ModelSpec("base", "/nowhere", "int8", "cpu")
-    slot = WorkerSlot(Device("CPU 0", "cpu"), state=SlotState.IDLE, models=(model,))
     reasons: list[str] = []
-    fleet = SimpleNamespace(slots=(slot,), replace=lambda _, reason: reasons.append(reason))
-    unloader = Unloader(cast(Fleet, fleet), Scheduler(QUICK), after_s)
+    worker = cast(SlotBackend, SimpleNamespace(killed_s=None, kill=reasons.append))
+    device = Device("CPU 0", "cpu")
+    slot = WorkerSlot(device, state=SlotState.IDLE, worker=worker, model=model)
+    limits = replace(QUICK, unload_after_s=after_s)
+    unloader = Unloader(PoolState([slot], limits), Scheduler(limits))
     unloader.look(1000.0)
     unloader.look(1299.0)
     slot.state = SlotState.LOADING
