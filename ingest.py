@@ -1,4 +1,4 @@
-"""The recording's way in: decode, hear, plan, in one isolated process, all at once.
+"""Reading a recording: decode, detect speech and plan at once, in one isolated process.
 
     file ─► MediaDecoder ─► block ─► spool (on disk, for the workers)
                               └────► SileroVAD ─► SegmentPlanner ─► Planned(segment) ─► parent

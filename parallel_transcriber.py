@@ -20,7 +20,6 @@ from pathlib import Path
 
 from core.defaults import decode_options, for_model
 from core.events import LanguageDecided
-from core.journal import Journal
 from core.languages import language_code
 from core.models import AUTO
 from core.pool_job import DecodeRequest
@@ -39,7 +38,7 @@ from gpu.support import check_compute_type
 from ingest import IngestRequest
 from media.container import DecodeLimits
 from model_store.store import ResolvedModel, Wanted, model_spec, resolve_model
-from transcription_run import ProgressCallback, TranscriptionRun
+from transcription_run import Journal, ProgressCallback, TranscriptionRun
 from workers.devices import Device, find_devices
 from workers.limits import PoolLimits
 from workers.memory import MemoryFit, see_cards, tell_cards

@@ -9,8 +9,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from core.errors import Cancelled, DiskFull, SubtitleError, UnreadableMedia, WorkerError
 from core.events import (
@@ -25,13 +26,12 @@ from core.events import (
     SegmentFinished,
     TranscriptSoFar,
 )
-from core.journal import Journal
 from core.logs import set_job
 from core.merge import TranscriptBuilder
 from core.pcm import PcmSpool
 from core.pool_job import DecodeRequest, JobEnded, PoolEvent, PoolJob, Submit
 from core.progress import Progress
-from core.types import Gap, JobReport, SegmentReport, Transcript
+from core.types import AudioSegment, Gap, JobReport, SegmentReport, Transcript
 from ingest import IngestRequest, IngestSummary, start_ingest
 from media.process import IsolatedProcess
 
@@ -39,6 +39,18 @@ log = logging.getLogger("parallel_transcriber")
 
 ProgressCallback = Callable[[float, str], None]
 """Called with the share done (0–1) and a line for people."""
+
+
+class Journal(Protocol):
+    """Remembers how segments ended, so that a run that was killed does not decode them again."""
+
+    def recall(self, segment: AudioSegment, spool: PcmSpool) -> SegmentEnd | None:
+        """What the same audio gave before with the same model and options. The segment's audio is
+        in the spool. Called on the run's ingest thread, in the recording's order."""
+
+    def keep(self, end: SegmentEnd) -> None:
+        """Remember a segment that :meth:`recall` did not know. Called on the thread that iterates
+        the events, before the event is seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,27 +196,27 @@ def _feed(
     job.finish_input()
 
 
+@dataclass(slots=True, eq=False)
 class _RunState:
     """Follows one run's inbox to its end and keeps what the transcript and report need."""
 
-    def __init__(self, name: str, job: PoolJob, opened: float, journal: Journal | None) -> None:
-        self._name = name
-        self._job = job
-        self._opened = opened
-        self._journal = journal
-        self._builder = TranscriptBuilder()
-        self._summary: IngestSummary | None = None
-        self._broken: UnreadableMedia | None = None
-        """Why reading stopped before the end."""
-        self._reports: dict[int, SegmentReport] = {}
-        self._planned = 0
-        self._failed = 0
-        self._planned_until_s = 0.0
-        self._decoded_s = 0.0
-        self._declared_s: float | None = None
-        self._language_probability: float | None = None
-        self._first_text_s: float | None = None
-        self._replays = 0
+    _name: str
+    _job: PoolJob
+    _opened: float
+    _journal: Journal | None
+    _builder: TranscriptBuilder = field(default_factory=TranscriptBuilder)
+    _summary: IngestSummary | None = None
+    _broken: UnreadableMedia | None = None
+    """Why reading stopped before the end."""
+    _reports: dict[int, SegmentReport] = field(default_factory=dict)
+    _planned: int = 0
+    _failed: int = 0
+    _planned_until_s: float = 0.0
+    _decoded_s: float = 0.0
+    _declared_s: float | None = None
+    _language_probability: float | None = None
+    _first_text_s: float | None = None
+    _replays: int = 0
 
     def follow(self, inbox: _Inbox) -> Iterator[Event]:
         while not isinstance(item := inbox.get(), JobEnded):

@@ -67,7 +67,7 @@ class WindowState:
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """What a window gave."""
+    """What a window gave. Without its encoder output, which must not outlive the batch."""
 
     segments: list[TranscriptSegment]
     leftover: tuple[SpeechSpan, ...]
@@ -96,7 +96,7 @@ class Decoder:
         self._should_stop = should_stop
         self._known_rows = known_rows if known_rows is not None else {}
 
-    def hear(self, spool: PcmSpool, windows: Sequence[Window]) -> list[WindowResult]:
+    def decode(self, spool: PcmSpool, windows: Sequence[Window]) -> list[WindowResult]:
         """Decode windows as one batch, in their order.
 
         Raises:
@@ -114,7 +114,7 @@ class Decoder:
         self._continue(batch)
         if self._options.word_timestamps:
             self._align(batch)
-        return [self._finish(hearing) for hearing in batch]
+        return [self._finish(state) for state in batch]
 
     def _check(self) -> None:
         if self._should_stop():
@@ -128,29 +128,29 @@ class Decoder:
     ) -> list[Decoding]:
         self._check()
         return self._model.generate(
-            [hearing.row for hearing in batch],
+            [state.row for state in batch],
             prompts,
             self._tokenizer,
             beam_size=self._options.beam_size,
-            durations_s=[hearing.clip.duration_s for hearing in batch],
+            durations_s=[state.clip.duration_s for state in batch],
             against_loops=against_loops,
         )
 
     def _first_search(self, batch: Sequence[WindowState]) -> None:
         loops: list[WindowState] = []
         decodings = self._search(batch, [self._prompt] * len(batch))
-        for hearing, decoding in zip(batch, decodings, strict=True):
+        for state, decoding in zip(batch, decodings, strict=True):
             if quality.passes(decoding.scores, decoding.text):
-                _take(hearing, decoding)
+                _take(state, decoding)
             else:
-                loops.append(hearing)
+                loops.append(state)
         if not loops:
             return
         decodings = self._search(loops, [self._prompt] * len(loops), against_loops=True)
-        for hearing, decoding in zip(loops, decodings, strict=True):
-            hearing.redecoded = True
+        for state, decoding in zip(loops, decodings, strict=True):
+            state.redecoded = True
             if quality.passes_after_loop(decoding.scores, decoding.text):
-                _take(hearing, decoding)
+                _take(state, decoding)
 
     def _continue(self, batch: Sequence[WindowState]) -> None:
         """Make the decoder go on where it stopped before the speech did.
@@ -158,27 +158,27 @@ class Decoder:
         The last part and the time of the next speech are forced, so the decoder knows what it has
         said and where to listen; it costs no encoder pass.
         """
-        open_ = [hearing for hearing in batch if hearing.parts]
+        open_ = [state for state in batch if state.parts]
         for _ in range(MAX_CONTINUATIONS):
-            tails = [(hearing, hearing.tail()) for hearing in open_]
-            todo = [(hearing, tail) for hearing, tail in tails if tail is not None]
+            tails = [(state, state.tail()) for state in open_]
+            todo = [(state, tail) for state, tail in tails if tail is not None]
             if not todo:
                 return
             decodings = self._search(
-                [hearing for hearing, _ in todo],
-                [self._resumed(hearing, tail) for hearing, tail in todo],
+                [state for state, _ in todo],
+                [self._resumed(state, tail) for state, tail in todo],
             )
             open_ = []
-            for (hearing, _), decoding in zip(todo, decodings, strict=True):
+            for (state, _), decoding in zip(todo, decodings, strict=True):
                 added = decoding.parts[1:]  # the first is the part that was forced
-                if not added or not self._believable(hearing, added):
+                if not added or not self._believable(state, added):
                     continue
-                hearing.parts.extend(added)
-                hearing.redecoded = True
-                open_.append(hearing)
+                state.parts.extend(added)
+                state.redecoded = True
+                open_.append(state)
 
-    def _resumed(self, hearing: WindowState, tail: SpeechSpan) -> list[int]:
-        last = hearing.parts[-1]
+    def _resumed(self, state: WindowState, tail: SpeechSpan) -> list[int]:
+        last = state.parts[-1]
         stamp = self._model.timestamp
         end = stamp(self._tokenizer, last.end_s)
         return [
@@ -189,9 +189,9 @@ class Decoder:
             max(end, stamp(self._tokenizer, tail.start_s)),
         ]
 
-    def _believable(self, hearing: WindowState, added: Sequence[Part]) -> bool:
+    def _believable(self, state: WindowState, added: Sequence[Part]) -> bool:
         """A continuation that repeats what was said is the decoder turning in a circle."""
-        known = {part.tokens for part in hearing.parts}
+        known = {part.tokens for part in state.parts}
         if any(part.tokens in known for part in added):
             return False
         text = self._tokenizer.decode([t for part in added for t in part.tokens])
@@ -199,34 +199,34 @@ class Decoder:
         return ratio <= quality.MAX_COMPRESSION_RATIO and not quality.loops(text)
 
     def _align(self, batch: Sequence[WindowState]) -> None:
-        spoken = [hearing for hearing in batch if hearing.parts]
+        spoken = [state for state in batch if state.parts]
         if not spoken:
             return
         self._check()
         aligned = self._model.align(
-            [hearing.row for hearing in spoken],
-            [hearing.parts for hearing in spoken],
+            [state.row for state in spoken],
+            [state.parts for state in spoken],
             self._tokenizer,
-            [hearing.clip.duration_s for hearing in spoken],
+            [state.clip.duration_s for state in spoken],
         )
-        for hearing, words in zip(spoken, aligned, strict=True):
-            hearing.words = words
+        for state, words in zip(spoken, aligned, strict=True):
+            state.words = words
 
-    def _finish(self, hearing: WindowState) -> WindowResult:
-        texts = [self._tokenizer.decode(list(part.tokens)) for part in hearing.parts]
+    def _finish(self, state: WindowState) -> WindowResult:
+        texts = [self._tokenizer.decode(list(part.tokens)) for part in state.parts]
         segments = to_segments(
-            hearing.clip,
-            hearing.parts,
-            hearing.words if self._options.word_timestamps else None,
-            hearing.window.spans,
-            hearing.scores,
+            state.clip,
+            state.parts,
+            state.words if self._options.word_timestamps else None,
+            state.window.spans,
+            state.scores,
             texts,
         )
-        leftover = holes(hearing.window.spans, segments) if self._options.audit else ()
-        return WindowResult(segments, leftover, hearing.redecoded)
+        leftover = holes(state.window.spans, segments) if self._options.audit else ()
+        return WindowResult(segments, leftover, state.redecoded)
 
 
-def _take(hearing: WindowState, decoding: Decoding) -> None:
-    hearing.scores = decoding.scores
+def _take(state: WindowState, decoding: Decoding) -> None:
+    state.scores = decoding.scores
     if not quality.is_silence(decoding.scores):
-        hearing.parts = list(decoding.parts)
+        state.parts = list(decoding.parts)

@@ -31,7 +31,7 @@ class _Progress:
     segment: AudioSegment
     started: float
     open: int = 0
-    """Windows of the current round that have not been heard."""
+    """Windows of the current round that have not been decoded."""
     round: int = 1
     windows: int = 0
     redecoded: int = 0
@@ -84,7 +84,7 @@ class SegmentDecoder:
                     *(sum(each is progress for each, _ in batch), len(batch)),
                 )
             try:
-                decoded = self._decoder.hear(self._spool, [window for _, window in batch])
+                decoded = self._decoder.decode(self._spool, [window for _, window in batch])
             except Cancelled:
                 raise
             except Exception as caught:

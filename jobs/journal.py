@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class SegmentJournal:
-    """One run's view of its job's journal; ``core.journal.Journal`` describes the calls.
+    """One run's view of its job's journal; ``transcription_run.Journal`` describes the calls.
 
     ``options`` are those that were submitted (see ``jobs.segment_keys.SegmentKeys``).
     """

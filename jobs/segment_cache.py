@@ -114,7 +114,7 @@ class SegmentCache:
 
 
 class CachedSegments:
-    """One run's view of the cache; ``core.journal.Journal`` describes the calls.
+    """One run's view of the cache; ``transcription_run.Journal`` describes the calls.
 
     Args:
         language_key: of the recording, where its language is to be heard. Then what is cached

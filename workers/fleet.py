@@ -14,7 +14,7 @@ from time import monotonic
 from core.errors import DeviceUnavailable, OutOfMemory
 from gpu.peaks import Peak
 from workers.admission import LoadAdmission
-from workers.backend import SlotBackend, StartBackend
+from workers.backend import SlotBackend
 from workers.devices import Device
 from workers.messages import (
     Heartbeat,
@@ -22,14 +22,13 @@ from workers.messages import (
     Message,
     TaskDone,
     WorkerReady,
-    WorkerSpec,
 )
 from workers.pending import Task
 from workers.pool_state import PoolState
 from workers.result_handler import ResultHandler
 from workers.scheduler import Scheduler
 from workers.slot_state import SlotEvent
-from workers.worker_slot import ASLEEP, ENDING, EXCUSED, Deadline, Shown, WorkerSlot
+from workers.worker_slot import ASLEEP, ENDING, EXCUSED, Shown, WorkerSlot
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +71,7 @@ class WorkerStatus:
 @dataclass(frozen=True, slots=True)
 class Fleet:
     pool: PoolState
-    start: StartBackend
-    spec_for: Callable[[Device], WorkerSpec]
+    start: Callable[[Device], SlotBackend]
     admission: LoadAdmission
     scheduler: Scheduler
     results: ResultHandler
@@ -109,7 +107,7 @@ class Fleet:
             if slot.worker is None and slot.usable and now >= slot.respawn_s:
                 slot.on(SlotEvent.STARTED)
                 try:
-                    slot.worker = self.start(self.spec_for(slot.device))
+                    slot.worker = self.start(slot.device)
                 except OSError as error:
                     log.error("[%s] cannot start a worker: %s", slot.label, error)
                     if slot.bury(f"cannot start: {error}", now, self.pool.limits):
@@ -124,7 +122,7 @@ class Fleet:
                 self._bury(slot, slot.worker, now)
                 continue
             if slot.state not in ENDING:
-                slot.on(_why_killed(slot, deadline))
+                slot.on(deadline.event)
             log.debug("[%s] killing worker %s: %s", slot.label, slot.worker.pid, deadline.reason)
             slot.worker.kill(deadline.reason)
 
@@ -255,13 +253,6 @@ class Fleet:
         for refused in set(slot.refused) - known:
             self.pool.model_refused(slot, refused)
         self.admission.changed()
-
-
-def _why_killed(slot: WorkerSlot, deadline: Deadline) -> SlotEvent:
-    if slot.task is not None and slot.task.cancel_by_s is not None:
-        # A task that has to be cancelled by force says nothing against its slot.
-        return SlotEvent.LET_GO
-    return SlotEvent.HANGS if deadline.hung else SlotEvent.OVERDUE
 
 
 def _status(slot: WorkerSlot) -> WorkerStatus:

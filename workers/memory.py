@@ -1,8 +1,8 @@
 """Whether a model fits into the memory of a device, and with how many windows at a time.
 
 Asked before a model is loaded, by estimate (``gpu.estimate``: calculated, and corrected by
-what workers measured on such a card). What follows when it does not fit, now or after all, says
-``core.memory_ladder``.
+what workers measured on such a card). ``core.memory_ladder`` says what follows when it does not
+fit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.types import ModelSpec
 from gpu.advice import advise, name_all
 from gpu.choice import CPU_BATCH, Card, best_batch, judge
 from gpu.estimate import CONTEXT, Estimate
-from gpu.nvml import GpuList, GpuProcess, find_device, read_gpus
+from gpu.nvml import GpuList, find_device, read_gpus
 from gpu.peaks import CPU, Peaks
 from gpu.physical import setup_of
 from workers.devices import Device
@@ -34,12 +34,12 @@ class Neighbour:
 
     model: ModelSpec
     pid: int | None
-    """None: it is no process of this machine."""
+    """None: it is not a process of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """A load somebody is about to begin."""
+    """A load that is about to begin."""
 
     device: Device
     model: ModelSpec
@@ -65,18 +65,9 @@ Fits = Callable[[LoadPlan], Verdict]
 
 
 class PlanBatch(Protocol):
-    """How many windows a worker may decode together; ``asked`` 0: as many as are worth while."""
+    """How many windows a worker may decode together; ``asked`` 0: as many as are worthwhile."""
 
     def __call__(self, device: Device, model: ModelSpec, beam_size: int, asked: int) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Room:
-    """Memory of a device now."""
-
-    free_mib: float
-    total_mib: float
-    holders: tuple[GpuProcess, ...] = ()
 
 
 class MemoryFit:
@@ -106,8 +97,9 @@ class MemoryFit:
         """MiB a worker has for a model, as of the last look before it was loaded."""
 
     def __call__(self, plan: LoadPlan) -> Verdict:
-        memory = self._memory(plan.device)
+        memory = self._see(plan.device)
         if memory is None:
+            # Loaded on trust; a GPU that is gone says so at the load.
             return Verdict("yes")
         need = self._estimate(plan.device, plan.model)
         name = f"{plan.model.name} ({plan.model.compute_type})"
@@ -116,7 +108,7 @@ class MemoryFit:
                 "never",
                 f"Model {name} needs about {need.total_mib:,.0f} MiB, and {plan.device.label} has"
                 f" {memory.total_mib:,.0f} MiB in all",
-                self._advice(plan, memory.total_mib),
+                self._advice(plan, memory),
             )
         room = memory.free_mib
         if plan.replaced is not None:
@@ -127,7 +119,8 @@ class MemoryFit:
         room -= sum(self._still_to_take(plan.device, other) for other in plan.beside)
         # A worker that has a model has its context too.
         room += 0.0 if plan.replaced is None else need.parts[CONTEXT]
-        # Also where it is too little: who does not wait tries all the same, and begins small.
+        # Also where it is too little: a load that does not wait is tried all the same, with a
+        # small batch.
         self._rooms[plan.device.label, plan.model] = room
         usual = self._usual(plan, need)
         # Alone in its memory it may begin with less: the engine halves a batch that is too large.
@@ -148,7 +141,7 @@ class MemoryFit:
         if room is None:
             return asked or CPU_BATCH
         setup = setup_of(model, device.capability, beam_size=beam_size)
-        card = replace(_card(device), free_mib=room, total_mib=room)
+        card = _card(device, room, room)
         if asked:
             found = judge(card, self._peaks)(replace(setup, batch_size=asked))
             if found.total_mib <= room:
@@ -179,20 +172,17 @@ class MemoryFit:
         setup = setup_of(model, device.capability, batch_size=batch, beam_size=self._beam_size)
         return judge(_card(device), self._peaks)(setup)
 
-    def _advice(self, plan: LoadPlan, total_mib: float) -> str:
-        card = replace(_card(plan.device), free_mib=total_mib, total_mib=total_mib)
+    def _advice(self, plan: LoadPlan, card: Card) -> str:
+        """What would fit if the whole device were free."""
+        card = replace(card, free_mib=card.total_mib)
         setup = setup_of(plan.model, plan.device.capability, beam_size=self._beam_size)
         return " ".join(each.text for each in advise(setup, card, peaks=self._peaks))
 
-    def _memory(self, device: Device) -> _Room | None:
-        if device.kind == "cpu":
-            found = self._cpu()
-            return None if found is None else _Room(*found)
-        gpu = find_device(device.visible, self._gpus())
-        if gpu is None or not gpu.total_mib:
-            # Without it a model is loaded on trust; a GPU that is gone says so at the load.
-            return None
-        return _Room(gpu.free_mib, gpu.total_mib, gpu.processes)
+    def _see(self, device: Device) -> Card | None:
+        if device.kind == "cuda":
+            return _see(device, self._gpus())
+        found = self._cpu()
+        return None if found is None else _card(device, *found)
 
 
 def see_cards(
@@ -201,14 +191,16 @@ def see_cards(
     """The GPUs among the devices whose memory can be read."""
     if not any(device.kind == "cuda" for device in devices):
         return ()
-    found, seen = gpus(), []
-    for device in devices:
-        gpu = find_device(device.visible, found)
-        if gpu is not None and gpu.total_mib:
-            free, total = gpu.free_mib, gpu.total_mib
-            card = replace(_card(device), free_mib=free, total_mib=total, holders=gpu.processes)
-            seen.append(card)
-    return tuple(seen)
+    found = gpus()
+    return tuple(card for device in devices if (card := _see(device, found)) is not None)
+
+
+def _see(device: Device, gpus: GpuList) -> Card | None:
+    """The device's card as it is now; None where its memory cannot be read."""
+    gpu = find_device(device.visible, gpus)
+    if gpu is None or not gpu.total_mib:
+        return None
+    return replace(_card(device, gpu.free_mib, gpu.total_mib), holders=gpu.processes)
 
 
 def tell_cards(cards: Sequence[Card]) -> None:
@@ -220,18 +212,18 @@ def tell_cards(cards: Sequence[Card]) -> None:
 
 
 def see_cpu() -> Card | None:
-    """The machine's main memory; None where nobody can tell."""
+    """The machine's main memory; None where it cannot be read."""
     memory = _machine()
     if memory is None:
         return None
     return Card(label="the CPU", name=CPU, free_mib=memory[0], total_mib=memory[1], kind="cpu")
 
 
-def _card(device: Device) -> Card:
+def _card(device: Device, free_mib: float = 0.0, total_mib: float | None = None) -> Card:
     return Card(
         label=device.label,
-        free_mib=0.0,
-        total_mib=device.total_mib or 0.0,
+        free_mib=free_mib,
+        total_mib=(device.total_mib or 0.0) if total_mib is None else total_mib,
         name=device.name,
         capability=device.capability,
         kind=device.kind,
@@ -240,7 +232,7 @@ def _card(device: Device) -> Card:
 
 def held_mib(device: Device, pid: int | None) -> float | None:
     """Memory in use now where a worker has its model: of the whole card, or by the worker's process
-    on a CPU. None where nobody can tell."""
+    on a CPU. None where it cannot be read."""
     if device.kind == "cpu":
         return None if pid is None else resident_mib(pid)
     gpu = find_device(device.visible, read_gpus())

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
@@ -41,6 +42,8 @@ from workers.supervisor import Supervisor
 from workers.worker import Worker
 from workers.worker_slot import WorkerSlot
 
+DEFAULT_LIMITS = PoolLimits()
+
 CLOSE_GRACE_S = 2.0
 """Time for workers to leave by themselves; an encoder pass in work is not worth waiting for."""
 
@@ -55,7 +58,7 @@ class WorkerPool:
         engine: str = DEFAULT_ENGINE,
         threads: int = 1,
         log_level: str = "info",
-        limits: PoolLimits | None = None,
+        limits: PoolLimits = DEFAULT_LIMITS,
         wait_for_devices: bool = False,
         cpu_fallback: Sequence[Device] = (),
         fits: Fits | None = None,
@@ -81,10 +84,13 @@ class WorkerPool:
             raise DeviceUnavailable("A pool needs at least one slot.")
         self.devices = tuple(devices)
         self.cards = tuple(cards)
-        self._engine = engine
-        self._threads = threads
-        self._log_level = log_level
-        self._limits = limits or PoolLimits()
+        spec = partial(
+            WorkerSpec,
+            engine=engine,
+            threads=threads,
+            log_level=log_level,
+            heartbeat_s=limits.heartbeat_s,
+        )
         slots = [WorkerSlot(device, threads) for device in devices]
         slots += [
             WorkerSlot(device, threads, reserve=True, state=SlotState.DORMANT)
@@ -92,9 +98,8 @@ class WorkerPool:
         ]
         self._supervisor = Supervisor(
             slots,
-            start,
-            self._spec_for,
-            self._limits,
+            lambda device: start(spec(device=device, parent_pid=os.getpid())),
+            limits,
             wait_for_devices=wait_for_devices,
             fits=fits,
             plan_batch=plan_batch,
@@ -197,13 +202,3 @@ class WorkerPool:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _spec_for(self, device: Device) -> WorkerSpec:
-        return WorkerSpec(
-            device=device,
-            engine=self._engine,
-            threads=self._threads,
-            log_level=self._log_level,
-            parent_pid=os.getpid(),
-            heartbeat_s=self._limits.heartbeat_s,
-        )

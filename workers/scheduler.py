@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from core.languages import LANGUAGE_SEGMENTS, voting_windows
 from core.types import ModelSpec, Window
@@ -35,23 +35,17 @@ def batch_as_asked(slot: WorkerSlot, state: PoolJobState) -> int:
     return state.job.request.options.batch_size or CPU_BATCH
 
 
+@dataclass(slots=True, eq=False)
 class Scheduler:
-    def __init__(
-        self,
-        limits: PoolLimits,
-        may_load: MayLoad | None = None,
-        batch_of: BatchOf = batch_as_asked,
-        jobs: list[PoolJobState] | None = None,
-    ) -> None:
-        self.jobs: list[PoolJobState] = [] if jobs is None else jobs
-        self.preload: ModelSpec | None = None
-        """For workers that no job wants: one that has nothing loaded, or any while ..."""
-        self.preload_pending = False
-        """... somebody waits for it. Later it must not push out what the last job used."""
-        self._limits = limits
-        self._may_load = may_load or (lambda slot, model, now: True)
-        self._batch_of = batch_of
-        self._task_ids = itertools.count(1)
+    limits: PoolLimits
+    may_load: MayLoad = lambda slot, model, now: True
+    batch_of: BatchOf = batch_as_asked
+    jobs: list[PoolJobState] = field(default_factory=list)
+    preload: ModelSpec | None = None
+    """For workers that no job wants: one that has nothing loaded, or any while ..."""
+    preload_pending: bool = False
+    """... somebody waits for it. Later it must not push out what the last job used."""
+    _task_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def enter(self, state: PoolJobState) -> None:
         self.jobs.append(state)
@@ -97,7 +91,7 @@ class Scheduler:
     def wakeup_s(self, now: float) -> float | None:
         """When next a job becomes runnable by time alone."""
         times = [
-            s.first_added_s + self._limits.language_patience_s
+            s.first_added_s + self.limits.language_patience_s
             for s in self.jobs
             if s.first_added_s is not None and not s.begun and s.job.language is None
         ]
@@ -121,14 +115,14 @@ class Scheduler:
         wanted: list[PoolJobState] = []
         for state in foreign:
             since = state.unserved_since_s
-            patient = since is None or now - since < self._limits.switch_model_s
+            patient = since is None or now - since < self.limits.switch_model_s
             unserved = not any(other.serves(state.model) for other in slots)
             if unserved and not (has_own_work and patient):
                 wanted.append(state)
         if not any(slot.has(s.model) for s in active):
             wanted += foreign
         models = (state.model for state in wanted)
-        return next((m for m in models if self._may_load(slot, m, now)), None)
+        return next((m for m in models if self.may_load(slot, m, now)), None)
 
     def _model_ahead(
         self, slot: WorkerSlot, slots: Sequence[WorkerSlot], active: list[PoolJobState], now: float
@@ -144,7 +138,7 @@ class Scheduler:
             models.append(self.preload)
         models = [m for m in models if not slot.has(m) and not slot.refuses(m)]
         models.sort(key=lambda model: sum(other.serves(model) for other in slots))
-        return next((m for m in models if self._may_load(slot, m, now)), None)
+        return next((m for m in models if self.may_load(slot, m, now)), None)
 
     def _choices(
         self, state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
@@ -166,7 +160,7 @@ class Scheduler:
         if state.input_finished or len(state.waiting) >= LANGUAGE_SEGMENTS:
             return True
         added = state.first_added_s
-        return added is not None and now >= added + self._limits.language_patience_s
+        return added is not None and now >= added + self.limits.language_patience_s
 
     def _task(
         self,
@@ -176,7 +170,7 @@ class Scheduler:
         slots: Sequence[WorkerSlot],
         now: float,
     ) -> Task:
-        job, batch_size = state.job, self._batch_of(slot, state)
+        job, batch_size = state.job, self.batch_of(slot, state)
         language_windows: tuple[Window, ...] = ()
         if job.language is None:
             chosen = choices[:1]

@@ -23,13 +23,12 @@ from core.pool_job import JobEnded, PoolJob
 from core.types import AudioSegment, ModelSpec
 from gpu.peaks import Peak
 from workers.admission import Batches, LoadAdmission
-from workers.backend import StartBackend
+from workers.backend import SlotBackend
 from workers.devices import Device
 from workers.feasibility import Feasibility
 from workers.fleet import Fleet, WorkerStatus
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
-from workers.messages import WorkerSpec
 from workers.pending import PendingSegment, PoolJobState
 from workers.pool_state import PoolState
 from workers.result_handler import ResultHandler
@@ -50,8 +49,7 @@ class Supervisor:
     def __init__(
         self,
         slots: Sequence[WorkerSlot],
-        start: StartBackend,
-        spec_for: Callable[[Device], WorkerSpec],
+        start: Callable[[Device], SlotBackend],
         limits: PoolLimits,
         *,
         wait_for_devices: bool,
@@ -63,9 +61,7 @@ class Supervisor:
         admission = LoadAdmission(self.pool, fits, patient=wait_for_devices)
         self._scheduler = Scheduler(limits, admission.may_load, Batches(plan_batch), self.pool.jobs)
         self._results = ResultHandler(self.pool, RetryPolicy(self.pool))
-        self._fleet = Fleet(
-            self.pool, start, spec_for, admission, self._scheduler, self._results, on_peak
-        )
+        self._fleet = Fleet(self.pool, start, admission, self._scheduler, self._results, on_peak)
         self._unloader = Unloader(self.pool, self._scheduler)
         self._feasibility = Feasibility(self.pool, admission, wait_for_devices)
         self._draining: list[Future[None]] | None = None

@@ -32,7 +32,6 @@ class Worker:
         """Raises OSError where the system has no process or descriptor left."""
         self.spec = spec
         self.spawned_s = self.heard_s = time.monotonic()
-        self.pipe_open = True
         self.closed_s: float | None = None
         """When the pipe ended. Normally the process has then ended too, or is about to."""
         self.killed_s: float | None = None
@@ -46,33 +45,31 @@ class Worker:
         return self.sentinel.poll(0)
 
     def waitables(self) -> Sequence[Connection]:
-        return [self.sentinel, self.connection] if self.pipe_open else [self.sentinel]
+        return [self.sentinel] if self.closed_s is not None else [self.sentinel, self.connection]
 
     def send(self, command: Command) -> None:
         """A worker that is gone already is no error here: its sentinel tells."""
-        if self.pipe_open:
+        if self.closed_s is None:
             try:
                 self.connection.send(command)
             except OSError as error:
                 log.debug("[%s] not sent, the pipe is closed: %s", self.spec.device.label, error)
-                self.pipe_open = False
                 self.closed_s = time.monotonic()
 
     def messages(self) -> Iterator[Message]:
         """What has arrived, without waiting; also after the process died."""
-        while self.pipe_open:
+        while self.closed_s is None:
             try:
                 if not self.connection.poll(0):
                     return
                 message = self.connection.recv()
             except (EOFError, OSError):
-                self.pipe_open = False
                 self.closed_s = time.monotonic()
                 return
             except Exception as error:
                 # Unpickling runs foreign constructors, so anything may come out of it.
                 log.exception("[%s] sent something unreadable", self.spec.device.label)
-                self.pipe_open = False
+                self.closed_s = time.monotonic()
                 self.kill(f"sent something unreadable: {error}")
                 return
             self.heard_s = time.monotonic()
@@ -87,7 +84,6 @@ class Worker:
         """Collect the ended process and close everything; say why it ended."""
         code = self._process.join(REAP_S)
         self._process.close()
-        self.pipe_open = False
         if code is None:
             log.error(
                 "[%s] process %d does not end after SIGKILL; left behind",

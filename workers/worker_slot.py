@@ -47,8 +47,7 @@ class Deadline(NamedTuple):
 
     at_s: float
     reason: str
-    hung: bool = False
-    """It is the work that hangs, not its end or its start."""
+    event: SlotEvent = SlotEvent.OVERDUE
 
 
 @dataclass(slots=True, eq=False)
@@ -220,24 +219,27 @@ class WorkerSlot:
         worker = self.worker
         if worker is None:
             return None
+        # A task that has to be cancelled by force says nothing against its slot.
+        cancelled = self.task is not None and self.task.cancel_by_s is not None
+        event = SlotEvent.LET_GO if cancelled else SlotEvent.OVERDUE
         if worker.killed_s is not None:
             return Deadline(worker.killed_s + STUCK_S, "does not end")
         if self.stop_by_s is not None:
             return Deadline(self.stop_by_s, "no longer needed")
         if worker.closed_s is not None:
-            return Deadline(worker.closed_s + PIPE_GRACE_S, "closed its pipe")
+            return Deadline(worker.closed_s + PIPE_GRACE_S, "closed its pipe", event)
         if self.state is SlotState.STARTING:
             return Deadline(worker.spawned_s + limits.start_deadline_s, "did not start in time")
         if self.task is not None and self.task.cancel_by_s is not None:
-            return Deadline(self.task.cancel_by_s, "did not stop a cancelled task")
+            return Deadline(self.task.cancel_by_s, "did not stop a cancelled task", event)
         silence_s = limits.silence_s if self.loading is None else limits.silence_loading_s
         found = Deadline(
-            worker.heard_s + silence_s, f"no sign of life for {silence_s:.0f} s", hung=True
+            worker.heard_s + silence_s, f"no sign of life for {silence_s:.0f} s", SlotEvent.HANGS
         )
         if self.task is not None:
             hang_s = self.hang_s(self.task, limits)
             reason = f"no progress for {hang_s:.0f} s"
-            found = min(found, Deadline(self.task.heard_s + hang_s, reason, hung=True))
+            found = min(found, Deadline(self.task.heard_s + hang_s, reason, SlotEvent.HANGS))
         elif self.loading is not None:
             by_s = self.loading_since_s + limits.load_deadline_s
             found = min(found, Deadline(by_s, "did not load in time"))

@@ -158,7 +158,7 @@ class Bench:
     ) -> WorkerPool:
         devices = [Device(f"CPU {i}", "cpu") for i in range(workers)]
         devices = [Device(f"GPU {i}", "cuda", str(i)) for i in range(gpus)] or devices
-        pool = WorkerPool(devices, engine=FACTORY, limits=limits, **options)
+        pool = WorkerPool(devices, **{"engine": FACTORY, "limits": limits, **options})
         self.pools.append(pool)
         return pool
 

@@ -224,8 +224,7 @@ def test_load_that_kills_workers_fails_the_job_and_keeps_the_slot(bench: Bench) 
 
 
 def test_engine_that_cannot_be_imported_fails_the_job(bench: Bench) -> None:
-    pool = bench.pool(1)
-    pool._engine = "tests.workers.scripted_engine:nothing"
+    pool = bench.pool(1, engine="tests.workers.scripted_engine:nothing")
     with pytest.raises(ModelError, match="no engine factory 'nothing'"):
         list(bench.submit(pool, bench.model(), 1).events())
 
