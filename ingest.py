@@ -71,7 +71,7 @@ def ingest(send: Send, request: IngestRequest, spool: PcmSpool) -> IngestSummary
         decoded_s = reported_s = 0.0
         for block in decoder.decode_to(spool):
             decoded_s += len(block) / SAMPLE_RATE
-            run.hear(block)
+            run.push(block)
             if decoded_s - reported_s >= REPORT_EVERY_S or not reported_s:
                 send(Decoded(decoded_s, total_s, finished=False))
                 reported_s = decoded_s
@@ -100,7 +100,7 @@ class _Ingest:
         self.speech_s = 0.0
         self.cpu_s = 0.0
 
-    def hear(self, block: Int16) -> None:
+    def push(self, block: Int16) -> None:
         started = time.thread_time()
         spans = self._vad.push(block)
         if self._plan.use_vad:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from core.defaults import decode_options, for_model
@@ -39,7 +40,7 @@ from ingest import IngestRequest
 from media.container import DecodeLimits
 from model_store.store import ResolvedModel, Wanted, model_spec, resolve_model
 from transcription_run import Journal, ProgressCallback, TranscriptionRun
-from workers.devices import Device, find_devices
+from workers.devices import find_devices
 from workers.limits import PoolLimits
 from workers.memory import MemoryFit, see_cards, tell_cards
 from workers.pool import WorkerPool
@@ -118,7 +119,7 @@ class ParallelWhisperTranscriber:
             return self._resolved[key]
 
     def _fits(self, model: str) -> bool:
-        """Whether a model fits a device as it was when the pool was made, or nobody can tell."""
+        """Whether a model fits a device as it was when the pool was made, or that is unknown."""
         return not self.pool.cards or any(
             choose(
                 card,
@@ -160,7 +161,7 @@ class ParallelWhisperTranscriber:
             options: None: beam and batch size of the settings, everything else by default.
             work_dir: where the spool lies while the run lasts; None: a temporary directory.
             max_workers: workers that may serve this recording; None: all.
-            decided: the language an earlier run heard; None: as the options say.
+            decided: the language an earlier run detected; None: as the options say.
             only: stretches of the recording to decode; None: all of it.
             journal: what an earlier run of the same recording finished.
             job_id: stands in the log's lines about this recording.
@@ -230,26 +231,22 @@ def make_pool(
 
     ``wait_for_devices``: jobs wait when no device is left, instead of failing.
     """
-    devices = find_devices(
-        device=settings.device,
-        cuda_visible_devices=settings.cuda_visible_devices,
-        gpu_ids=gpu_ids,
-        multi_gpu=multi_gpu,
+    find = partial(
+        find_devices,
         workers=settings.workers,
         threads=settings.threads,
         worker_mib=CPU_WORKER_MIB,
     )
+    devices = find(
+        device=settings.device,
+        cuda_visible_devices=settings.cuda_visible_devices,
+        gpu_ids=gpu_ids,
+        multi_gpu=multi_gpu,
+    )
     names = ", ".join(device.label.split()[-1] for device in devices)
     kind = "GPUs" if devices[0].kind == "cuda" else "CPU workers"
     log.info("Initialized ParallelWhisperTranscriber with %d %s: [%s]", len(devices), kind, names)
-    reserve: tuple[Device, ...] = ()
-    if settings.cpu_fallback and devices[0].kind == "cuda":
-        reserve = find_devices(
-            device="cpu",
-            workers=settings.workers,
-            threads=settings.threads,
-            worker_mib=CPU_WORKER_MIB,
-        )
+    needs_reserve = settings.cpu_fallback and devices[0].kind == "cuda"
     memory = MemoryFit(settings.batch_size, beam_size=settings.beam_size, peaks=gpu_manager.peaks)
     cards = see_cards(devices)
     tell_cards(cards)
@@ -259,7 +256,7 @@ def make_pool(
         log_level=settings.log_level,
         limits=PoolLimits(unload_after_s=settings.unload_after_s),
         wait_for_devices=wait_for_devices,
-        cpu_fallback=reserve,
+        cpu_fallback=find(device="cpu") if needs_reserve else (),
         fits=memory,
         plan_batch=memory.batch,
         on_peak=gpu_manager.peaks.add,

@@ -42,7 +42,7 @@ from core.types import (
     Task,
     TranscriptSegment,
 )
-from decoding.engine import WhisperEngine, load_engine
+from decoding.engine import WhisperEngine
 from gpu.choice import CPU_BATCH, Card, best_batch
 from gpu.manager import Released, card_of, gpu_manager
 from gpu.nvml import find_device, read_gpus
@@ -53,7 +53,7 @@ from media.container import DecodeLimits
 from model_store.store import model_spec, resolve_model
 from transcription_run import ProgressCallback, TranscriptionRun
 
-__all__ = ["WhisperEngine", "WhisperTranscriber", "load_engine"]
+__all__ = ["WhisperEngine", "WhisperTranscriber"]
 
 log = logging.getLogger("transcriber")
 
@@ -295,7 +295,7 @@ def device_label(spec: ModelSpec) -> str:
 
 
 def _first_card(settings: Settings) -> Card | None:
-    """The GPU that CTranslate2 takes; None where nobody can tell."""
+    """The GPU that CTranslate2 takes; None where it cannot be seen."""
     first = (settings.cuda_visible_devices or "0").split(",")[0].strip()
     device = find_device(first, read_gpus())
     return card_of(device, "GPU") if device is not None and device.total_mib else None

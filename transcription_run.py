@@ -73,7 +73,7 @@ class TranscriptionRun:
     Args:
         submit: where the segments are decoded.
         work_dir: where the spool lies while the run lasts; None: the system's temporary folder.
-        decided: the language an earlier run of the same job heard; it is not detected again.
+        decided: the language an earlier run of the same job detected; it is not detected again.
         journal: what an earlier run of the same job finished; None: nothing is kept.
     """
 

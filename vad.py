@@ -1,7 +1,7 @@
-"""Where somebody speaks, and where to cut: Silero VAD block by block, and the plan of segments.
+"""Where there is speech, and where to cut: Silero VAD block by block, and the plan of segments.
 
-:class:`SileroVAD` hears the recording while it is still being decoded; :func:`plan_segments`
-turns what it heard into the units the workers decode.
+:class:`SileroVAD` works while the recording is still being decoded; :func:`plan_segments` turns the
+speech it found into the units the workers decode.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class SileroVAD:
         self._context = np.zeros(CONTEXT_SAMPLES, np.float32)
         self._rest = np.zeros(0, np.float32)
         self.probabilities: list[float] = []
-        """Speech probability of each 32 ms frame heard so far."""
+        """Speech probability of each 32 ms frame so far."""
         self._speech_from: int | None = None
         self._silent_from: int | None = None
 
@@ -91,18 +91,18 @@ class SileroVAD:
         return frame * FRAME_S
 
     def push(self, pcm: npt.NDArray[np.int16]) -> list[SpeechSpan]:
-        """Hear a block of 16 kHz mono int16; return the spans that ended in it."""
+        """Take a block of 16 kHz mono int16; return the spans that ended in it."""
         audio = np.concatenate((self._rest, pcm.astype(np.float32) / 32768.0))
         whole = len(audio) // FRAME_SAMPLES * FRAME_SAMPLES
         self._rest = audio[whole:]
-        return self._hear(audio[:whole])
+        return self._detect(audio[:whole])
 
     def flush(self) -> list[SpeechSpan]:
         """End of the recording: return the span that was still open, if any."""
         end_s = len(self.probabilities) * FRAME_S + len(self._rest) / SAMPLE_RATE
         spans: list[SpeechSpan] = []
         if len(self._rest):
-            spans = self._hear(np.pad(self._rest, (0, FRAME_SAMPLES - len(self._rest))))
+            spans = self._detect(np.pad(self._rest, (0, FRAME_SAMPLES - len(self._rest))))
             self._rest = self._rest[:0]
         if self._speech_from is not None:
             last = self._silent_from * FRAME_S if self._silent_from is not None else end_s
@@ -110,7 +110,7 @@ class SileroVAD:
             self._speech_from = self._silent_from = None
         return spans
 
-    def _hear(self, audio: npt.NDArray[np.float32]) -> list[SpeechSpan]:
+    def _detect(self, audio: npt.NDArray[np.float32]) -> list[SpeechSpan]:
         if not len(audio):
             return []
         frames = audio.reshape(-1, FRAME_SAMPLES)
@@ -147,7 +147,7 @@ class SileroVAD:
         start_s = self._speech_from * FRAME_S
         if (frame + 1) * FRAME_S - start_s < 2 * WINDOW_S:
             return None
-        # Somebody (or some music) never pauses: hand on the front, so that the plan goes on.
+        # Speech or music that never pauses: hand on the front, so that planning continues.
         cut_s = cut_of(start_s, self.probabilities)
         self._speech_from = round(cut_s / FRAME_S)
         return SpeechSpan(start_s, self._speech_from * FRAME_S)
@@ -177,7 +177,7 @@ def plan_segments(
     :class:`SegmentPlanner`, of which this is one push and a flush.
 
     Args:
-        spans: what :class:`SileroVAD` heard, in order, not overlapping; seconds.
+        spans: what :class:`SileroVAD` found, in order, not overlapping; seconds.
         probabilities: speech probability of each 32 ms frame from the recording's start.
         min_segment_duration: seconds.
         max_segment_duration: seconds, at least ``min_segment_duration``.

@@ -1,4 +1,4 @@
-"""What happens to a job, as a stream: the one thing every front watches.
+"""What happens to a job, as a stream: the one thing that every front end watches.
 
 ``transcription_run.TranscriptionRun.events`` yields these in order and ends with exactly one
 :class:`Finished`, or raises a ``core.errors.SubtitleError``.

@@ -130,7 +130,7 @@ class Progress:
             self.total_s = max(event.total_s, event.audio_s)
 
     def _work(self, index: int, device: str | None) -> None:
-        """Note who works on a segment now, if anybody; its former device may have lost it."""
+        """Note which device works on a segment now, if any; its former one may have lost it."""
         before = self._working.pop(index, None)
         if device is not None:
             self._working[index] = device

@@ -14,7 +14,7 @@ SAMPLE_RATE = 16_000
 """Samples per second of all PCM here: what Whisper and Silero were trained on."""
 
 WINDOW_S = 30.0
-"""Longest audio one encoder pass can hear (Whisper pads or cuts everything to 30 s)."""
+"""Longest audio of one encoder pass (Whisper pads or cuts everything to 30 s)."""
 
 Task = Literal["transcribe", "translate"]
 
@@ -36,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class SpeechSpan:
-    """A stretch of the recording in which the VAD hears somebody speak."""
+    """A stretch of the recording in which the VAD found speech."""
 
     start_s: float
     end_s: float
@@ -50,7 +50,7 @@ class SpeechSpan:
 class Window:
     """One encoder pass: at most 30 s of audio, with the speech it has to account for.
 
-    ``pieces`` is the audio the model hears, in order: long silences between them are left out,
+    ``pieces`` is the audio the model gets, in order: long silences between them are left out,
     so ``end_s - start_s`` may exceed 30 s while ``audio_s`` never does.
     """
 
@@ -185,7 +185,7 @@ class Cue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions:
-    """How a model is to hear: the same for every window of a job."""
+    """How a model decodes: the same for every window of a job."""
 
     language: str | None = None
     """Whisper language code; None: decided once per file."""

@@ -1,4 +1,4 @@
-"""A window as the model hears it: packed audio, and the clock that leads back to the recording."""
+"""A window as the model gets it: packed audio, and the clock that leads back to the recording."""
 
 from __future__ import annotations
 

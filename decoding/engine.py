@@ -17,15 +17,6 @@ from decoding.segments import SegmentDecoder
 from gpu.choice import CPU_BATCH
 
 
-def load_engine(spec: ModelSpec) -> WhisperEngine:
-    """The pool's engine factory (``workers.engine``)."""
-    return WhisperEngine(spec)
-
-
-def _never() -> bool:
-    return False
-
-
 class WhisperEngine:
     """A loaded model that decodes planned segments; ``workers.engine.Engine`` describes the calls.
 
@@ -85,7 +76,7 @@ class WhisperEngine:
         on_started: Callable[[int], None],
         on_result: Callable[[SegmentFinished], None],
         on_error: Callable[[int, Exception], None],
-        should_stop: Callable[[], bool] = _never,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         """Decode the segments in rounds; see ``decoding.rounds``."""
         rows = self._rows if self._rows_of == spool else {}

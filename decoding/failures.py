@@ -1,4 +1,4 @@
-"""What CTranslate2 says when it fails, in our words; the table is ``core.known_errors``."""
+"""CTranslate2's errors as errors of ours; the table is ``core.known_errors``."""
 
 from __future__ import annotations
 

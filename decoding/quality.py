@@ -16,11 +16,11 @@ MIN_AVG_LOGPROB = -1.0
 """Mean log-probability of the tokens under which a decoding is a guess."""
 
 MIN_LOGPROB_AFTER_LOOP = -1.3
-"""The same where the first answer was a loop: the model hardly hears anything then. Measured on
-noisy, slow and fast speech, of the text under it one word in eight was right."""
+"""The same where the first answer was a loop: the model recognises hardly anything then. Measured
+on noisy, slow and fast speech, of the text under it one word in eight was right."""
 
 NO_SPEECH_PROB = 0.6
-"""Over this the model says nobody speaks; believed only together with a low log-probability."""
+"""Above this the model claims silence; believed only together with a low log-probability."""
 
 LOOP_NGRAM = 3
 LOOP_REPEATS = 5
@@ -30,7 +30,7 @@ pass the compression ratio, which only long loops fail."""
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the decoder says of its own text."""
+    """The decoder's scores of its own text."""
 
     avg_logprob: float
     no_speech_prob: float
@@ -53,7 +53,7 @@ def loops(text: str) -> bool:
 
 
 def is_silence(scores: Scores) -> bool:
-    """Whether the model says, and its text confirms, that nobody speaks."""
+    """Whether the model claims silence, and its text confirms it."""
     return scores.no_speech_prob > NO_SPEECH_PROB and scores.avg_logprob < MIN_AVG_LOGPROB
 
 

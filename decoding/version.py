@@ -1,4 +1,4 @@
-"""Names what this room makes of a segment, for whoever keeps results and wants to use them again.
+"""The version of the decoding, for results that are kept and used again.
 
 A kept segment is used again only while everything that made it is the same: audio, model, settings,
 and the way of decoding, which this number stands for.

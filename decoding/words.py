@@ -210,18 +210,10 @@ def holes(
 ) -> tuple[SpeechSpan, ...]:
     """Speech of at least ``MIN_HOLE_S`` that no word covers."""
     words = [word for segment in segments for word in segment.words]
-    if words:
-        return audit_coverage(
-            spans,
-            words,
-            tolerance_s=TOLERANCE_S,
-            min_uncovered_s=MIN_HOLE_S,
-            max_word_s=MAX_WORD_S,
-        )
     return audit_coverage(
         spans,
-        segments,
+        words or segments,
         tolerance_s=TOLERANCE_S,
         min_uncovered_s=MIN_HOLE_S,
-        max_word_s=math.inf,
+        max_word_s=MAX_WORD_S if words else math.inf,
     )

@@ -67,7 +67,7 @@ class SegmentCache:
         return value
 
     def put(self, key: str, value: object) -> None:
-        """Keep it. Where that fails, it is said once and nothing more is kept."""
+        """Keep it. The first failure is logged, and nothing more is kept then."""
         # No time inside: the same value gives the same bytes, whoever writes last.
         data = gzip.compress(dump(value).encode(), mtime=0)
         with self._lock:
@@ -117,8 +117,8 @@ class CachedSegments:
     """One run's view of the cache; ``transcription_run.Journal`` describes the calls.
 
     Args:
-        language_key: of the recording, where its language is to be heard. Then what is cached
-            counts only together with the language that was heard before: segments in different
+        language_key: of the recording, where its language is to be detected. Then what is cached
+            counts only together with the language that was detected before: segments in different
             languages would not be one text.
     """
 
@@ -127,12 +127,12 @@ class CachedSegments:
         self._keys = keys
         self._language_key = language_key
         self.decided = cache.get(LanguageDecided, language_key) if language_key else None
-        """The language that was heard before; None: it is not known, or was asked for."""
+        """The language that was detected before; None: unknown, or it was asked for."""
         self._recalls = language_key is None or self.decided is not None
         self._open: dict[int, str] = {}
 
     def decide(self, event: LanguageDecided) -> None:
-        """Remember the language that this run has heard."""
+        """Remember the language that this run has detected."""
         if self._language_key is not None and self.decided is None:
             self._cache.put(self._language_key, event)
 

@@ -31,7 +31,7 @@ from decoding.model import SpeechModel
 from gpu.manager import Released, gpu_manager
 from parallel_transcriber import ParallelWhisperTranscriber
 from tests.spoken import MAX_WER, Recording, joined, quiet, word_errors
-from transcriber import WhisperEngine, WhisperTranscriber, load_engine
+from transcriber import WhisperEngine, WhisperTranscriber
 
 
 @pytest.fixture(scope="module")
@@ -257,9 +257,9 @@ def test_devices_are_never_swapped_in_silence(settings: Settings) -> None:
 def test_a_damaged_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"not a model")
     with pytest.raises(ModelError):
-        load_engine(ModelSpec("mine", str(tmp_path), "int8", "cpu"))
+        WhisperEngine(ModelSpec("mine", str(tmp_path), "int8", "cpu"))
     with pytest.raises(ModelError):
-        load_engine(ModelSpec("mine", str(tmp_path / "gone"), "int8", "cpu"))
+        WhisperEngine(ModelSpec("mine", str(tmp_path / "gone"), "int8", "cpu"))
 
 
 def test_a_compute_type_the_device_lacks_is_named(tiny_en: Path) -> None:

@@ -1,6 +1,6 @@
-"""Which model a worker may load now: memory is asked before, not found missing after.
+"""Which model a worker may load now: memory is checked before the load, not found missing after it.
 
-Asked by the scheduler for every load it has in mind, so answers that say no are kept for a moment.
+The scheduler asks for every load it considers, so refusals are kept for a moment.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class LoadAdmission:
             )
             if step is Step.LOAD_ANYWAY and waiting:
                 best, verdict = waiting[0]
-                log.warning("[%s] %s; it is tried all the same", slot.label, verdict.text)
+                log.warning("[%s] %s; it is tried anyway", slot.label, verdict.text)
                 return self._choose(slot, asked, best)
         return False
 
@@ -134,8 +134,8 @@ class Batches:
     """How many windows each worker decodes at a time: mixed cards take different batches."""
 
     plan: PlanBatch | None
-    """None: as jobs say."""
-    _told: dict[tuple[str, ModelSpec], int] = field(default_factory=dict)
+    """None: as the jobs ask."""
+    _logged: dict[tuple[str, ModelSpec], int] = field(default_factory=dict)
 
     def __call__(self, slot: WorkerSlot, state: PoolJobState) -> int:
         options = state.job.request.options
@@ -145,8 +145,8 @@ class Batches:
         if self.plan is not None:
             batch = self.plan(slot.device, model, options.beam_size, asked)
         batch = min(batch, slot.batches.get(model, batch))
-        if self._told.get((slot.label, model)) != batch:
-            self._told[slot.label, model] = batch
+        if self._logged.get((slot.label, model)) != batch:
+            self._logged[slot.label, model] = batch
             fewer = f" instead of {asked}, for lack of memory" if batch < asked else ""
             log.log(
                 logging.WARNING if fewer else logging.INFO,

@@ -34,10 +34,10 @@ class Device:
     visible: str = ""
     """What the worker sees as ``CUDA_VISIBLE_DEVICES``; empty hides every GPU."""
     name: str = ""
-    """The card's, such as ``NVIDIA L4``; empty for CPUs and where nobody can tell."""
+    """The card's, such as ``NVIDIA L4``; empty for CPUs and where it is unknown."""
     capability: tuple[int, int] | None = None
     total_mib: int | None = None
-    """Memory of the GPU; None for CPUs and where nobody can tell."""
+    """Memory of the GPU; None for CPUs and where it is unknown."""
 
 
 def find_devices(
@@ -75,7 +75,7 @@ def _gpu_slots(listed: str | None, gpus: GpuList, wanted: bool) -> tuple[Device,
     if listed is None:
         return tuple(device for card in gpus.devices for device in _card_slots(card))
     entries = visible_entries(listed)
-    # Without NVML nobody can tell which GPUs there are, and only that there is a driver.
+    # Without NVML it is unknown which GPUs there are, and known only that there is a driver.
     unknown = bool(gpus.problem)
     if unknown and not driver_present():
         if entries and not wanted:

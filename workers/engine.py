@@ -16,7 +16,7 @@ from core.events import SegmentFinished
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, Window
 
-DEFAULT_ENGINE = "decoding.engine:load_engine"
+DEFAULT_ENGINE = "decoding.engine:WhisperEngine"
 
 
 class Engine(Protocol):

@@ -1,9 +1,9 @@
-"""Which slots are left for the jobs, whether a job can still be served, and what it is told while
-it waits.
+"""Which slots are left for the jobs, whether a job can still be served, and what its owner learns
+while it waits.
 
-A job whose model no slot will ever load fails. One for which there is no device left fails too, or
-waits where the pool was told to: a service that runs for months has devices that come back. CPU
-slots in reserve take the place of lost GPUs meanwhile.
+A job whose model no slot will ever load fails. One for which no device is left fails too, or waits
+if the pool was set to wait: a service that runs for months has devices that come back. CPU slots in
+reserve take the place of lost GPUs meanwhile.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Feasibility:
     wait: bool
     """Jobs wait when no device is left, instead of failing."""
     _dark: bool = False
-    """No device is left, and that was said."""
+    """No device is left, and that has been reported."""
 
     def look_after_reserve(self, now: float) -> None:
         """Call CPU slots in when every GPU is out; send them away when one works again."""

@@ -92,7 +92,7 @@ class Fleet:
                 continue
             ended = worker.ended
             for message in worker.messages():
-                self._hear(slot, message, monotonic())
+                self._handle(slot, message, monotonic())
             if ended:
                 self._bury(slot, worker, monotonic())
 
@@ -149,7 +149,7 @@ class Fleet:
 
     def dispatch(self, now: float) -> None:
         for slot in self.pool.slots:
-            if slot.worker is None or not slot.idle or not slot.usable:
+            if not slot.idle or not slot.usable:
                 continue
             choice = self.scheduler.choose(slot, self.pool.slots, now)
             if isinstance(choice, Task):
@@ -171,7 +171,7 @@ class Fleet:
                 slot.recall(task, now + self.pool.limits.cancel_grace_s)
 
     def stop(self, by_s: float) -> None:
-        """Ask all to leave; who is still there at that time is killed."""
+        """Ask all to leave; those still there at that time are killed."""
         for slot in self.pool.slots:
             if slot.alive:
                 slot.leave(SlotEvent.LET_GO, by_s)
@@ -202,7 +202,7 @@ class Fleet:
             )
         slot.give(task)
 
-    def _hear(self, slot: WorkerSlot, message: Message, now: float) -> None:
+    def _handle(self, slot: WorkerSlot, message: Message, now: float) -> None:
         if isinstance(message, Heartbeat):
             return
         if isinstance(message, WorkerReady):

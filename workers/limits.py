@@ -48,7 +48,7 @@ class PoolLimits:
 
     load_kills_to_fail: int = 3
     """Workers that may die while loading one model before the slot refuses that model: mostly
-    memory ran out, and that may have been somebody else's doing."""
+    memory ran out, and another program may have caused that."""
 
     detections_to_fail: int = 2
     """Times language detection may fail before the job fails."""

@@ -67,7 +67,7 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     os.nice(NICENESS)
     setup_logging(spec.log_level, spec.device.label)
     # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
-    # OpenMP runtime know no other way to be told.
+    # OpenMP runtime can be told in no other way.
     os.environ.update(
         CUDA_VISIBLE_DEVICES=spec.device.visible,
         # Counted as nvidia-smi and NVML count, not by speed: what was planned for a card is loaded
@@ -83,7 +83,7 @@ def die_with_parent(parent_pid: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
-        # It ended before the kernel was told. Elsewhere than on Linux, the closed pipe tells.
+        # It ended before the kernel knew. On other systems than Linux, the closed pipe tells.
         os._exit(0)
 
 
@@ -132,7 +132,7 @@ class WorkerLoop:
             except (EOFError, OSError):
                 _leave("the parent closed the pipe")
             except Exception:
-                # Something of the caller's own main program, say, which is not imported here.
+                # For example a class of the caller's main program, which is not imported here.
                 log.exception("[%s] A command cannot be read", self._label)
                 os._exit(1)
             if isinstance(command, CancelTask):
@@ -147,7 +147,7 @@ class WorkerLoop:
             self.send(Heartbeat())
 
     def _load(self, model: ModelSpec) -> Engine | None:
-        """The loaded model; None, and the parent told, when it cannot be had."""
+        """The engine with that model; None, after telling the parent, where it cannot be loaded."""
         if model == self._model:
             return self._engine
         if self._model is not None:
@@ -191,14 +191,14 @@ class WorkerLoop:
         self.send(TaskDone(task.task_id, time.monotonic() - begun, peak))
 
     def _decode(self, engine: Engine, task: Decode) -> None:
-        told_s = time.monotonic()
+        reported_s = time.monotonic()
 
         def should_stop() -> bool:
-            nonlocal told_s
+            nonlocal reported_s
             now = time.monotonic()
-            if now - told_s >= self._spec.heartbeat_s:
+            if now - reported_s >= self._spec.heartbeat_s:
                 # Asked between two passes, so it proves what the heartbeat thread cannot.
-                told_s = now
+                reported_s = now
                 self.send(TaskProgress(task.task_id))
             return self._stopping.is_set() or task.task_id in self._cancelled
 
@@ -234,6 +234,6 @@ class WorkerLoop:
 
 
 def _leave(reason: str) -> NoReturn:
-    """End now: without a parent nobody wants the work, and the main thread may be deep in it."""
+    """End now: without a parent the work is useless, and the main thread may be deep in it."""
     log.debug("Worker ends: %s", reason)
     os._exit(0)

@@ -3,8 +3,8 @@
 On a GPU the driver is asked after each task: CTranslate2's allocator keeps what it once took, so
 what it holds then is the most it needed. On a CPU the kernel keeps the highest resident size.
 
-Only what can be told apart is reported: a process that has had a second model, or whose share of a
-card cannot be seen, says nothing.
+Only what is certain is reported: a process that has had a second model, or whose share of a card
+cannot be seen, reports nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MemoryMeter:
     """Windows of the largest batch so far."""
     _beam_size: int = 0
     """Widest search so far."""
-    _told: Peak | None = None
+    _reported: Peak | None = None
     _before_mib: int = 0
     """What others held of the GPU before this process took any."""
 
@@ -52,7 +52,7 @@ class MemoryMeter:
         self._models.add(model)
 
     def worked(self, model: ModelSpec, batch_size: int, beam_size: int) -> Peak | None:
-        """After a task. None: there is nothing new to tell."""
+        """After a task. None: there is no news."""
         self._batch_size = max(self._batch_size, batch_size)
         self._beam_size = max(self._beam_size, beam_size)
         name = CPU if self.device.kind == "cpu" else self.device.name
@@ -70,10 +70,10 @@ class MemoryMeter:
             beam_size=self._beam_size,
             peak_mib=size,
         )
-        told = self._told
-        if told is not None and told.key == peak.key and size < GROWTH * told.peak_mib:
+        last = self._reported
+        if last is not None and last.key == peak.key and size < GROWTH * last.peak_mib:
             return None
-        self._told = peak
+        self._reported = peak
         return peak
 
     def _size(self) -> float | None:
@@ -84,7 +84,7 @@ class MemoryMeter:
 
     def _share(self, device: GpuDevice | MigDevice) -> float | None:
         """What this process holds of a card. In a container the driver may know it by another
-        number or name nobody; then it is what the card holds more than before."""
+        number, or name no process; then it is what the card holds more than before."""
         mine = [p.used_mib for p in device.processes if p.pid == os.getpid()]
         if mine:
             return mine[0]

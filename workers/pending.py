@@ -142,9 +142,9 @@ class PoolJobState:
     unserved_since_s: float | None = None
     """Since when there is work and no worker has the model."""
     waits_for_memory: bool = False
-    """It has work, and no worker can load its model for lack of memory. The job was told."""
+    """It has work, and no worker can load its model for lack of memory. Its owner has been told."""
     waits_for_device: bool = False
-    """No device is left. The job was told."""
+    """No device is left. Its owner has been told."""
 
     @property
     def model(self) -> ModelSpec:

@@ -75,9 +75,9 @@ class WorkerPool:
             fits: whether a model fits into memory, ``workers.memory.MemoryFit()`` for example;
                 None: everything does.
             plan_batch: how many windows a device takes at a time, ``MemoryFit.batch`` for example;
-                None: as jobs say.
+                None: as the jobs ask.
             cards: the slots' GPUs before any worker takes memory, to plan what fits.
-            on_peak: told what memory workers took at most, on the pool's thread.
+            on_peak: called with the most memory that workers took, on the pool's thread.
             start: what does the work behind a slot; ``Worker`` is a process of this machine.
         """
         if not devices:

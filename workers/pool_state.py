@@ -1,4 +1,4 @@
-"""What all parts of the pool share: its slots and jobs, and what is told of incidents.
+"""What all parts of the pool share: its slots and jobs, and the report of incidents.
 
 An incident is something that went wrong and was dealt with: one log line, one count, and one event
 to each job concerned. All of them go through here, so that log, history and counters agree.

@@ -69,7 +69,7 @@ class TaskReporter:
 
 
 def portable(error: Exception) -> SubtitleError:
-    """The error itself if it is ours and survives the trip, else one of ours that says the same."""
+    """The error itself if it is ours and survives pickling, else one of ours with the same text."""
     if isinstance(error, SubtitleError):
         try:
             copy = pickle.loads(pickle.dumps(error))

@@ -29,27 +29,25 @@ def usable_cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def available_mib(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """MiB that can still be taken without swapping or being killed; None where nobody says."""
+    """MiB that can still be taken without swapping or being killed; None where it is unknown."""
     rooms = [room for group in _groups("memory", proc, cgroups) if (room := _memory_room(group))]
-    meminfo = _read(proc / "meminfo")
-    for line in (meminfo or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            rooms.append(int(line.split()[1]) // 1024)
-    return min(rooms) if rooms else None
+    return min([*rooms, *_meminfo("MemAvailable", proc)], default=None)
 
 
 def total_mib(proc: Path = PROC, cgroups: Path = CGROUPS) -> int | None:
-    """MiB this process and its children may have at most; None where nobody says."""
+    """MiB this process and its children may have at most; None where it is unknown."""
     totals = [
         limit // MIB
         for group in _groups("memory", proc, cgroups)
         if (limit := _memory_limit(group)) is not None
     ]
-    meminfo = _read(proc / "meminfo")
-    for line in (meminfo or "").splitlines():
-        if line.startswith("MemTotal:"):
-            totals.append(int(line.split()[1]) // 1024)
-    return min(totals) if totals else None
+    return min([*totals, *_meminfo("MemTotal", proc)], default=None)
+
+
+def _meminfo(name: str, proc: Path) -> list[int]:
+    """The kernel's figure in MiB, where there is one."""
+    lines = (_read(proc / "meminfo") or "").splitlines()
+    return [int(line.split()[1]) // 1024 for line in lines if line.startswith(f"{name}:")]
 
 
 def _groups(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:

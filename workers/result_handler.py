@@ -66,7 +66,7 @@ class ResultHandler:
 
     def worker_lost(self, slot: WorkerSlot, task: Task, died: str, now: float) -> bool:
         """The worker died with this task: its open segments go back, or become gaps. Whether a
-        segment killed it, which says nothing against the slot."""
+        segment killed it, which does not count against the slot."""
         state = task.state
         state.job.transcribe_s += now - task.given_s
         self._tell_lost(slot, task, died)

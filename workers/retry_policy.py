@@ -30,7 +30,7 @@ FROM_OUTSIDE = signal.SIGKILL.name
 
 
 class _Retry(NamedTuple):
-    """What is told of segments that are tried again: one incident for all of a kind."""
+    """The incident of segments that are tried again: one for all of a kind."""
 
     kind: str
     before: str

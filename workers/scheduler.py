@@ -31,7 +31,7 @@ BatchOf = Callable[[WorkerSlot, PoolJobState], int]
 
 
 def batch_as_asked(slot: WorkerSlot, state: PoolJobState) -> int:
-    """What the job says, whatever the device has."""
+    """What the job asks for, whatever the device has."""
     return state.job.request.options.batch_size or CPU_BATCH
 
 
@@ -44,7 +44,7 @@ class Scheduler:
     preload: ModelSpec | None = None
     """For workers that no job wants: one that has nothing loaded, or any while ..."""
     preload_pending: bool = False
-    """... somebody waits for it. Later it must not push out what the last job used."""
+    """... the preload is waited for. Later it must not push out what the last job used."""
     _task_ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def enter(self, state: PoolJobState) -> None:
@@ -82,7 +82,7 @@ class Scheduler:
         return self._model_ahead(slot, slots, active, now)
 
     def needs(self, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> bool:
-        """Whether a job, or somebody who waits for a preload, counts on what a worker has."""
+        """Whether a job, or a preload that is waited for, counts on what a worker has."""
         wanted = [s.model for s in self.jobs if s.ending is None and _may_serve(s, slot, slots)]
         if self.preload is not None and self.preload_pending:
             wanted.append(self.preload)
@@ -109,7 +109,7 @@ class Scheduler:
         has_own_work: bool,
         now: float,
     ) -> ModelSpec | None:
-        """A model worth unloading the present one for: another job's work that nobody serves,
+        """A model worth unloading the present one for: another job's work that no worker serves,
         or, for a worker whose own models no job wants any more, any other work."""
         foreign = [s for s in runnable if not slot.has(s.model)]
         wanted: list[PoolJobState] = []
@@ -131,7 +131,7 @@ class Scheduler:
         if any(slot.has(s.model) for s in active):
             return None
         models = [s.model for s in active]
-        # What nobody works with yet must not take the memory that a job waits for.
+        # A model that no job uses yet must not take the memory that a job waits for.
         room = not any(s.waits_for_memory for s in self.jobs)
         empty = slot.model is None
         if self.preload is not None and (self.preload_pending or (empty and room)):
@@ -234,7 +234,7 @@ def _batch(
     """Segments for one encoder batch, leaving their share to the other workers.
 
     While more is to come, only workers idle now need a share; when the last segment is known,
-    everyone who will be free before the end does.
+    every worker that will be free before the end does.
     """
     ready = [entry for entry in choices if not entry.alone]
     queued = sum(entry.windows for entry in ready)

@@ -23,7 +23,7 @@ class SlotState(StrEnum):
     LOADING = auto()
     BUSY = auto()
     LEAVING = auto()
-    """The worker was asked or made to end, for a reason that says nothing against the slot."""
+    """The worker was asked or made to end, for a reason that does not count against the slot."""
     DISMISSED = auto()
     """The same in a CPU slot in reserve, which then sleeps."""
     HUNG = auto()
@@ -55,8 +55,8 @@ class SlotEvent(StrEnum):
 
 _S, _E = SlotState, SlotEvent
 
-_STILL_HEARD = (_E.READY, _E.LOAD_ENDED, _E.TASK_ENDED)
-"""What a worker had said before its end was decided is still heard, and changes nothing."""
+_LATE_MESSAGES = (_E.READY, _E.LOAD_ENDED, _E.TASK_ENDED)
+"""What a worker sent before its end was decided still arrives, and changes nothing."""
 
 TRANSITIONS: Mapping[SlotState, Mapping[SlotEvent, SlotState]] = {
     _S.DORMANT: {_E.CALLED_IN: _S.EMPTY},
@@ -95,7 +95,7 @@ TRANSITIONS: Mapping[SlotState, Mapping[SlotEvent, SlotState]] = {
         _E.DIED: _S.EMPTY,
     },
     _S.LEAVING: {
-        **dict.fromkeys(_STILL_HEARD, _S.LEAVING),
+        **dict.fromkeys(_LATE_MESSAGES, _S.LEAVING),
         _E.LET_GO: _S.LEAVING,
         _E.DIED: _S.EMPTY,
     },
@@ -112,7 +112,7 @@ TRANSITIONS: Mapping[SlotState, Mapping[SlotEvent, SlotState]] = {
         _E.DIED: _S.EMPTY,
     },
     _S.FAILING: {
-        **dict.fromkeys(_STILL_HEARD, _S.FAILING),
+        **dict.fromkeys(_LATE_MESSAGES, _S.FAILING),
         _E.LET_GO: _S.LEAVING,
         _E.DIED: _S.EMPTY,
     },

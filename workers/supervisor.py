@@ -4,7 +4,7 @@
     workers ──── messages ─────► one pipe each ──────────┼──► wait ──► turn: calls, messages,
     kernel ───── a death ──────► one sentinel each ──────┘             deaths, deadlines, tasks
 
-What it touches has no locks, because nobody else touches it. It never waits for one worker.
+What it touches has no locks, because no other thread touches it. It never waits for one worker.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Supervisor:
         """Run the call on the supervisor's thread, in the order of posting. From any thread.
 
         After the end it runs here and now: nothing is left then that needs that thread, and a
-        job submitted too late still hears that it ended.
+        job submitted too late is still told that it ended.
         """
         with self._gate:
             stopped = self._stopped
@@ -212,7 +212,7 @@ class Supervisor:
         for state in self.pool.jobs:
             self._feasibility.watch_loading(state, now)
         self._unloader.look(now)
-        # Before the answers: whoever gets one finds the status that belongs to it.
+        # Before the answers: with an answer comes the status that belongs to it.
         self.status = self._fleet.status()
         self._answer_preloads(now)
         self._answer_drains()
@@ -233,7 +233,7 @@ class Supervisor:
             self._draining = []
 
     def discard(self) -> None:
-        """Instead of ``start``: whoever posts later hears that the pool is closed."""
+        """Instead of ``start``: later calls find the pool closed."""
         self._closing = self._stopped = True
 
     def _end(self, error: SubtitleError) -> None:

@@ -77,7 +77,7 @@ class Unloader:
                 self._unload(slot, f"idle for {now - slot.idle_since_s:.0f} s")
 
     def make_room(self) -> None:
-        """A job waits for memory, and an idle worker holds models no job wants: they go."""
+        """A job waits for memory, and an idle worker holds a model that no job wants: it goes."""
         going_on = [state for state in self.pool.jobs if state.ending is None]
         for state in going_on:
             for slot in self.pool.slots if state.waits_for_memory else ():
@@ -91,7 +91,7 @@ class Unloader:
                     slot.replace("makes room for another model")
 
     def answer(self, now: float) -> None:
-        """Answer those whose workers are back, and those who have waited long enough."""
+        """Answer the requests whose workers are back, and those that have waited long enough."""
         slots = {slot.label: slot for slot in self.pool.slots}
         for wish in list(self._wishes):
             ended = [slots[label] for label in wish.held_mib]
@@ -108,7 +108,7 @@ class Unloader:
         return slot.idle and slot.model is not None and not needed
 
     def _forget_preload(self) -> None:
-        """It would load at once what was unloaded. Somebody who waits for it gets it first."""
+        """It would load at once what was unloaded. A preload that is waited for comes first."""
         if not self.scheduler.preload_pending:
             self.scheduler.preload = None
 

@@ -19,8 +19,8 @@ from workers.pending import Task
 from workers.slot_state import SlotEvent, SlotState, after
 
 STUCK_S = 5.0
-"""A killed worker that has not ended by then is stuck, a process in the kernel for example (a
-driver's uninterruptible wait); nobody can do more about it, and its slot goes on without it."""
+"""A killed worker that has not ended by then is stuck, for example in a driver's uninterruptible
+wait; nothing more can be done about it, and its slot goes on without it."""
 
 PIPE_GRACE_S = 1.0
 """A dying process closes its pipe a moment before it is gone; longer than this it is not dying."""
@@ -38,7 +38,7 @@ SHOWN: dict[SlotState, Shown] = {
 AT_WORK = (SlotState.IDLE, SlotState.LOADING, SlotState.BUSY)
 ASLEEP = (SlotState.DORMANT, SlotState.DISMISSED)
 EXCUSED = (SlotState.LEAVING, SlotState.DISMISSED)
-"""A worker that ends in one of these says nothing against its slot."""
+"""A worker that ends in one of these does not count against its slot."""
 ENDING = (*EXCUSED, SlotState.HUNG, SlotState.FAILING)
 
 
@@ -206,7 +206,7 @@ class WorkerSlot:
         self._send(Stop())
 
     def replace(self, reason: str) -> None:
-        """End the worker for a reason that says nothing against the slot."""
+        """End the worker for a reason that does not count against the slot."""
         if self.worker is not None and self.worker.killed_s is None:
             self.on(SlotEvent.LET_GO)
             self.worker.kill(reason)
@@ -219,7 +219,7 @@ class WorkerSlot:
         worker = self.worker
         if worker is None:
             return None
-        # A task that has to be cancelled by force says nothing against its slot.
+        # A task that has to be cancelled by force does not count against its slot.
         cancelled = self.task is not None and self.task.cancel_by_s is not None
         event = SlotEvent.LET_GO if cancelled else SlotEvent.OVERDUE
         if worker.killed_s is not None:
@@ -263,7 +263,7 @@ class WorkerSlot:
 
     def bury(self, reason: str, now: float, limits: PoolLimits, *, excused: bool = False) -> bool:
         """The worker is gone: forget it, and decide when there is another. ``excused``: its death
-        says nothing against the slot. True: the slot is taken out by this."""
+        does not count against the slot. True: the slot is taken out by this."""
         loading, task = self.loading, self.task
         excused = excused or self.state in EXCUSED
         if self.worker is not None and now - self.worker.spawned_s >= limits.stable_s:
