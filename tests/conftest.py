@@ -37,9 +37,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SLOW = {
     "browser": {"chromium"},
     "model": {"tiny_en", "base"},
-    "process": {"bench", "cli", "postgres", "start_service"},
+    "process": {"bench", "cli", "get", "postgres", "start_service", "IsolatedProcess"},
 }
-"""Markers, and the fixtures whose tests get them: what ``make test-fast`` leaves out."""
+"""Markers, and what gives them to a test: fixtures that it uses, or names that its file imports.
+``make test-fast`` leaves these tests out."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,8 +61,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark the slow tests and, where several processes share the files, begin with those."""
     weights: Counter[Path] = Counter()
     for item in items:
-        for name, fixtures in SLOW.items():
-            if not fixtures.isdisjoint(getattr(item, "fixturenames", ())):
+        assert isinstance(item, pytest.Function)
+        used = {*item.fixturenames, *vars(item.module)}
+        for name, signs in SLOW.items():
+            if signs & used:
                 item.add_marker(name)
         weights[item.path] += sum(item.get_closest_marker(name) is not None for name in SLOW)
     if hasattr(config, "workerinput"):

@@ -45,7 +45,7 @@ SHORT = PlanOptions(min_segment_duration=2.0, max_segment_duration=12.0)
 
 @pytest.fixture(scope="module")
 def settings(tiny_en: Path) -> Settings:
-    return Settings(models_dir=tiny_en.parent, offline=True, device="cpu", workers=2)
+    return Settings(models_dir=tiny_en.parent, offline=True, device="cpu", workers=2, beam_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,7 @@ def test_the_quoted_calls_work_as_written(
 ) -> None:
     monkeypatch.setenv("WHISPER_MODELS_DIR", str(tiny_en.parent))
     monkeypatch.setenv("WHISPER_DEVICE", "cpu")
+    monkeypatch.setenv("WHISPER_BEAM_SIZE", "1")
     p = ParallelWhisperTranscriber(
         model_size="tiny.en", compute_type="int8", gpu_ids=None, vad_threshold=0.5
     )
@@ -296,12 +297,11 @@ def test_a_recording_without_speech_has_no_segments_and_no_gaps(
 
 TWO_JOBS = """
 import sys
-from pathlib import Path
 from core.logs import setup_logging
 from core.settings import Settings
 from parallel_transcriber import ParallelWhisperTranscriber
 setup_logging()
-settings = Settings(models_dir=Path(sys.argv[1]), offline=True, device="cpu", workers=2)
+settings = Settings(models_dir=sys.argv[1], offline=True, device="cpu", workers=2, beam_size=1)
 with ParallelWhisperTranscriber("tiny.en", "int8", settings=settings) as transcriber:
     transcriber.preload()
     for _ in range(2):

@@ -36,7 +36,7 @@ from transcriber import WhisperEngine, WhisperTranscriber
 
 @pytest.fixture(scope="module")
 def settings(tiny_en: Path) -> Settings:
-    return Settings(models_dir=tiny_en.parent, offline=True, threads=2)
+    return Settings(models_dir=tiny_en.parent, offline=True, threads=1, beam_size=1)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +227,7 @@ def _nothing(rows: list[object]) -> list[object]:
     return [Decoding((), "", Scores(-0.1, 0.0, 0.0)) for _ in rows]
 
 
-def test_errors_are_the_houses_and_the_next_call_works(
+def test_errors_are_typed_and_the_next_call_works(
     transcriber: WhisperTranscriber, tmp_path: Path, path: Path, spools: Path
 ) -> None:
     with pytest.raises(FileMissing):

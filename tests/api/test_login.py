@@ -113,7 +113,7 @@ def test_the_secret_is_made_once_and_for_its_owner_alone(settings: Settings) -> 
 def test_wrong_passwords_are_refused_and_then_slowed_down(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # On a slow machine the first wait would be over before the next try.
+    # The time of the tries themselves must not count towards the wait.
     monkeypatch.setattr(login, "Throttle", lambda: Throttle(clock=lambda: 0.0))
     Users(settings).add(USER, PASSWORD)
     client = client_of(settings)

@@ -18,7 +18,7 @@ from tests.cli.test_terminal import processes_of
 from tests.jobs.recordings import SHORT, joined
 from tests.waiting import PATIENCE_S, eventually
 
-ONE_BY_ONE = ("--max-segment", "15", "--batch-size", "1")
+ONE_BY_ONE = ("--min-segment", "4", "--max-segment", "10", "--batch-size", "1")
 """Several segments a minute, each finished before the next begins."""
 
 
@@ -49,7 +49,7 @@ def written(folder: Path) -> dict[str, bytes]:
 def test_a_killed_command_goes_on_where_it_was_to_the_same_bytes(
     cli: Cli, environment: dict[str, str], here: Path, cache: Path
 ) -> None:
-    joined(here / "a.wav", 2)
+    joined(here / "a.wav")
     options = ("a.wav", *ONE_BY_ONE, "--formats", "srt,json", "--report", "r.json")
     with subprocess.Popen(
         command(*options, "--output-dir", "out"),
@@ -80,7 +80,7 @@ def test_other_formats_names_and_folders_cost_no_decoding_and_keep_the_language(
     cli: Cli, here: Path, cache: Path, base: Path
 ) -> None:
     """With a model that hears the language, which is kept as well."""
-    joined(here / "a.wav")
+    joined(here / "a.wav", clips=4)
     options = (*ONE_BY_ONE, "--model", "base", "--report", "r.json")
     assert cli("transcribe", "a.wav", *options).returncode == 0
     count, total = replayed(here)
@@ -101,7 +101,7 @@ def test_other_formats_names_and_folders_cost_no_decoding_and_keep_the_language(
 
 @pytest.mark.usefixtures("tiny_en")
 def test_a_damaged_entry_is_made_again_to_the_same_bytes(cli: Cli, here: Path, cache: Path) -> None:
-    joined(here / "a.wav")
+    joined(here / "a.wav", clips=4)
     options = ("a.wav", *ONE_BY_ONE, "--formats", "srt,json", "--report", "r.json")
     assert cli("transcribe", *options, "--output-dir", "one").returncode == 0
     victim = entries(cache)[0]
@@ -121,7 +121,7 @@ def test_a_damaged_entry_is_made_again_to_the_same_bytes(cli: Cli, here: Path, c
 def test_two_commands_at_once_share_the_cache(
     cli: Cli, environment: dict[str, str], here: Path, cache: Path
 ) -> None:
-    joined(here / "a.wav")
+    joined(here / "a.wav", clips=4)
     both = [
         subprocess.Popen(
             command("a.wav", *ONE_BY_ONE, "--output-dir", name),

@@ -80,7 +80,7 @@ def test_every_option_arrives() -> None:
     )
 
 
-def test_without_options_the_defaults_hold() -> None:
+def test_without_options_the_defaults_of_the_settings_hold() -> None:
     args = parser().parse_args(["transcribe", "a/b.wav", "--formats", "all"])
     (request,) = requests_of(args, Settings())
     decode = request.options.decode(Settings())

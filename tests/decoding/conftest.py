@@ -8,7 +8,8 @@ from core.types import ModelSpec
 from decoding.model import SpeechModel
 from tests.spoken import Recording, joined
 
-THREADS = 2
+THREADS = 1
+"""Every core has tests of its own to run."""
 
 
 def load(name: str, path: Path) -> SpeechModel:

@@ -92,10 +92,11 @@ def test_every_way_gives_the_same(
     """A gate so strict that it takes long sentences for loops sends windows every way, whatever
     this processor's kernels make of the noise: searched again, left out, into further rounds."""
     monkeypatch.setattr(quality, "MAX_COMPRESSION_RATIO", 0.9)
-    spool, segments = planned
+    spool, all_segments = planned
+    segments = [all_segments[i] for i in (0, 1, 3, 5)]  # clear speech: the gate does the rest
     model = Wrapped(tiny)
     outcome = decode(model, spool, segments[::-1])
-    assert model.searches[0] == (False, 7)
+    assert model.searches[0] == (False, 5)
     assert model.searches[1][0]
     assert len(model.encoded) > 1
     assert len(outcome.words) > 4

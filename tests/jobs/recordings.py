@@ -22,11 +22,12 @@ SHORT = CLIPS / "LJ001-0002.flac"
 SHORT_TEXT = "in being comparatively modern."
 
 
-def joined(path: Path, times: int = 1) -> Path:
-    """All clips with pauses between, so many times: about a minute each."""
-    clips = [soundfile.read(clip, dtype="int16")[0] for clip in sorted(CLIPS.glob("*.flac"))]
+def joined(path: Path, times: int = 1, clips: int | None = None) -> Path:
+    """All clips, or the first of them, with pauses between, so many times: about a minute each."""
+    files = sorted(CLIPS.glob("*.flac"))[:clips]
+    sounds = [soundfile.read(file, dtype="int16")[0] for file in files]
     pause = np.zeros(SAMPLE_RATE // 2, np.int16)
-    parts = [part for clip in clips * times for part in (clip, pause)]
+    parts = [part for sound in sounds * times for part in (sound, pause)]
     return write_wav(path, np.concatenate(parts))
 
 
