@@ -25,7 +25,7 @@ USER, PASSWORD = "alice", "correct horse battery"
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Site:
     """An app, its service, and an API key that opens it."""
 
     app: FastAPI
@@ -56,7 +56,7 @@ class House:
         return client
 
 
-MakeHouse = Callable[..., House]
+MakeSite = Callable[..., Site]
 
 
 async def built(settings: Settings, service: JobService) -> FastAPI:
@@ -65,39 +65,39 @@ async def built(settings: Settings, service: JobService) -> FastAPI:
 
 
 @pytest.fixture(scope="session")
-def house_of(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[MakeHouse]:
+def site_of(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[MakeSite]:
     with ExitStack() as stack:
 
-        def make(**fields: Any) -> House:
+        def make(**fields: Any) -> Site:
             settings = Settings(
                 model="tiny.en",
                 device="cpu",
                 workers=1,
                 beam_size=1,
                 models_dir=models_dir,
-                **{"data_dir": tmp_path_factory.mktemp("house"), **fields},
+                **{"data_dir": tmp_path_factory.mktemp("site"), **fields},
             )
             Users(settings).add(USER, PASSWORD)
             key = ApiKeys(settings).add("bot")
             service = stack.enter_context(JobService(settings))
-            return House(asyncio.run(built(settings, service)), service, key)
+            return Site(asyncio.run(built(settings, service)), service, key)
 
         yield make
 
 
 @pytest.fixture(scope="session")
-def locked(house_of: MakeHouse) -> House:
+def locked(site_of: MakeSite) -> Site:
     """Listens to everybody and asks for a login."""
-    return house_of(host="0.0.0.0")
+    return site_of(host="0.0.0.0")
 
 
 @pytest.fixture(scope="session")
-def open_house(house_of: MakeHouse) -> House:
+def open_site(site_of: MakeSite) -> Site:
     """Listens to everybody and lets everybody in."""
-    return house_of(host="0.0.0.0", access="open")
+    return site_of(host="0.0.0.0", access="open")
 
 
 @pytest.fixture(scope="session")
-def private(house_of: MakeHouse) -> House:
+def private(site_of: MakeSite) -> Site:
     """Listens to this machine alone."""
-    return house_of()
+    return site_of()

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from api.access import policy_of
 from core.settings import Settings
-from tests.api.conftest import ELSEWHERE, HERE, House
+from tests.api.conftest import ELSEWHERE, HERE, Site
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
 SAME = {"Sec-Fetch-Site": "same-origin"}
@@ -49,7 +49,7 @@ def paths(routes: list[BaseRoute]) -> Iterator[str]:
             yield re.sub(r"\{(\w+)(:path)?\}", r"\1", path)
 
 
-def test_every_route_of_the_app_and_of_gradio_needs_the_login(locked: House) -> None:
+def test_every_route_of_the_app_and_of_gradio_needs_the_login(locked: Site) -> None:
     stranger = locked.client()
     asked = sorted(set(paths(list(locked.app.routes))))
     assert {"/api/jobs/job_id/cancel", "/gradio_api/queue/join", "/gradio_api/vibe-edit"} < {*asked}
@@ -66,25 +66,25 @@ def test_every_route_of_the_app_and_of_gradio_needs_the_login(locked: House) -> 
     "path",
     ["//", "/./api/jobs", "/login/../api/jobs", "/login/", "/Login/x", "/health/", "/%6cogin/x"],
 )
-def test_no_spelling_of_an_address_gets_around_it(locked: House, path: str) -> None:
+def test_no_spelling_of_an_address_gets_around_it(locked: Site, path: str) -> None:
     assert locked.client().get(path).status_code == 401
 
 
-def test_only_monitors_and_the_login_page_are_free(locked: House) -> None:
+def test_only_monitors_and_the_login_page_are_free(locked: Site) -> None:
     stranger = locked.client()
     assert stranger.get("/health").json()["alive"] is True
     assert stranger.get("/ready").status_code in (200, 503)
     assert "Log in" in stranger.get("/login").text
 
 
-def test_a_program_is_told_how_to_come_in(locked: House) -> None:
+def test_a_program_is_told_how_to_come_in(locked: Site) -> None:
     answer = locked.client().get("/api/jobs", headers=PAGE)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["error"]["type"] == "LoginNeeded"
 
 
-def test_a_person_is_sent_to_the_login_and_back(locked: House) -> None:
+def test_a_person_is_sent_to_the_login_and_back(locked: Site) -> None:
     answer = locked.client().get("/?job=a%20b&x=1", headers=PAGE)
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=/%3Fjob%3Da%2520b%26x%3D1"
@@ -92,7 +92,7 @@ def test_a_person_is_sent_to_the_login_and_back(locked: House) -> None:
     assert 'name="next" value="/?job=a%20b&amp;x=1"' in form
 
 
-def test_keys_open_the_api_in_both_spellings(locked: House) -> None:
+def test_keys_open_the_api_in_both_spellings(locked: Site) -> None:
     assert locked.program().get("/api/jobs").status_code == 200
     assert locked.client(X_API_Key=locked.key).get("/api/jobs").status_code == 200
     assert locked.client(Authorization=f"bearer {locked.key}").get("/api/jobs").status_code == 200
@@ -103,8 +103,8 @@ def test_keys_open_the_api_in_both_spellings(locked: House) -> None:
     assert locked.client().get(f"/api/jobs?api_key={locked.key}").status_code == 401
 
 
-def test_an_open_house_gives_every_visitor_a_cookie(open_house: House) -> None:
-    browser = open_house.client()
+def test_an_open_site_gives_every_visitor_a_cookie(open_site: Site) -> None:
+    browser = open_site.client()
     first = browser.get("/", headers=PAGE)
     assert first.status_code == 200
     cookie = first.headers["set-cookie"]
@@ -112,22 +112,22 @@ def test_an_open_house_gives_every_visitor_a_cookie(open_house: House) -> None:
     assert "SameSite=Lax" in cookie
     assert "Secure" not in cookie
     assert "set-cookie" not in browser.get("/", headers=PAGE).headers, "it is known now"
-    assert "set-cookie" not in open_house.client().get("/theme.css").headers
+    assert "set-cookie" not in open_site.client().get("/theme.css").headers
 
 
-def test_a_cookie_of_https_stays_on_https(open_house: House) -> None:
-    behind = open_house.client(("127.0.0.1", 1), X_Forwarded_Proto="https")
+def test_a_cookie_of_https_stays_on_https(open_site: Site) -> None:
+    behind = open_site.client(("127.0.0.1", 1), X_Forwarded_Proto="https")
     assert "; Secure" in behind.get("/", headers=PAGE).headers["set-cookie"]
 
 
-def test_a_forged_visitor_is_a_new_visitor(open_house: House) -> None:
-    name = open_house.client().get("/").headers["set-cookie"].partition("=")[0]
-    answer = open_house.client(Cookie=f"{name}=Imdlc3NlZCI.forged").get("/")
+def test_a_forged_visitor_is_a_new_visitor(open_site: Site) -> None:
+    name = open_site.client().get("/").headers["set-cookie"].partition("=")[0]
+    answer = open_site.client(Cookie=f"{name}=Imdlc3NlZCI.forged").get("/")
     assert "set-cookie" in answer.headers
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860", "a.localhost"])
-def test_who_sits_at_the_machine_needs_nothing(private: House, host: str) -> None:
+def test_who_sits_at_the_machine_needs_nothing(private: Site, host: str) -> None:
     assert private.client(HERE, host).get("/api/jobs").status_code == 200
 
 
@@ -144,7 +144,7 @@ def test_who_sits_at_the_machine_needs_nothing(private: House, host: str) -> Non
     ],
 )
 def test_a_private_service_is_not_opened_by_a_proxy_or_a_name_that_points_here(
-    private: House, address: tuple[str, int], host: str, headers: dict[str, str]
+    private: Site, address: tuple[str, int], host: str, headers: dict[str, str]
 ) -> None:
     answer = private.client(address, host, **headers).get("/api/jobs")
     assert answer.status_code == 403
@@ -164,7 +164,7 @@ FOREIGN = [
 @pytest.mark.parametrize("headers", FOREIGN)
 @pytest.mark.parametrize("path", ["/api/jobs", "/gradio_api/queue/join", "/gradio_api/upload"])
 def test_a_foreign_page_changes_nothing_on_this_machine(
-    private: House, headers: dict[str, str], path: str
+    private: Site, headers: dict[str, str], path: str
 ) -> None:
     answer = private.client(HERE, "127.0.0.1:7860").post(path, headers=headers)
     assert answer.status_code == 403
@@ -181,12 +181,12 @@ def test_a_foreign_page_changes_nothing_on_this_machine(
         {"Referer": "http://127.0.0.1:7860/?job=1"},
     ],
 )
-def test_our_own_page_and_programs_may(private: House, headers: dict[str, str]) -> None:
+def test_our_own_page_and_programs_may(private: Site, headers: dict[str, str]) -> None:
     answer = private.client(HERE, "127.0.0.1:7860").post("/api/jobs", headers=headers)
     assert answer.json()["error"]["message"] == "No recording was sent."
 
 
-def test_a_login_changes_things_only_from_a_page_that_says_where_it_is(locked: House) -> None:
+def test_a_login_changes_things_only_from_a_page_that_says_where_it_is(locked: Site) -> None:
     client = locked.browser()
     del client.headers["origin"]
     assert client.get("/api/jobs").status_code == 200
@@ -197,8 +197,8 @@ def test_a_login_changes_things_only_from_a_page_that_says_where_it_is(locked: H
         assert client.post("/api/jobs", headers=headers).status_code == 403
 
 
-def test_answers_are_never_lent_to_other_sites(locked: House, open_house: House) -> None:
-    for client in (locked.browser(), open_house.client()):
+def test_answers_are_never_lent_to_other_sites(locked: Site, open_site: Site) -> None:
+    for client in (locked.browser(), open_site.client()):
         answer = client.get("/config", headers={"Origin": "https://attacker.example"})
         assert "access-control-allow-origin" not in answer.headers
         answer = client.get("/api/jobs", headers={"Origin": "https://attacker.example"})
@@ -207,7 +207,7 @@ def test_answers_are_never_lent_to_other_sites(locked: House, open_house: House)
         assert client.options("/gradio_api/upload", headers=preflight).status_code == 400
 
 
-def test_nobody_comes_in_by_websocket(private: House) -> None:
+def test_nobody_comes_in_by_websocket(private: Site) -> None:
     client = private.client(HERE, "127.0.0.1")
     with (
         pytest.raises(WebSocketDisconnect) as closed,
@@ -217,7 +217,7 @@ def test_nobody_comes_in_by_websocket(private: House) -> None:
     assert closed.value.code == 1008
 
 
-def test_every_answer_carries_the_browsers_orders(locked: House) -> None:
+def test_every_answer_carries_the_browsers_orders(locked: Site) -> None:
     client: TestClient = locked.client()
     for path in ("/login", "/health", "/api/jobs", "/nothing"):
         headers = client.get(path).headers

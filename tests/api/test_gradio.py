@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import HERE, House, MakeHouse
+from tests.api.conftest import HERE, MakeSite, Site
 from tests.api.test_uploads import BOUNDARY, asked, part
 
 
 @pytest.fixture(scope="module")
-def house(house_of: MakeHouse) -> House:
+def site(site_of: MakeSite) -> Site:
     """On this machine alone: whoever asks may ask everything the app knows."""
-    return house_of(max_upload_mib=1)
+    return site_of(max_upload_mib=1)
 
 
-def here(house: House) -> Any:
-    return house.client(HERE, "127.0.0.1:7860")
+def here(site: Site) -> Any:
+    return site.client(HERE, "127.0.0.1:7860")
 
 
 @pytest.mark.parametrize(
@@ -53,8 +53,8 @@ def here(house: House) -> Any:
         "/.env",
     ],
 )
-def test_nothing_is_there_that_the_page_does_not_need(house: House, path: str) -> None:
-    assert here(house).get(path).status_code == 404
+def test_nothing_is_there_that_the_page_does_not_need(site: Site, path: str) -> None:
+    assert here(site).get(path).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_nothing_is_there_that_the_page_does_not_need(house: House, path: str) -
         "/gradio_api/call/anything_else",
     ],
 )
-def test_nothing_can_be_sent_where_the_page_sends_nothing(house: House, path: str) -> None:
-    assert here(house).post(path, json={}).status_code == 404
+def test_nothing_can_be_sent_where_the_page_sends_nothing(site: Site, path: str) -> None:
+    assert here(site).post(path, json={}).status_code == 404
 
 
-def test_no_file_of_this_machine_is_served(house: House, root: Path, tmp_path: Path) -> None:
-    data = house.service.settings.data_dir.resolve()
+def test_no_file_of_this_machine_is_served(site: Site, root: Path, tmp_path: Path) -> None:
+    data = site.service.settings.data_dir.resolve()
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     inside = data / "uploads" / "link.txt"
@@ -83,7 +83,7 @@ def test_no_file_of_this_machine_is_served(house: House, root: Path, tmp_path: P
     stored = [data / name for name in ("secret", "users.txt", "api_keys.txt", "jobs/x.srt")]
     asked_for = [*stored, *data.glob("jobs.sqlite3*"), root / "app.py", Path("/etc/passwd"), inside]
     assert all(path.exists() for path in asked_for)
-    client = here(house)
+    client = here(site)
     for path in asked_for:
         detours = [
             str(path),
@@ -98,28 +98,28 @@ def test_no_file_of_this_machine_is_served(house: House, root: Path, tmp_path: P
                 assert client.get(address).status_code in (403, 404), address
 
 
-def test_an_uploads_name_is_no_path(house: House) -> None:
+def test_an_uploads_name_is_no_path(site: Site) -> None:
     files = {"files": ("../../../evil<script>.wav", b"sound")}
-    stored = Path(here(house).post("/gradio_api/upload", files=files).json()[0])
-    assert stored.is_relative_to(house.service.settings.data_dir / "uploads")
+    stored = Path(here(site).post("/gradio_api/upload", files=files).json()[0])
+    assert stored.is_relative_to(site.service.settings.data_dir / "uploads")
     assert stored.name == "evilscript.wav"
     files = {"files": ("page.html", b"<script>alert(1)</script>")}
-    stored = Path(here(house).post("/gradio_api/upload", files=files).json()[0])
-    answer = here(house).get(f"/gradio_api/file={stored}")
+    stored = Path(here(site).post("/gradio_api/upload", files=files).json()[0])
+    answer = here(site).get(f"/gradio_api/file={stored}")
     assert answer.headers["content-disposition"].startswith("attachment")
 
 
-def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(house: House) -> None:
-    uploads = house.service.settings.data_dir / "uploads"
+def test_a_file_that_is_too_large_is_refused_and_leaves_nothing(site: Site) -> None:
+    uploads = site.service.settings.data_dir / "uploads"
     before = set(uploads.iterdir())
     files = {"files": ("a.wav", bytes(2 * 1024 * 1024))}
-    assert here(house).post("/gradio_api/upload", files=files).status_code == 413
+    assert here(site).post("/gradio_api/upload", files=files).status_code == 413
     assert set(uploads.iterdir()) == before
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(house_of: MakeHouse) -> None:
-    house = house_of(host="0.0.0.0")
-    uploads = house.service.settings.data_dir / "uploads"
+def test_an_upload_that_breaks_off_leaves_nothing(site_of: MakeSite) -> None:
+    site = site_of(host="0.0.0.0")
+    uploads = site.service.settings.data_dir / "uploads"
     before = set(uploads.iterdir())
     during: list[set[Path]] = []
 
@@ -130,14 +130,14 @@ def test_an_upload_that_breaks_off_leaves_nothing(house_of: MakeHouse) -> None:
         during.append(set(uploads.iterdir()))
 
     kind = f"multipart/form-data; boundary={BOUNDARY}"
-    call = asked(house.app, house.key, breaks_off(), path="/gradio_api/upload", content_type=kind)
+    call = asked(site.app, site.key, breaks_off(), path="/gradio_api/upload", content_type=kind)
     assert asyncio.run(call)[0] in (0, 400)
     assert during[0] - before, "it had begun to write"
     assert set(uploads.iterdir()) == before
 
 
-def test_the_page_tells_no_details_and_calls_nobody(house: House) -> None:
-    config = here(house).get("/config").json()
+def test_the_page_tells_no_details_and_calls_nobody(site: Site) -> None:
+    config = here(site).get("/config").json()
     assert config["show_error"] is False
     assert config["analytics_enabled"] is False
     assert config["enable_queue"] is True
@@ -146,15 +146,15 @@ def test_the_page_tells_no_details_and_calls_nobody(house: House) -> None:
     assert named == ["process_audio"]
 
 
-def test_the_queue_of_the_page_is_bounded(house: House) -> None:
-    page = house.app.routes[-1].app.get_blocks()  # type: ignore[attr-defined]
+def test_the_queue_of_the_page_is_bounded(site: Site) -> None:
+    page = site.app.routes[-1].app.get_blocks()  # type: ignore[attr-defined]
     assert page._queue.max_size is not None
     assert page.delete_cache is not None
     assert page.enable_monitoring is False
 
 
 def test_what_pages_of_a_killed_service_sent_is_removed_after_a_day(
-    house_of: MakeHouse, tmp_path: Path
+    site_of: MakeSite, tmp_path: Path
 ) -> None:
     uploads = tmp_path / "uploads"
     for name in ("old", "new"):
@@ -163,5 +163,5 @@ def test_what_pages_of_a_killed_service_sent_is_removed_after_a_day(
         (uploads / f"tmp{name}").write_bytes(b"half of it")
     for path in (uploads / "old", uploads / "tmpold"):
         os.utime(path, (0, 0))
-    house_of(data_dir=tmp_path)
+    site_of(data_dir=tmp_path)
     assert {path.name for path in uploads.iterdir()} == {"new", "tmpnew"}

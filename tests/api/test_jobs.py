@@ -15,7 +15,7 @@ from core.types import Gap
 from jobs.records import HistoryEntry, JobRecord
 from jobs.request import JobRequest
 from jobs.states import JobState
-from tests.api.conftest import House, MakeHouse
+from tests.api.conftest import MakeSite, Site
 from tests.jobs.recordings import SHORT, SHORT_TEXT
 from tests.spoken import word_errors
 from tests.waiting import eventually
@@ -32,9 +32,9 @@ def ended(client: TestClient, job_id: str) -> dict[str, Any]:
     return body
 
 
-def stored(house: House, job_id: str, owner: str, **fields: Any) -> str:
+def stored(site: Site, job_id: str, owner: str, **fields: Any) -> str:
     """Id of a job that was done some time ago."""
-    folder = house.service.folders.path(job_id)
+    folder = site.service.folders.path(job_id)
     folder.mkdir(parents=True)
     recording = folder / "recording.flac"
     recording.write_bytes(SHORT.read_bytes())
@@ -54,17 +54,17 @@ def stored(house: House, job_id: str, owner: str, **fields: Any) -> str:
         "storage_id": "here",
         "outputs": {"srt": str(srt)},
     }  # fmt: skip
-    house.service.store.insert(JobRecord(**{**given, **fields}))
+    site.service.store.insert(JobRecord(**{**given, **fields}))
     return job_id
 
 
 @pytest.fixture(scope="module")
-def house(house_of: MakeHouse, tiny_en: Path) -> House:
-    return house_of(host="0.0.0.0")
+def site(site_of: MakeSite, tiny_en: Path) -> Site:
+    return site_of(host="0.0.0.0")
 
 
-def test_a_recording_becomes_subtitles(house: House) -> None:
-    program = house.program()
+def test_a_recording_becomes_subtitles(site: Site) -> None:
+    program = site.program()
     with SHORT.open("rb") as file:
         answer = program.post(
             "/api/jobs",
@@ -88,11 +88,11 @@ def test_a_recording_becomes_subtitles(house: House) -> None:
     assert program.get(done["recording"]).content == SHORT.read_bytes()
     history = program.get(f"/api/jobs/{job['id']}/history").json()["history"]
     assert history[0]["kind"] == "submitted"
-    assert list((house.service.settings.data_dir / "incoming").iterdir()) == []
+    assert list((site.service.settings.data_dir / "incoming").iterdir()) == []
 
 
-def test_the_body_may_be_the_recording(house: House) -> None:
-    program = house.program()
+def test_the_body_may_be_the_recording(site: Site) -> None:
+    program = site.program()
     answer = program.post(
         "/api/jobs",
         params={"name": "talk.flac", "formats": "txt", "beam_size": 1},
@@ -103,9 +103,9 @@ def test_the_body_may_be_the_recording(house: House) -> None:
     assert (done["state"], list(done["files"])) == ("complete", ["txt"])
 
 
-def test_it_runs_again_with_other_options_and_no_upload(house: House) -> None:
-    program = house.program()
-    old = stored(house, "old-job-to-run-again", "user:somebody")
+def test_it_runs_again_with_other_options_and_no_upload(site: Site) -> None:
+    program = site.program()
+    old = stored(site, "old-job-to-run-again", "user:somebody")
     answer = program.post(f"/api/jobs/{old}/rerun", json={"formats": ["json"], "beam_size": 1})
     assert answer.status_code == 202, answer.text
     done = ended(program, answer.json()["id"])
@@ -138,23 +138,23 @@ def test_it_runs_again_with_other_options_and_no_upload(house: House) -> None:
     ],
 )
 def test_what_cannot_work_is_refused_and_leaves_nothing(
-    house: House, params: dict[str, str], status: int, said: str
+    site: Site, params: dict[str, str], status: int, said: str
 ) -> None:
-    program = house.program()
+    program = site.program()
     before = program.get("/api/jobs").json()["total"]
     answer = program.post("/api/jobs", params=params, content=b"sound")
     assert answer.status_code == status, answer.text
     assert said in answer.json()["error"]["message"]
     assert program.get("/api/jobs").json()["total"] == before
-    assert list((house.service.settings.data_dir / "incoming").iterdir()) == []
+    assert list((site.service.settings.data_dir / "incoming").iterdir()) == []
 
 
-def test_a_list_holds_ones_own_jobs_alone(house: House) -> None:
-    other = ApiKeys(house.service.settings).add("other")
+def test_a_list_holds_ones_own_jobs_alone(site: Site) -> None:
+    other = ApiKeys(site.service.settings).add("other")
     for number in range(3):
-        stored(house, f"of-other-{number}", "key:other", name=f"talk {number} 100%.mp3")
-    stored(house, "of-alice", "user:alice", state=JobState.FAILED)
-    client = house.client(Authorization=f"Bearer {other}")
+        stored(site, f"of-other-{number}", "key:other", name=f"talk {number} 100%.mp3")
+    stored(site, "of-alice", "user:alice", state=JobState.FAILED)
+    client = site.client(Authorization=f"Bearer {other}")
     found = client.get("/api/jobs").json()
     assert {job["id"] for job in found["jobs"]} == {f"of-other-{n}" for n in range(3)}
     assert found["total"] == 3
@@ -165,16 +165,16 @@ def test_a_list_holds_ones_own_jobs_alone(house: House) -> None:
     assert client.get("/api/jobs", params={"state": "failed"}).json()["total"] == 0
     states = {"state": ["failed", "complete"]}
     assert client.get("/api/jobs", params=states).json()["total"] == 3
-    assert [job["id"] for job in house.browser().get("/api/jobs").json()["jobs"]] == ["of-alice"]
+    assert [job["id"] for job in site.browser().get("/api/jobs").json()["jobs"]] == ["of-alice"]
     for wrong in ({"limit": 0}, {"limit": 1000}, {"offset": -1}, {"state": "lost"}):
         assert client.get("/api/jobs", params=wrong).status_code == 400
 
 
-def test_who_has_the_link_sees_a_job_and_only_its_owner_changes_it(house: House) -> None:
-    program, owner = house.program(), house.browser()
+def test_who_has_the_link_sees_a_job_and_only_its_owner_changes_it(site: Site) -> None:
+    program, owner = site.program(), site.browser()
     owner.headers.update(CSRF)
     gap = Gap(1.0, 2.0, "the model crashed")
-    job = stored(house, "alices", "user:alice", state=JobState.COMPLETE_WITH_GAPS, gaps=(gap,))
+    job = stored(site, "alices", "user:alice", state=JobState.COMPLETE_WITH_GAPS, gaps=(gap,))
     seen = program.get(f"/api/jobs/{job}").json()
     assert seen["gaps"] == [{"start": 1.0, "end": 2.0, "reason": "the model crashed"}]
     assert program.get(seen["files"]["srt"]).status_code == 200
@@ -186,18 +186,18 @@ def test_who_has_the_link_sees_a_job_and_only_its_owner_changes_it(house: House)
     assert wrong.status_code == 422
     assert owner.delete(f"/api/jobs/{job}").status_code == 204
     assert owner.get(f"/api/jobs/{job}").status_code == 404
-    assert not house.service.folders.path(job).exists()
+    assert not site.service.folders.path(job).exists()
 
 
-def test_who_sits_at_the_machine_may_change_every_job(house_of: MakeHouse) -> None:
-    house = house_of()
-    job = stored(house, "of-a-time-with-logins", "user:alice")
-    here = house.client(("127.0.0.1", 1), "localhost")
+def test_who_sits_at_the_machine_may_change_every_job(site_of: MakeSite) -> None:
+    site = site_of()
+    job = stored(site, "of-a-time-with-logins", "user:alice")
+    here = site.client(("127.0.0.1", 1), "localhost")
     assert here.delete(f"/api/jobs/{job}").status_code == 204
 
 
-def test_visitors_of_an_open_house_do_not_see_each_others_lists(open_house: House) -> None:
-    first, second = open_house.client(), open_house.client()
+def test_visitors_of_an_open_site_do_not_see_each_others_lists(open_site: Site) -> None:
+    first, second = open_site.client(), open_site.client()
     job = first.post("/api/jobs", params={"name": "a.flac"}, content=SHORT.read_bytes()).json()
     assert [one["id"] for one in first.get("/api/jobs").json()["jobs"]] == [job["id"]]
     assert second.get("/api/jobs").json()["total"] == 0
@@ -217,14 +217,14 @@ def test_visitors_of_an_open_house_do_not_see_each_others_lists(open_house: Hous
         ("DELETE", ""),
     ],
 )
-def test_a_job_that_is_not_there_is_not_found(house: House, method: str, path: str) -> None:
-    answer = house.program().request(method, f"/api/jobs/nothing{path}")
+def test_a_job_that_is_not_there_is_not_found(site: Site, method: str, path: str) -> None:
+    answer = site.program().request(method, f"/api/jobs/nothing{path}")
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "NoSuchJob")
 
 
-def test_history_tells_what_happened(house: House) -> None:
-    job = stored(house, "with-history", "key:bot")
+def test_history_tells_what_happened(site: Site) -> None:
+    job = stored(site, "with-history", "key:bot")
     entry = HistoryEntry(time.time(), "worker_lost", "GPU 0 died: signal 9")
-    house.service.store.add_history(job, entry)
-    found = house.program().get(f"/api/jobs/{job}/history").json()["history"]
+    site.service.store.add_history(job, entry)
+    found = site.program().get(f"/api/jobs/{job}/history").json()["history"]
     assert found == [{"at": entry.at, "kind": "worker_lost", "text": "GPU 0 died: signal 9"}]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import House, MakeHouse
+from tests.api.conftest import MakeSite, Site
 from tests.api.test_jobs import ended
 from tests.jobs.recordings import SHORT
 from tests.link_server import LinkServer, serving
@@ -24,13 +24,13 @@ def server() -> Iterator[LinkServer]:
 
 
 @pytest.fixture(scope="module")
-def house(house_of: MakeHouse, tiny_en: object) -> House:
-    return house_of(host="0.0.0.0", **SITES)
+def site(site_of: MakeSite, tiny_en: object) -> Site:
+    return site_of(host="0.0.0.0", **SITES)
 
 
 @pytest.fixture(scope="module")
-def program(house: House) -> TestClient:
-    return house.program()
+def program(site: Site) -> TestClient:
+    return site.program()
 
 
 def refused(answer: Any, status: int, kind: str) -> str:
@@ -94,9 +94,9 @@ def test_a_download_shows_how_far_it_is_and_can_be_cancelled(
 
 
 def test_a_private_address_fails_the_job_with_its_reason(
-    house_of: MakeHouse, server: LinkServer
+    site_of: MakeSite, server: LinkServer
 ) -> None:
-    program = house_of(host="0.0.0.0", download_sites=("generic",)).program()
+    program = site_of(host="0.0.0.0", download_sites=("generic",)).program()
     asked = len(server.seen)
     job = program.post("/api/jobs", json={"url": f"{server.url}/talk.flac"})
     done = ended(program, job.json()["id"])
@@ -107,7 +107,7 @@ def test_a_private_address_fails_the_job_with_its_reason(
 
 
 def test_what_cannot_be_fetched_is_refused_and_makes_no_job(
-    house: House, program: TestClient, locked: House, server: LinkServer
+    site: Site, program: TestClient, locked: Site, server: LinkServer
 ) -> None:
     url, asked = f"{server.url}/talk.flac", len(server.seen)
     before = program.get("/api/jobs").json()["total"]
@@ -139,13 +139,13 @@ def test_what_cannot_be_fetched_is_refused_and_makes_no_job(
 
 
 def test_links_are_refused_where_strangers_may_come_in_unless_a_setting_admits_them(
-    open_house: House, house_of: MakeHouse, server: LinkServer, tiny_en: object
+    open_site: Site, site_of: MakeSite, server: LinkServer, tiny_en: object
 ) -> None:
     wanted = {"url": f"{server.url}/talk.flac"}
-    said = refused(open_house.client().post("/api/jobs", json=wanted), 403, "DownloadRefused")
+    said = refused(open_site.client().post("/api/jobs", json=wanted), 403, "DownloadRefused")
     assert "without a login" in said
     assert "WHISPER_LINKS=on" in said
-    admitted = house_of(host="0.0.0.0", access="open", links="on", **SITES).client()
+    admitted = site_of(host="0.0.0.0", access="open", links="on", **SITES).client()
     answer = admitted.post("/api/jobs", json=wanted)
     assert answer.status_code == 202, answer.text
     assert ended(admitted, answer.json()["id"])["state"] == "complete"

@@ -18,7 +18,7 @@ from api.sessions import Cookies
 from api.throttle import FREE_TRIES, Throttle
 from core.errors import InvalidOption
 from core.settings import Settings
-from tests.api.conftest import ELSEWHERE, PASSWORD, USER, House
+from tests.api.conftest import ELSEWHERE, PASSWORD, USER, Site
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def client_of(settings: Settings, address: str = ELSEWHERE[0]) -> TestClient:
     return TestClient(app, client=(address, 1), follow_redirects=False)
 
 
-def test_a_login_opens_the_app_and_a_logout_ends_it_everywhere(locked: House) -> None:
+def test_a_login_opens_the_app_and_a_logout_ends_it_everywhere(locked: Site) -> None:
     client = locked.browser()
     stolen = dict(client.cookies)
     assert client.get("/api/jobs").status_code == 200
@@ -49,7 +49,7 @@ def test_a_login_opens_the_app_and_a_logout_ends_it_everywhere(locked: House) ->
     assert locked.browser().get("/api/jobs").status_code == 200, "another login is another one"
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(locked: House) -> None:
+def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(locked: Site) -> None:
     client = locked.client(("127.0.0.1", 1), X_Forwarded_Proto="https")
     answer = client.post("/login", data={"user": USER, "password": PASSWORD})
     cookie = answer.headers["set-cookie"]
@@ -158,7 +158,7 @@ def test_the_way_back_never_leads_elsewhere(wanted: str) -> None:
     assert safe_next(wanted) == "/"
 
 
-def test_the_way_back_is_kept_and_cannot_break_the_page(locked: House) -> None:
+def test_the_way_back_is_kept_and_cannot_break_the_page(locked: Site) -> None:
     assert safe_next("/?job=abc") == "/?job=abc"
     client = locked.client(Origin="http://subs.example")
     evil = '"><script>alert(1)</script>'
@@ -170,7 +170,7 @@ def test_the_way_back_is_kept_and_cannot_break_the_page(locked: House) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/?job=abc")
 
 
-def test_a_foreign_page_cannot_log_anybody_in_or_out(locked: House) -> None:
+def test_a_foreign_page_cannot_log_anybody_in_or_out(locked: Site) -> None:
     headers = {"Origin": "https://attacker.example"}
     fields = {"user": USER, "password": PASSWORD}
     answer = locked.client().post("/login", data=fields, headers=headers)
@@ -180,12 +180,12 @@ def test_a_foreign_page_cannot_log_anybody_in_or_out(locked: House) -> None:
     assert client.get("/api/jobs").status_code == 200
 
 
-def test_an_endless_form_is_not_read(locked: House) -> None:
+def test_an_endless_form_is_not_read(locked: Site) -> None:
     answer = locked.client().post("/login", content=b"user=" + b"x" * 1_000_000)
     assert answer.status_code == 413
 
 
-def test_the_page_works_without_scripts(locked: House) -> None:
+def test_the_page_works_without_scripts(locked: Site) -> None:
     answer = locked.client().get("/login")
     assert "script" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]

@@ -25,7 +25,7 @@ from core.settings import Settings
 from jobs.database import Database
 from jobs.states import JobState
 from jobs.store import JobStore
-from tests.api.conftest import House, MakeHouse
+from tests.api.conftest import MakeSite, Site
 from tests.api.test_uploads import asked
 from tests.apps import App, running_app
 from tests.jobs.recordings import SHORT, joined
@@ -37,9 +37,9 @@ async def nothing() -> AsyncIterator[dict[str, Any]]:
 
 
 def test_health_answers_while_everything_else_is_held_up(
-    house_of: MakeHouse, monkeypatch: pytest.MonkeyPatch
+    site_of: MakeSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house: House = house_of(host="0.0.0.0")
+    site: Site = site_of(host="0.0.0.0")
     free = threading.Event()
     held_up = threading.Barrier(READERS + SUBMITTERS + 1)
 
@@ -47,20 +47,20 @@ def test_health_answers_while_everything_else_is_held_up(
         held_up.wait(PATIENCE_S)
         free.wait(PATIENCE_S)
 
-    monkeypatch.setattr(house.service.store, "get", waits)
-    monkeypatch.setattr(house.service, "admit", waits)
+    monkeypatch.setattr(site.service.store, "get", waits)
+    monkeypatch.setattr(site.service, "admit", waits)
 
     async def ask() -> None:
         reads = [
-            asyncio.create_task(asked(house.app, house.key, nothing(), "/api/jobs/x", "GET"))
+            asyncio.create_task(asked(site.app, site.key, nothing(), "/api/jobs/x", "GET"))
             for _ in range(READERS)
         ]
         posts = [
-            asyncio.create_task(asked(house.app, house.key, nothing())) for _ in range(SUBMITTERS)
+            asyncio.create_task(asked(site.app, site.key, nothing())) for _ in range(SUBMITTERS)
         ]
         await asyncio.to_thread(held_up.wait, PATIENCE_S)
         for path in ("/health", "/ready") * 5:
-            status, _, _ = await asked(house.app, "", nothing(), path, "GET")
+            status, _, _ = await asked(site.app, "", nothing(), path, "GET")
             assert status in (200, 503)
         assert not any(task.done() for task in (*reads, *posts)), "nothing was freed for them"
         free.set()

@@ -17,7 +17,7 @@ from api.uploads import FORM_BYTES, Uploads
 from core.errors import InvalidOption
 from core.settings import Settings
 from jobs.admission import MIB, Admission
-from tests.api.conftest import House, MakeHouse
+from tests.api.conftest import MakeSite, Site
 from tests.jobs.recordings import small_disk
 
 BOUNDARY = "boundary"
@@ -152,17 +152,17 @@ class Body:
 
 
 @pytest.fixture(scope="module")
-def small(house_of: MakeHouse) -> House:
+def small(site_of: MakeSite) -> Site:
     """Takes 2 MiB."""
-    return house_of(host="0.0.0.0", max_upload_mib=2)
+    return site_of(host="0.0.0.0", max_upload_mib=2)
 
 
-def incoming(house: House) -> list[Path]:
-    return list((house.service.settings.data_dir / "incoming").iterdir())
+def incoming(site: Site) -> list[Path]:
+    return list((site.service.settings.data_dir / "incoming").iterdir())
 
 
 @pytest.mark.parametrize("content_type", ["audio/wav", FORM["Content-Type"]])
-def test_too_much_is_refused_as_soon_as_it_is_too_much(small: House, content_type: str) -> None:
+def test_too_much_is_refused_as_soon_as_it_is_too_much(small: Site, content_type: str) -> None:
     async def messages() -> AsyncIterator[dict[str, Any]]:
         if content_type.startswith("multipart"):
             first = part("file", b"", "a.wav").removesuffix(b"\r\n")
@@ -180,7 +180,7 @@ def test_too_much_is_refused_as_soon_as_it_is_too_much(small: House, content_typ
     assert incoming(small) == []
 
 
-def test_too_much_is_refused_before_the_first_byte(small: House) -> None:
+def test_too_much_is_refused_before_the_first_byte(small: Site) -> None:
     seen: list[list[Path]] = []
 
     async def messages() -> AsyncIterator[dict[str, Any]]:
@@ -194,14 +194,14 @@ def test_too_much_is_refused_before_the_first_byte(small: House) -> None:
     assert seen == [[], []], "what comes is thrown away"
 
 
-def test_nothing_stays_when_the_client_goes_away(small: House) -> None:
+def test_nothing_stays_when_the_client_goes_away(small: Site) -> None:
     answer = asked(small.app, small.key, aiter(Body(1, ends=False)))
     asyncio.run(answer)
     assert incoming(small) == []
     assert small.program().get("/api/jobs").json()["total"] == 0
 
 
-def test_nothing_stays_when_the_request_is_cancelled(small: House) -> None:
+def test_nothing_stays_when_the_request_is_cancelled(small: Site) -> None:
     async def cut_off() -> None:
         reached, never = asyncio.Event(), asyncio.Event()
 
@@ -222,28 +222,28 @@ def test_nothing_stays_when_the_request_is_cancelled(small: House) -> None:
 
 
 @pytest.fixture
-def full(tmp_path: Path, house_of: MakeHouse) -> Iterator[House]:
+def full(tmp_path: Path, site_of: MakeSite) -> Iterator[Site]:
     """Its uploads go to a disk of one MiB, and it keeps nothing free."""
-    house = house_of(host="0.0.0.0", min_free_mib=0)
+    site = site_of(host="0.0.0.0", min_free_mib=0)
     with small_disk(tmp_path / "disk") as disk:
-        folder = house.service.settings.data_dir / "incoming"
+        folder = site.service.settings.data_dir / "incoming"
         folder.rmdir()
         folder.symlink_to(disk)
-        yield house
+        yield site
 
 
-def test_a_full_disk_is_answered_and_nothing_stays(full: House) -> None:
+def test_a_full_disk_is_answered_and_nothing_stays(full: Site) -> None:
     answer = asked(full.app, full.key, aiter(Body(20)))
     status, _, body = asyncio.run(answer)
     assert (status, body["error"]["type"]) == (507, "DiskFull")
     assert incoming(full) == []
 
 
-def test_space_that_must_stay_free_is_not_touched(house_of: MakeHouse) -> None:
-    house = house_of(host="0.0.0.0", min_free_mib=2**40)
-    answer = house.program().post("/api/jobs", content=b"x")
+def test_space_that_must_stay_free_is_not_touched(site_of: MakeSite) -> None:
+    site = site_of(host="0.0.0.0", min_free_mib=2**40)
+    answer = site.program().post("/api/jobs", content=b"x")
     assert (answer.status_code, answer.json()["error"]["type"]) == (507, "DiskFull")
-    page = house.program().post("/gradio_api/upload", files={"files": ("a.wav", b"x")})
+    page = site.program().post("/gradio_api/upload", files={"files": ("a.wav", b"x")})
     assert page.status_code == 507
     assert "Too little disk space" in page.text, "Gradio's page shows the text as it is"
 
