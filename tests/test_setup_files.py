@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -58,6 +60,35 @@ def test_every_requirement_is_pinned_exactly(name: str) -> None:
 def test_constraints_name_the_same_versions(name: str) -> None:
     constraints = pins("constraints.txt")
     assert {package: constraints.get(package) for package in pins(name)} == pins(name)
+
+
+def commands(target: str) -> list[list[str]]:
+    """What make would run for a target, without running it."""
+    done = subprocess.run(
+        ["make", "--dry-run", "--always-make", target, "ARGS=-k 'a or b'"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return [shlex.split(line) for line in done.stdout.splitlines() if " -m pytest " in line]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+@pytest.mark.parametrize(
+    ("target", "own"),
+    [
+        ("test", []),
+        ("test-fast", ["-m", "not (browser or model or process)"]),
+        ("test-all", ["--long"]),
+    ],
+)
+def test_each_test_command_uses_every_core_and_takes_arguments(target: str, own: list[str]) -> None:
+    (command,) = commands(target)
+    assert command[-2:] == ["-k", "a or b"]
+    assert "--numprocesses auto --dist loadfile" in " ".join(command)
+    rest = command[command.index("--no-loadscope-reorder") + 1 : -2]
+    assert rest == own
 
 
 @pytest.mark.parametrize("name", REQUIREMENTS)
