@@ -53,7 +53,7 @@ class KnownError:
     meaning: str
     """One sentence."""
     fix: str
-    kind: type[SubtitleError]
+    kind: type[SubtitleError] = DeviceUnavailable
 
     def error(self, text: str) -> SubtitleError:
         """As the app raises it: the meaning and what was said; as the hint the fix, and before it
@@ -108,7 +108,6 @@ _LIBRARIES = tuple(
         (f"Library {file} is not found or cannot be loaded", f"{file}: cannot open shared object"),
         f"The CUDA library {name} was not found.",
         fix,
-        DeviceUnavailable,
     )
     for name, file, fix in (
         ("cuBLAS 12", "libcublas.so.12", LIBRARIES),
@@ -133,7 +132,6 @@ KNOWN: tuple[KnownError, ...] = (
         ('could not select device driver "…with capabilities: [[gpu]]',),
         "Docker cannot give containers a GPU: NVIDIA's toolkit is missing.",
         TOOLKIT,
-        DeviceUnavailable,
     ),
     KnownError(
         "container toolkit without driver",
@@ -143,7 +141,6 @@ KNOWN: tuple[KnownError, ...] = (
         ),
         "The host has no working NVIDIA driver to give to the container.",
         DRIVER,
-        DeviceUnavailable,
     ),
     KnownError(
         "container toolkit",
@@ -151,7 +148,6 @@ KNOWN: tuple[KnownError, ...] = (
         "NVIDIA's container toolkit could not give the container a GPU.",
         "See `nvidia-smi` and `sudo nvidia-container-cli -k -d /dev/tty info` on the host. "
         + TOOLKIT,
-        DeviceUnavailable,
     ),
     # The driver.
     KnownError(
@@ -159,14 +155,12 @@ KNOWN: tuple[KnownError, ...] = (
         ("CUDA driver version is insufficient for CUDA runtime version",),
         "There is no NVIDIA driver, or it is too old for CUDA 12.",
         DRIVER + " In a container the driver is the host's: start it with `--gpus all`.",
-        DeviceUnavailable,
     ),
     KnownError(
         "driver too old to compile",
         ("the provided PTX was compiled with an unsupported toolchain",),
         "The NVIDIA driver is too old to compile CTranslate2's code for this card.",
         DRIVER,
-        DeviceUnavailable,
     ),
     KnownError(
         "no CUDA device",
@@ -174,7 +168,6 @@ KNOWN: tuple[KnownError, ...] = (
         "CUDA shows no GPU to this program.",
         "Check `nvidia-smi` and CUDA_VISIBLE_DEVICES (`unset CUDA_VISIBLE_DEVICES`); start a"
         " container with `--gpus all`. Without a GPU: `WHISPER_DEVICE=cpu`.",
-        DeviceUnavailable,
     ),
     KnownError(
         "wrong device index",
@@ -182,7 +175,6 @@ KNOWN: tuple[KnownError, ...] = (
         "The GPU that was asked for does not exist.",
         "Name GPUs that `nvidia-smi -L` lists in CUDA_VISIBLE_DEVICES or --gpus, or"
         " `unset CUDA_VISIBLE_DEVICES`.",
-        DeviceUnavailable,
     ),
     KnownError(
         "NVML gone",
@@ -193,14 +185,12 @@ KNOWN: tuple[KnownError, ...] = (
         ' put `"exec-opts": ["native.cgroupdriver=cgroupfs"]` into /etc/docker/daemon.json and'
         " `sudo systemctl restart docker`, or name the cards as devices (`--device /dev/nvidiactl"
         " --device /dev/nvidia-uvm --device /dev/nvidia0`).",
-        DeviceUnavailable,
     ),
     KnownError(
         "driver and library differ",
         ("Driver/library version mismatch", "NVML/RM version mismatch"),
         "The NVIDIA driver was updated and the old one is still loaded.",
         "Reboot (`sudo reboot`); restart containers after it.",
-        DeviceUnavailable,
     ),
     KnownError(
         "driver not loaded",
@@ -208,7 +198,6 @@ KNOWN: tuple[KnownError, ...] = (
         "The NVIDIA driver is installed but not loaded.",
         "`sudo modprobe nvidia`; if that fails, reinstall the driver for the running kernel"
         " (Ubuntu: `sudo apt-get install --reinstall nvidia-driver-570`) and reboot.",
-        DeviceUnavailable,
     ),
     KnownError(
         "NVML missing",
@@ -216,21 +205,18 @@ KNOWN: tuple[KnownError, ...] = (
         "NVIDIA's management library is missing: there is no driver, or the container lacks "
         "`utility`.",
         DRIVER + " In a container: `--gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility`.",
-        DeviceUnavailable,
     ),
     KnownError(
         "fabric manager",
         ("system not yet initialized",),
         "The GPUs are waiting for the NVSwitch fabric manager.",
         "`sudo systemctl enable --now nvidia-fabricmanager`; its version must match the driver's.",
-        DeviceUnavailable,
     ),
     KnownError(
         "forward compatibility",
         ("forward compatibility was attempted on non supported HW",),
         "CUDA's compatibility libraries do not match this driver.",
         "Remove /usr/local/cuda/compat from LD_LIBRARY_PATH, or install driver 570 or newer.",
-        DeviceUnavailable,
     ),
     # The card.
     KnownError(
@@ -245,14 +231,12 @@ KNOWN: tuple[KnownError, ...] = (
         ("no kernel image is available for execution on the device",),
         "CTranslate2 has no code for this card: it needs compute capability 5.3 or newer.",
         "Use another card (CUDA_VISIBLE_DEVICES), or the CPU: `WHISPER_DEVICE=cpu`.",
-        DeviceUnavailable,
     ),
     KnownError(
         "GPU lost",
         ("GPU is lost", "fallen off the bus", "GPU requires restart", "reset required"),
         "The GPU has stopped responding.",
         RESTART,
-        DeviceUnavailable,
     ),
     KnownError(
         "ECC error",
@@ -260,7 +244,6 @@ KNOWN: tuple[KnownError, ...] = (
         "The GPU's memory is faulty (uncorrectable ECC error).",
         "See `nvidia-smi -q -d ECC,ROW_REMAPPER`, then `sudo nvidia-smi --gpu-reset -i N` or"
         " reboot. If it comes back, the card has to be replaced.",
-        DeviceUnavailable,
     ),
     KnownError(
         "GPU busy",
@@ -268,14 +251,12 @@ KNOWN: tuple[KnownError, ...] = (
         "Another program has exclusive use of the GPU, or the GPU is in MIG mode without "
         "instances.",
         "`sudo nvidia-smi -c DEFAULT`; with MIG: `sudo nvidia-smi mig -cgi 0 -C`.",
-        DeviceUnavailable,
     ),
     KnownError(
         "launch failure",
         ("unspecified launch failure", "an illegal memory access was encountered"),
         "The GPU stopped in the middle of its work.",
         RESTART,
-        DeviceUnavailable,
     ),
     KnownError(
         "CUDA unknown error",
@@ -283,7 +264,6 @@ KNOWN: tuple[KnownError, ...] = (
         "The driver's memory module is in a bad state, which happens after sleep.",
         "Stop all programs on the GPU, then `sudo modprobe -r nvidia_uvm && sudo modprobe"
         " nvidia_uvm`, or reboot.",
-        DeviceUnavailable,
     ),
     # Compute types and model files.
     KnownError(

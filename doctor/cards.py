@@ -31,8 +31,8 @@ PTX_CUDA = (12, 8)
 MEMORY_WANTED_MIB = 2560
 """large-v3-turbo in float16 at batch 1, the default on GPUs."""
 
-VOLATILE = ("overlay", "tmpfs", "aufs")
-"""File systems that end with their container."""
+VOLATILE = ("overlay", "tmpfs", "aufs", "")
+"""File systems that end with their container, as an unknown one may."""
 
 Code = Literal["native", "compiled", "none"]
 
@@ -122,8 +122,7 @@ def jit_cache(machine: Machine) -> Finding:
             f"Compiled code cannot be kept in {path}: {why}.",
             "`export CUDA_CACHE_PATH=…` to a permanent folder that this user can write to.",
         )
-    mount = machine.mount_of(path.absolute())
-    if machine.container and (mount is None or mount.kind in VOLATILE):
+    if machine.container and machine.file_system_of(path.absolute()) in VOLATILE:
         return warning(
             f"Compiled code in {path} is lost with the container and is then compiled again.",
             "Give it a volume: `-v cuda-cache:/app/cache -e CUDA_CACHE_PATH=/app/cache`.",

@@ -18,13 +18,6 @@ _IN_CONTAINER = re.compile(r"docker|kubepods|containerd|libpod|/lxc|garden|build
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
-    point: Path
-    kind: str
-    """File system, as the kernel calls it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """Looks below ``root``; every answer is read when it is asked for."""
 
@@ -71,19 +64,19 @@ class Machine:
         """Toolkits beside the driver: ``/usr/local/cuda-13.0``."""
         return tuple(sorted((self.root / "usr/local").glob("cuda-[0-9]*")))
 
-    def mount_of(self, path: Path) -> Mount | None:
-        """Where a path lies: the deepest mount above it."""
-        best: Mount | None = None
+    def file_system_of(self, path: Path) -> str:
+        """What the kernel calls the file system of the deepest mount above a path; empty where it
+        cannot be told."""
+        kind, depth = "", 0
         for line in self.read("proc/self/mountinfo").splitlines():
             left, _, right = line.partition(" - ")
             fields = left.split()
             if len(fields) < 5 or not right:
                 continue
             point = Path(fields[4].replace("\\040", " "))
-            deeper = best is None or len(point.parts) >= len(best.point.parts)
-            if path.is_relative_to(point) and deeper:
-                best = Mount(point, right.split()[0])
-        return best
+            if path.is_relative_to(point) and len(point.parts) >= depth:
+                kind, depth = right.split()[0], len(point.parts)
+        return kind
 
     def read(self, path: str | Path) -> str:
         """A small file's text; empty where there is none."""

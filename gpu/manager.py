@@ -136,7 +136,7 @@ class GpuManager:
             raise InvalidOption(
                 f"There is no backend {backend!r}.", hint="Choose ctranslate2 or pytorch."
             )
-        setup = self._setup(name, precision, batch_size, beam_size)
+        setup = _setup(name, precision, batch_size, beam_size)
         found = estimate(setup, self.peaks, device_name)
         if segment_duration != WINDOW_S:
             notes.append(SEGMENT_NOTE)
@@ -269,29 +269,26 @@ class GpuManager:
         _check_precision(options.get("precision", "auto"), options.get("backend", "ctranslate2"))
         return float(self.calculate_memory_usage(model, **options)["recommended"])
 
-    def _setup(self, name: str, precision: str, batch_size: int, beam_size: int) -> Setup:
-        if precision not in WEIGHT_BYTES:
-            raise InvalidOption(
-                f"There is no precision {precision!r}.",
-                hint=f"Choose from: {', '.join(COMPUTE_TYPES)}.",
-            )
-        return Setup(model=name, compute_type=precision, batch_size=batch_size, beam_size=beam_size)
-
     def _check_device(
         self, entry: str, gpus: GpuList, need: dict[str, Any], backend: Backend
     ) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "id": entry, "name": "", "sufficient": False, "message": "", "free": None,
+            "total": None, "suggestions": [],
+        }  # fmt: skip
         device = find_device(entry, gpus)
         if device is None:
             there = f"there are {len(gpus.devices)} GPUs" if gpus.devices else _why_none(gpus)
             text = f"GPU {entry} does not exist: {there}."
-            return _answer(entry, "", False, text, suggestions=[] if gpus.devices else [ON_CPU])
+            return answer | {"message": text, "suggestions": [] if gpus.devices else [ON_CPU]}
         card = card_of(device, f"GPU {entry}")
+        free = card.free_mib / MIB_PER_GB
+        answer |= {"name": card.name, "free": free, "total": card.total_mib / MIB_PER_GB}
         precision = need["precision"]
         if card.capability is not None and not supports(card.capability, precision):
-            text = f"{card.label}: {why_not(card.capability, precision)}"
-            return _answer(entry, card.name, False, text, device)
+            return answer | {"message": f"{card.label}: {why_not(card.capability, precision)}"}
         setup = on_card(
-            self._setup(need["model"], precision, need["batch_size"], need["beam_size"]), card
+            _setup(need["model"], precision, need["batch_size"], need["beam_size"]), card
         )
         found = judge(card, self.peaks)(setup)
         if backend == "pytorch":
@@ -305,14 +302,13 @@ class GpuManager:
         )
         if not enough and device.processes:
             text += f"; held by {name_all(device.processes)}"
-        tips: list[str] = []
         if not enough and backend == "pytorch":
             asked = (need["model"], need["segment_duration"], need["batch_size"], precision)
-            tips = list(pytorch.suggest(*asked, free_gb=card.free_mib / MIB_PER_GB))
+            answer["suggestions"] = list(pytorch.suggest(*asked, free_gb=free))
         elif not enough:
-            advice = advise(setup, card, peaks=self.peaks)
-            tips = [each.text for each in advice]
-        return _answer(entry, card.name, enough, text + ".", device, tips)
+            tips = advise(setup, card, peaks=self.peaks)
+            answer["suggestions"] = [each.text for each in tips]
+        return answer | {"sufficient": enough, "message": f"{text}."}
 
 
 def card_of(device: GpuDevice | MigDevice, label: str) -> Card:
@@ -331,23 +327,13 @@ def _why_none(gpus: GpuList) -> str:
     return gpus.problem.rstrip(".") or "there is none"
 
 
-def _answer(
-    entry: str,
-    name: str,
-    sufficient: bool,
-    message: str,
-    device: GpuDevice | MigDevice | None = None,
-    suggestions: Sequence[str] = (),
-) -> dict[str, Any]:
-    return {
-        "id": entry,
-        "name": name,
-        "sufficient": sufficient,
-        "message": message,
-        "free": None if device is None else device.free_mib / MIB_PER_GB,
-        "total": None if device is None else device.total_mib / MIB_PER_GB,
-        "suggestions": list(suggestions),
-    }
+def _setup(name: str, precision: str, batch_size: int, beam_size: int) -> Setup:
+    if precision not in WEIGHT_BYTES:
+        raise InvalidOption(
+            f"There is no precision {precision!r}.",
+            hint=f"Choose from: {', '.join(COMPUTE_TYPES)}.",
+        )
+    return Setup(model=name, compute_type=precision, batch_size=batch_size, beam_size=beam_size)
 
 
 def _by_the_guide(

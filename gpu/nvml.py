@@ -63,10 +63,10 @@ class GpuDevice:
     """In NVML's order, by bus; CUDA may number otherwise, so workers are given UUIDs."""
     uuid: str
     name: str
-    total_mib: int
+    total_mib: int = 0
     """0 where NVML does not say, as with chips that share the machine's memory (GB10)."""
-    used_mib: int
-    free_mib: int
+    used_mib: int = 0
+    free_mib: int = 0
     capability: tuple[int, int] | None = None
     """Compute capability, (8, 9) for 8.9."""
     processes: tuple[GpuProcess, ...] = ()
@@ -177,15 +177,7 @@ class _Reader:
             total, used, free = self._memory(handle)
         except self._failures as error:
             log.debug("GPU %d cannot be read: %s", index, error)
-            return GpuDevice(
-                index=index,
-                uuid=uuid,
-                name=name,
-                total_mib=0,
-                used_mib=0,
-                free_mib=0,
-                problem=_told(error),
-            )
+            return GpuDevice(index=index, uuid=uuid, name=name, problem=_told(error))
         capability = self._maybe("nvmlDeviceGetCudaComputeCapability", handle)
         migs = self._migs(handle, capability)
         processes = self._processes(handle)

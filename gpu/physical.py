@@ -76,9 +76,8 @@ CPU_ENCODE_ROWS = 3
 """Windows encoded at a time there, whatever the batch (``decoding.model``)."""
 
 CALIBRATED = frozenset(
-    {"large-v1", "large-v2", "large-v3", "large-v3-turbo", "distil-large-v2", "distil-large-v3",
-     "distil-large-v3.5", "small", "small.en"}
-)  # fmt: skip
+    name for name in MODELS if shape_of(name).width == 1280 or name.startswith("small")
+)
 """Models of the sizes the published peaks are of."""
 CALIBRATED_BATCH = 8
 

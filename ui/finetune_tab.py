@@ -12,7 +12,7 @@ import gradio as gr
 from core.errors import InvalidOption, SubtitleError
 from core.models import MODELS
 from core.settings import Settings
-from finetuning.options import METHODS, Method
+from finetuning.options import METHODS
 from finetuning.plan import Wishes, plan_finetune
 from gpu.choice import Card
 from ui import finetune_view as view
@@ -45,8 +45,7 @@ class FinetuneTab:
         self._controls: dict[str, Any] = {}
         with gr.Row(elem_classes="columns", equal_height=False):
             with gr.Column(scale=5, min_width=320):
-                self._model_and_card()
-                self._batches()
+                self._main()
                 with gr.Accordion("More", open=False, elem_id="finetune-more"):
                     self._more()
             with gr.Column(scale=6, min_width=320):
@@ -54,8 +53,9 @@ class FinetuneTab:
                     "", elem_id="finetune", apply_default_css=False, js_on_load=scripts.COPY
                 )
 
-    def _model_and_card(self) -> None:
+    def _main(self) -> None:
         add = self._controls
+        methods = [(f"{name[0].upper()}{name[1:]}", method) for method, name in METHODS.items()]
         with gr.Row():
             add["base_model"] = gr.Dropdown(
                 list(MODELS), value="large-v3", label="Model to train", min_width=160,
@@ -64,25 +64,17 @@ class FinetuneTab:
             add["card"] = card_dropdown(self._settings, USUAL_GB, "finetune-card")
         with gr.Row():
             add["method"] = gr.Dropdown(
-                [("Automatic", CHOSEN), *((_label(name), name) for name in METHODS)],
+                [("Automatic", CHOSEN), *methods],
                 value=CHOSEN, label="Method", min_width=160, elem_id="finetune-method",
             )  # fmt: skip
             add["gpus"] = gr.Number(
-                1, precision=0, label="GPUs", min_width=100,
-                elem_id="finetune-gpus",
-            )  # fmt: skip
-
-    def _batches(self) -> None:
-        add = self._controls
+                1, precision=0, label="GPUs", min_width=100, elem_id="finetune-gpus"
+            )
         with gr.Row():
-            for name, label in (
-                ("per_device_train_batch_size", "Batch size per GPU"),
-                ("gradient_accumulation_steps", "Accumulation steps"),
-            ):
-                add[name] = _number(name, label, BATCHES)
+            self._number("per_device_train_batch_size", "Batch size per GPU", BATCHES)
+            self._number("gradient_accumulation_steps", "Accumulation steps", BATCHES)
         with gr.Row():
-            name = "per_device_eval_batch_size"
-            add[name] = _number(name, "Evaluation batch size", BATCHES)
+            self._number("per_device_eval_batch_size", "Evaluation batch size", BATCHES)
             add["gradient_checkpointing"] = gr.Dropdown(
                 list(_YES_NO), value=CHOSEN, label="Gradient checkpointing",
                 info="Less memory, a third slower", min_width=140, elem_id="finetune-checkpointing",
@@ -104,13 +96,19 @@ class FinetuneTab:
                 True, label="Pad clips to 30 s", info="As training programs usually do"
             )
         with gr.Row():
-            add["label_tokens"] = _number(
-                "label_tokens", "Tokens in the longest transcript", (64, 128, 225, 448)
-            )
-            add["lora_rank"] = _number("lora_rank", "Adapter rank", (8, 16, 32, 64))
+            self._number("label_tokens", "Tokens in the longest transcript", (64, 128, 225, 448))
+            self._number("lora_rank", "Adapter rank", (8, 16, 32, 64))
         add["attention"] = gr.Dropdown(
             [("fused (sdpa)", "sdpa"), ("eager: transformers before 4.37", "eager")],
             value="sdpa", label="Attention",
+        )  # fmt: skip
+
+    def _number(self, name: str, label: str, offered: tuple[int, ...]) -> None:
+        """A number to choose or to type, or to leave to the planner."""
+        choices = [("Automatic", CHOSEN), *((str(number), str(number)) for number in offered)]
+        self._controls[name] = gr.Dropdown(
+            choices, value=CHOSEN, label=label, allow_custom_value=True, min_width=140,
+            elem_id=f"finetune-{name.replace('_', '-')}",
         )  # fmt: skip
 
     def wire(self, tab: gr.Tab) -> None:
@@ -150,15 +148,6 @@ def _wishes(form: dict[str, Any], card: Card) -> Wishes:
     return Wishes.on(card, **asked)
 
 
-def _number(name: str, label: str, offered: tuple[int, ...]) -> gr.Dropdown:
-    """A number to choose or to type, or to leave to the planner."""
-    choices = [("Automatic", CHOSEN), *((str(number), str(number)) for number in offered)]
-    return gr.Dropdown(
-        choices, value=CHOSEN, label=label, allow_custom_value=True, min_width=140,
-        elem_id=f"finetune-{name.replace('_', '-')}",
-    )  # fmt: skip
-
-
 def _whole(name: str, value: str | None) -> int | None:
     asked = (value or "").strip()
     if not asked or asked == CHOSEN:
@@ -166,8 +155,3 @@ def _whole(name: str, value: str | None) -> int | None:
     if not asked.isdecimal() or len(asked) > MAX_DIGITS:
         raise InvalidOption(f"{name}: {asked!r} is not a number.", hint="Type one such as 4.")
     return int(asked)
-
-
-def _label(method: Method) -> str:
-    name = METHODS[method]
-    return name[0].upper() + name[1:]
