@@ -1,11 +1,11 @@
-"""Who asks: the two names a request travels with, and the one reader of them for all fronts.
+"""The identity behind a request: its two names, and the one function that reads them.
 
 The access check of the web front (``api/access.py``) writes an :class:`Identity` into the state of
 the request. FastAPI's requests and those of Gradio's queued events both carry that state, so one
 reader serves routes and page handlers alike; the command line is always :data:`LOCAL`.
 
     owner    who may list, cancel and delete a job   local, user:NAME, key:NAME, visitor:ID
-    client   whom limits count                       local, user:NAME, key:NAME, ip:ADDRESS
+    client   what limits count by                    local, user:NAME, key:NAME, ip:ADDRESS
 
 Anyone who passes the access check and has a job's id may look at it: ids cannot be guessed, and
 links are shared on purpose. Changing it is for its owner (:meth:`Identity.may_change`).
@@ -30,12 +30,12 @@ class Identity:
 
     @property
     def unknown(self) -> bool:
-        """Anybody who reached a service that is open to everybody."""
+        """An anonymous user of a service that is open to everyone."""
         return self.owner.startswith("visitor:")
 
     def may_change(self, owner: str) -> bool:
-        """Whether a job of that owner is this one's to cancel, delete or mend. Who sits at a
-        service without login has its files in hand anyway, so nothing is refused there."""
+        """Whether this identity may cancel, delete or repair a job of that owner. The local user
+        has the service's files in hand anyway and may change everything."""
         return self.owner in (owner, LOCAL.owner)
 
 
@@ -44,10 +44,9 @@ LOCAL = Identity("local", "local")
 
 
 def identity_of(request: Any) -> Identity:
-    """Who asks, from a request of FastAPI or of a Gradio event.
+    """The identity of a request of FastAPI or of a Gradio event.
 
-    Raises LookupError for one that did not come through the access check: to take it for somebody
-    would be to open the door.
+    Raises LookupError for a request that did not pass the access check.
     """
     found = getattr(getattr(request, "state", None), STATE_KEY, None)
     if not isinstance(found, Identity):

@@ -128,7 +128,7 @@ def _work(
 
 
 def _await_strays(service: Service, course: Course) -> None:
-    """Jobs that nobody follows because the parent died after storing them and before saying so."""
+    """Jobs without a client, because the parent died after storing them and before saying so."""
     accepted = {job.id for job in course.jobs}
 
     def open_strays() -> int:

@@ -63,7 +63,7 @@ def _main(connection: Connection[Any, Any], url: str, headers: dict[str, str]) -
         threading.Thread(
             target=_ask,
             args=(url, headers, kind, question, newest, stopped, found),
-            daemon=True,  # nobody is left to stop them when the bench is killed
+            daemon=True,  # nothing is left to stop them when the bench is killed
         )
         for kind, question in questions.items()
         if job_id is not None

@@ -39,7 +39,7 @@ class Holdings:
     """Its own memory and its share of what it shares with others."""
     threads: int
     descriptors: tuple[str, ...]
-    """What each open descriptor is, without the connections of those who visit its port: how long
+    """What each open descriptor is, without the connections of its clients: how long
     they stay is theirs to say."""
 
 
@@ -57,7 +57,7 @@ def working_in(folder: Path) -> list[Process]:
 
 
 def zombies(pid: int) -> list[int]:
-    """Children that ended and that nobody has collected."""
+    """Children that ended and were not reaped."""
     return [child for child in children(pid) if b"\nState:\tZ" in _read(child, "status")]
 
 

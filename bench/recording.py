@@ -70,7 +70,7 @@ def speech_bounds(audio: npt.NDArray[np.float32]) -> tuple[int, int]:
 def join(
     clips: list[Clip], *, seed: int, at_least_s: float
 ) -> tuple[npt.NDArray[np.float32], list[Utterance]]:
-    """Shuffle the clips and join them with gaps until ``at_least_s``, anew when all were used."""
+    """Shuffle the clips and join them with gaps until ``at_least_s``, again when all were used."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed)
     parts: list[npt.NDArray[np.float32]] = []

@@ -1,8 +1,8 @@
-"""Everybody at once: 200 submissions from 20 clients at the same moment, on real connections.
+"""A rush: 200 submissions from 20 clients at the same moment, on real connections.
 
-Who is told to come again later (429, 503) does so when the answer says. Meanwhile a process of its
-own asks again and again how a job is doing, over the API and as the page does. Writes a table and
-the data, and fails where a job is lost, an answer is 500, or the status is slow.
+A client that is told to come back later (429, 503) does so when the answer says. Meanwhile another
+process keeps asking how a job is doing, over the API and as the page does. Writes a table and the
+data, and fails where a job is lost, an answer is 500, or the status is slow.
 
     python -m bench.rush --clients 20 --submissions 200
 """
@@ -41,7 +41,7 @@ END_S = 1800.0
 
 @dataclass(slots=True)
 class Submission:
-    """One recording that somebody wants transcribed. Times in seconds since the rush began."""
+    """One recording to be transcribed. Times in seconds since the rush began."""
 
     client: str
     refusals: list[int] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Submission:
     ended_s: float | None = None
     state: str = ""
     failures: list[str] = field(default_factory=list)
-    """Answers nobody may get: 500, an unknown job, a broken connection."""
+    """Answers that must not occur: 500, an unknown job, a broken connection."""
 
 
 class Client:

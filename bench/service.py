@@ -187,7 +187,7 @@ class Service:
                 return found
 
     def worker_states(self) -> list[dict[str, Any]]:
-        """As ``/health`` tells them; empty while nobody answers."""
+        """As ``/health`` tells them; empty while there is no answer."""
         try:
             found: list[dict[str, Any]] = self.http.get("/health").json()["workers"]
         except (httpx.TransportError, ValueError, KeyError):

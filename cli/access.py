@@ -1,4 +1,4 @@
-"""``users`` and ``keys``: who may use the page and the API. A running service follows at once."""
+"""``users`` and ``keys``: access to the page and the API. A running service notices at once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""``gpu``: the GPUs, their memory and the processes that hold it; live on a terminal, as
-``gpustat`` shows it.
+"""``gpu``: the GPUs, their memory and its holders; live on a terminal, like ``gpustat``.
 
 The lines are redrawn where they stand: whatever ends the command, the terminal stays as it was.
 """

@@ -8,28 +8,29 @@ from typing import Any, TypeAlias
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 PLAN = """\
-What a model takes of a GPU's memory, part by part, and what fits beside it. With --gpu-memory for
-a card of that size, whether or not there is one here; otherwise for the cards of this machine.
+How much of a GPU's memory a model takes, part by part, and what fits beside it: for a GPU of the
+size given by --gpu-memory, or else for the GPUs of this machine.
 """
 
 GPU = """\
 The GPUs of this machine: temperature, load, power, memory in use and the processes that hold it,
 the largest first. On a terminal the view is live until Ctrl-C.
 
-exit codes: 0 shown, 1 there is no GPU to show (with --json this is an answer too, and 0)
+exit codes: 0 shown, 1 there is no GPU to show (with --json always 0)
 """
 
 FINETUNE = """\
-What fine-tuning a Whisper model takes of GPU memory, part by part, and the settings that fit:
+How much GPU memory fine-tuning a Whisper model takes, part by part, and the settings that fit:
 the same effective batch size (per-device batch x accumulation x GPUs) in less memory, step by step.
-Options may be spelled with underscores, as training scripts do. What is not given is chosen, the
-effective batch for 16. The exit code is 0 when there is a plan, also one that does not fit.
+Options may be spelled with underscores, as training scripts do. Options that are not given are
+chosen, with an effective batch of 16. The exit code is 0 when there is a plan, even if it does not
+fit.
 """
 
 DOCTOR = """\
-Looks at everything transcribing needs here and says what is wrong and how to mend it.
+Checks everything that transcribing needs here and says what is wrong and how to fix it.
 
-exit codes: 0 nothing is wrong, 1 something does not work, 3 it works and could be better
+exit codes: 0 nothing is wrong, 1 something does not work, 3 it works but could be better
 """
 
 
@@ -50,7 +51,7 @@ def add_gpu_commands(commands: Commands) -> None:
 def _add_gpu(commands: Commands) -> None:
     command = commands.add_parser(
         "gpu",
-        help="show the GPUs, their memory and the processes that hold it",
+        help="show the GPUs, their memory and what uses it",
         description=GPU,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -66,7 +67,7 @@ def _add_gpu(commands: Commands) -> None:
 
 def _add_plan(commands: Commands) -> None:
     command = commands.add_parser(
-        "plan", help="say what a model takes of a GPU's memory, and what fits", description=PLAN
+        "plan", help="show how much GPU memory a model takes, and what fits", description=PLAN
     )
     add = command.add_argument
     add("--model", default="auto", help="name of a model (default: the best that fits)")
@@ -75,8 +76,13 @@ def _add_plan(commands: Commands) -> None:
     add("--beam-size", type=int, default=5, metavar="N", help="default 5")
     add("--segment-duration", type=float, metavar="S", help="seconds, for the"
         " backend pytorch (default 30)")  # fmt: skip
-    add("--gpu-memory", type=float, metavar="GB", help="of the card (default: the cards here)")
-    add("--tasks", type=int, default=1, metavar="N", help="how many are to run at once")
+    add(
+        "--gpu-memory",
+        type=float,
+        metavar="GB",
+        help="default: the GPUs of this machine",
+    )
+    add("--tasks", type=int, default=1, metavar="N", help="how many run at once (default 1)")
     add("--task", choices=("transcribe", "translate"), default="transcribe")
     add("--backend", choices=("ctranslate2", "pytorch"), default="ctranslate2",
         help="pytorch: the rule of thumb for openai-whisper")  # fmt: skip
@@ -85,7 +91,7 @@ def _add_plan(commands: Commands) -> None:
 
 def _add_finetune(commands: Commands) -> None:
     command = commands.add_parser(
-        "plan-finetune", help="say what fine-tuning takes of GPU memory", description=FINETUNE
+        "plan-finetune", help="show how much GPU memory fine-tuning takes", description=FINETUNE
     )
 
     def add(name: str, **options: Any) -> None:
@@ -93,7 +99,12 @@ def _add_finetune(commands: Commands) -> None:
         command.add_argument(f"--{name}", f"--{name.replace('-', '_')}", **options)
 
     add("base-model", default="whisper-large-v3", help="such as whisper-small")
-    add("gpu-memory", type=float, metavar="GB", help="of each GPU (default: the first one here)")
+    add(
+        "gpu-memory",
+        type=float,
+        metavar="GB",
+        help="of each GPU (default: the first one)",
+    )
     add("gpus", type=int, default=1, metavar="N", help="how many train together (default 1)")
     add("method", choices=("auto", "full", "8bit", "lora"), default="auto",
         help="full, 8bit: all weights, with Adam's states in 32 or in 8 bits; lora: adapters"

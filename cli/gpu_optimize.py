@@ -1,4 +1,4 @@
-"""Look at the cards and write the settings that suit them: ``python cli/gpu_optimize.py``.
+"""Write the settings that suit this machine's GPUs: ``python cli/gpu_optimize.py``.
 
 They go into the settings file (``.env`` in the project's folder), beside whatever else it holds;
 ``--dry-run`` prints them instead, and what each profile would be. Nothing else is changed, and no
@@ -48,7 +48,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def optimize(args: argparse.Namespace) -> int:
-    """Raises what ``main`` tells."""
     settings = build_settings({})
     load_learned(settings)
     cards = gpus_here(settings) or devices_here(settings)
@@ -60,8 +59,7 @@ def optimize(args: argparse.Namespace) -> int:
         roomiest = max(cards, key=lambda card: card.free_mib)
         raise OutOfMemory(
             f"No model fits {roomiest.label}, which has {roomiest.free_mib:,.0f} MiB free.",
-            hint="python -m cli.main gpu shows which processes hold the rest;"
-            " WHISPER_DEVICE=cpu needs none.",
+            hint="python -m cli.main gpu shows what uses the rest; WHISPER_DEVICE=cpu needs none.",
         )
     _tell(chosen)
     wanted = chosen.settings()

@@ -1,4 +1,4 @@
-"""``plan``: what a model takes of a GPU's memory, and what fits, with or without a GPU here."""
+"""``plan``: how much GPU memory a model takes, and what fits, with or without a GPU here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plan(args: argparse.Namespace) -> int:
 
 
 def asked_cards(gigabytes: float | None) -> list[Card]:
-    """A card of so many GB; None: those of this machine, with who else uses them.
+    """A card of so many GB; None: those of this machine, with the processes that use them.
 
     Raises:
         InvalidOption: no card has that size, or there is none here.

@@ -1,4 +1,4 @@
-"""``plan-finetune``: what fine-tuning takes of a GPU's memory, and the settings that fit.
+"""``plan-finetune``: how much GPU memory fine-tuning takes, and the settings that fit.
 
 The exit code says whether a plan could be made, not whether it fits: that is its content, and
 ``verdict`` in ``--json``.

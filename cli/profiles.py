@@ -12,7 +12,7 @@ from gpu.manager import gpu_manager
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What matters most to somebody; the machine decides the rest."""
+    """What matters most; the machine decides the rest."""
 
     name: str
     why: str
@@ -46,8 +46,8 @@ PROFILES = {
         ),
         Profile(
             "balanced",
-            "What auto takes: good subtitles in good time; a second recording fills the pauses of"
-            " the first.",
+            "What auto takes: good subtitles in reasonable time; a second recording fills the"
+            " pauses of the first.",
             beam_size=5,
             jobs=2,
         ),

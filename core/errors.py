@@ -112,7 +112,7 @@ class CapacityError(SubtitleError):
     """The machine cannot take this now."""
 
     retry_after_s: int | None = None
-    """When it is worth trying again; None: not before somebody has done something."""
+    """When it is worth trying again; None: only after someone has fixed the cause."""
 
 
 class QueueFull(CapacityError):

@@ -1,6 +1,6 @@
 """Languages Whisper knows, and how people write them.
 
-An own table, so that a page or ``--help`` can list the languages without importing an engine;
+A table of its own, so that a page or ``--help`` can list the languages without importing an engine;
 ``tests/core/test_models.py`` holds it equal to the engine's codes.
 """
 
@@ -144,13 +144,13 @@ _ALIASES = {
 DEFAULT_PROMPTS = {"zh": "以下是普通话的句子。"}
 """Text before a window where the user gives none. Whisper knows one Chinese and two scripts, and
 windows decoded on their own would choose between them one by one; the prompt settles on simplified
-characters with punctuation. Who wants traditional ones gives a prompt in them."""
+characters with punctuation. For traditional ones, give a prompt in them."""
 
 
 def language_code(text: str | None) -> str | None:
     """Whisper's code for what a person wrote: ``ZH``, ``Chinese`` and ``zh-TW`` are all ``zh``.
 
-    None, an empty text and ``auto`` are None: the language is to be found out.
+    None, an empty text and ``auto`` are None: the language is to be detected.
     """
     wanted = (text or "").strip().lower()
     if wanted in ("", "auto"):

@@ -1,1 +1,1 @@
-"""Finding out what is wrong with a machine or a set-up, and saying how to mend it."""
+"""Checks of the machine and the installation, each with a fix."""

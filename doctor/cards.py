@@ -1,4 +1,4 @@
-"""The cards: memory and who holds it, MIG, compute types, and whether CTranslate2 has code for
+"""The GPUs: their memory and its holders, MIG, compute types, and whether CTranslate2 has code for
 them."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Code = Literal["native", "compiled", "none"]
 
 
 def cards(gpus: GpuList) -> Iterator[Finding]:
-    """Each card with its memory and those who hold it. Nothing is ever ended by us."""
+    """Each card with its memory and the processes that hold it. The app never ends another one."""
     for card in gpus.devices:
         if card.problem:
             yield _broken(card)

@@ -34,7 +34,7 @@ def changed(settings: Settings) -> Finding:
 
 
 def without_effect(machine: Machine) -> Iterator[Finding]:
-    """What guides for PyTorch advise against a lack of memory, and nothing here reads."""
+    """Variables that PyTorch guides recommend when memory is short, and that nothing here reads."""
     for name in ("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF"):
         if name in machine.variables:
             yield hint(

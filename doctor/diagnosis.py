@@ -1,7 +1,7 @@
 """What an examination found, as text for people and as data for programs; without secrets.
 
 A report is made to be pasted into an issue, so what every finding says passes :func:`redacted`
-before anybody sees it.
+before it is shown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal
 Severity = Literal["ok", "hint", "warning", "error"]
 
 SEVERITIES: tuple[Severity, ...] = ("ok", "hint", "warning", "error")
-"""From nothing to the worst. A hint is worth knowing and nothing is wrong."""
+"""From harmless to worst. A hint is worth knowing, but nothing is wrong."""
 
 MARKS: dict[Severity, str] = {"ok": "✓", "hint": "i", "warning": "!", "error": "✗"}
 

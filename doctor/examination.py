@@ -1,4 +1,4 @@
-"""The whole examination: every check guarded, one after the other, the slow ones told about."""
+"""The whole examination: every check guarded, in order, with progress for the slow ones."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class _Examination:
         try:
             self._closed = models.hub(self._settings, self._offline)
         except Exception as failure:
-            # Told as the reason why it cannot be asked.
+            # The report gives it as the reason why the hub cannot be asked.
             self._closed = f"{type(failure).__name__}: {failure}"
 
     def _models(self) -> Iterator[Finding]:

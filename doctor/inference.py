@@ -34,7 +34,7 @@ COMPILE_LIMIT_S = 900.0
 """As long as a service waits for a card that compiles its code."""
 
 ONCE = PoolLimits(load_kills_to_fail=1, deaths_to_retire=1)
-"""A device that ends its process is to be told of, not tried again."""
+"""A device that ends its process is reported, not tried again."""
 
 CPU = Device("CPU", "cpu")
 
@@ -42,7 +42,7 @@ Progress = Callable[[str], None]
 
 
 def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Device, ...], list[Finding]]:
-    """The GPUs the app would use here, and the CPU; and why one that was asked for is not there."""
+    """The GPUs the app would use here and the CPU, and an error for each one that is missing."""
     try:
         return _slots(settings, settings.cuda_visible_devices, gpus), []
     except DeviceUnavailable as missing:

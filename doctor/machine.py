@@ -1,4 +1,4 @@
-"""What the system itself shows: driver, device files, container, variables. Reads files alone."""
+"""What the system shows: driver, device files, container, variables. Only reads files."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def hub_finding(closed: str, endpoint: str, needed: bool) -> Finding:
 
 
 def choice(settings: Settings, cards: Sequence[Card], closed: str) -> Iterator[Finding]:
-    """What a job without a model of its own gets, without downloading anything.
+    """The model that a job gets if it names none. Nothing is downloaded.
 
     ``cards``: the GPUs jobs run on; none: the CPU.
     """
@@ -133,5 +133,5 @@ def _fits(settings: Settings, card: Card, name: str) -> Choice | None:
 
 
 def smallest(here: Mapping[str, str]) -> str | None:
-    """The model that shows soonest whether a device works."""
+    """The model that shows fastest whether a device works."""
     return min(here, key=lambda name: MODELS[name].parameters_m or 0, default=None)

@@ -1,4 +1,4 @@
-"""The port of the page: free, ours, or somebody else's."""
+"""The port of the page: free, ours, or another program's."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ORDER = (
     " 8 bits, which some guides take first, are less exact, and only adapters can be trained beside"
     " them. Shorter clips come last: padded to 30 s, they save next to nothing."
 )
-"""Why the levels stand as they do."""
+"""Why the levels are in this order."""
 
 FITS: dict[Fit, str] = {"fits": "fits", "tight": "tight", "too large": "does not fit"}
 
@@ -128,7 +128,7 @@ def _of_the_rest(options: FinetuneOptions, used_mib: float) -> Iterator[str]:
             " memory."
         )
     if used_mib > 0:
-        yield f"Others hold {used_mib:,.0f} MiB of the card; they are planned around."
+        yield f"Other programs hold {used_mib:,.0f} MiB of the card; the plan leaves them that."
 
 
 def plan_data(plan: FinetunePlan) -> dict[str, Any]:

@@ -3,10 +3,10 @@
     smaller batch     slower, the same words
     lower precision   a few words in a thousand
     smaller model     more wrong words
-    fewer at once     slower for everybody
+    fewer at once     slower for everyone
     the CPU           much slower, the same words
 
-Each with its numbers, out of the same calculation that said no.
+Each with its numbers, from the calculation that said no.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ MAX_BATCH, MAX_BEAM = 1024, 100
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What became of one device's model when memory was wanted back."""
+    """What happened to one device's model when its memory was asked for."""
 
     device: str
     outcome: Literal["unloaded", "busy", "empty"]

@@ -78,8 +78,8 @@ class GpuDevice:
     mig: tuple[MigDevice, ...] = ()
     """Not empty: MIG is on, and CUDA uses these instead of the card."""
     problem: str = ""
-    """What NVML said instead of answering, for a card that cannot be read, and its numbers are 0;
-    or why CUDA cannot use it as it is set up. No work can be given to such a card."""
+    """NVML's error for a card that cannot be read, whose numbers are then 0; or why CUDA cannot use
+    it as it is set up. Such a card gets no work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def read_gpus() -> GpuList:
         log.debug("No GPU list: %s", error)
         return GpuList(problem=_told(error))
     finally:
-        # NVML counts who has begun, so threads do not end it for each other.
+        # NVML counts its users, so threads do not end it for each other.
         try:
             nvml.nvmlShutdown()
         except failures as error:

@@ -32,7 +32,7 @@ LIBRARY_FOLDERS = (
 
 
 def memory_info(gpus: GpuList) -> dict[str, Any]:
-    """Every card with its memory and who holds it.
+    """Every card with its memory and the processes that hold it.
 
     ``gpus[i]`` is the card of NVML's number ``i``, also where it cannot be read: then ``problem``
     says why and its numbers are 0. ``available``: at least one card can be used.

@@ -1,4 +1,4 @@
-"""What others say and measured about the memory of fine-tuning, as options this planner knows.
+"""What others reported and measured about the memory of fine-tuning, as options of this planner.
 
 ``docs/fine-tuning-memory.md`` shows each beside the calculation and explains the differences.
 """
@@ -75,7 +75,7 @@ def guide_recommendation(card_gb: int) -> FinetuneOptions | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A run somebody reported."""
+    """A reported run."""
 
     what: str
     options: FinetuneOptions

@@ -1,4 +1,4 @@
-"""The tab Fine-tuning: what training a model takes of a GPU's memory, and the settings that fit.
+"""The tab Fine-tuning: how much GPU memory training a model takes, and the settings that fit.
 
 Every change is calculated at once; nothing is trained here yet.
 """

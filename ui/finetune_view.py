@@ -85,7 +85,7 @@ def _note(words: str) -> str:
 
 @lru_cache(maxsize=64)
 def _cards(gpus: int, fp16: bool) -> str:
-    """The largest models on common cards; the same for everybody, and costs a moment."""
+    """The largest models on common cards; the same for everyone, and slow to calculate."""
     heads = ("Card", "Largest model with adapters", "Largest model with all weights")
     wishes = Wishes(gpu_memory_mib=1, gpus=gpus, fp16=fp16)
     rows = {f"{gb} GB": map(_cell, plans) for gb, *plans in cards_table(wishes)}

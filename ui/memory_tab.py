@@ -1,4 +1,4 @@
-"""The tab Memory: what a model takes of a GPU, against what the card has.
+"""The tab Memory: how much of a GPU's memory a model takes.
 
 Every change is calculated at once; nothing is loaded for it.
 """
