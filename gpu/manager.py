@@ -32,9 +32,12 @@ from gpu.physical import SEGMENT_NOTE, WEIGHT_BYTES, Setup
 from gpu.report import MIB_PER_GB, cuda_debug_info, memory_info
 from gpu.support import (
     COMPUTE_TYPES,
+    MAX_BATCH,
+    MAX_BEAM,
     NEAREST,
     cannot_run,
     check_compute_type,
+    check_range,
     supports,
     why_not,
 )
@@ -44,8 +47,6 @@ log = logging.getLogger(__name__)
 Backend = Literal["ctranslate2", "pytorch"]
 
 ON_CPU = "Use the CPU: --device cpu, or the command audio."
-
-MAX_BATCH, MAX_BEAM = 1024, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,9 +360,8 @@ def _check_precision(precision: str, backend: str) -> None:
 def _check(segment_duration: float, batch_size: int, beam_size: int) -> None:
     if not 0 < segment_duration <= 86_400:
         raise InvalidOption(f"A segment of {segment_duration:g} s is not between 0 s and a day.")
-    for what, value, most in (("batch", batch_size, MAX_BATCH), ("beam", beam_size, MAX_BEAM)):
-        if not 1 <= value <= most:
-            raise InvalidOption(f"A {what} size of {value} is not between 1 and {most}.")
+    check_range("batch size", batch_size, 1, MAX_BATCH)
+    check_range("beam size", beam_size, 1, MAX_BEAM)
 
 
 gpu_manager = GpuManager()

@@ -167,13 +167,9 @@ def _check(question: Question, card: Card) -> None:
             f"{card.label}: {support.why_not(card.capability, compute_type)}",
             hint=f"It can do: {', '.join(support.compute_types(card.capability))}.",
         )
-    for what, value, least, most in (
-        ("batch size", question.batch_size, 0, 1024),
-        ("beam size", question.beam_size, 1, 100),
-        ("number of tasks", question.tasks, 1, MAX_TASKS),
-    ):
-        if not least <= value <= most:
-            raise InvalidOption(f"A {what} of {value} is not between {least} and {most}.")
+    support.check_range("batch size", question.batch_size, 0, support.MAX_BATCH)
+    support.check_range("beam size", question.beam_size, 1, support.MAX_BEAM)
+    support.check_range("number of tasks", question.tasks, 1, MAX_TASKS)
 
 
 def card_of_size(gigabytes: float, label: str = "") -> Card:

@@ -105,16 +105,13 @@ def _card(card: GpuDevice) -> dict[str, Any]:
 
 
 def _device(device: GpuDevice | MigDevice) -> dict[str, Any]:
+    sizes = {"total": device.total_mib, "used": device.used_mib, "free": device.free_mib}
     return {
         "uuid": device.uuid,
         "name": device.name,
         "capability": _version(device.capability),
-        "total": device.total_mib / MIB_PER_GB,
-        "used": device.used_mib / MIB_PER_GB,
-        "free": device.free_mib / MIB_PER_GB,
-        "total_mib": device.total_mib,
-        "used_mib": device.used_mib,
-        "free_mib": device.free_mib,
+        **{name: mib / MIB_PER_GB for name, mib in sizes.items()},
+        **{f"{name}_mib": mib for name, mib in sizes.items()},
         "processes": [_process(process) for process in device.processes],
     }
 

@@ -32,6 +32,8 @@ ALL_TYPES = ("auto", "default", *dict.fromkeys((*CPU_TYPES, *COMPUTE_TYPES)))
 """Everything that can be asked for. ``auto``: the best for the device; ``default``: what the
 model's files are in, or the nearest that the device has."""
 
+MAX_BATCH, MAX_BEAM = 1024, 100
+
 NEAREST = {"int4": "int8"}
 """Precisions other engines have, and what comes nearest here."""
 
@@ -61,6 +63,12 @@ def check_compute_type(
             f"{compute_type} needs a GPU, and this would run on the CPU.",
             hint="Choose auto, int8 or float32.",
         )
+
+
+def check_range(what: str, value: int, least: int, most: int) -> None:
+    """Raises InvalidOption for a number that cannot be."""
+    if not least <= value <= most:
+        raise InvalidOption(f"A {what} of {value} is not between {least} and {most}.")
 
 
 def cannot_run(precision: str) -> str:
