@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from cli.options import build_settings
-from cli.table import table
 from core.models import ALIASES, MODELS, ModelInfo
 from jobs.cards import model_marks
 from model_store.store import available_models
@@ -46,3 +46,12 @@ def _row(info: ModelInfo, mark: str | None, where: str) -> tuple[str, ...]:
         where,
         info.use,
     )
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """One line a row; each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

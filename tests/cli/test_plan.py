@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli import gpu_optimize
+from cli.gpu_optimize import PROFILES
 from cli.main import main
-from cli.profiles import PROFILES
 from core.settings import Settings
 from gpu.choice import Card as CardInMemory
 from jobs import cards
