@@ -32,6 +32,7 @@ from doctor.machine import Machine
 from gpu.nvml import GpuList, read_gpus
 from model_store.store import available_models
 from workers.memory import see_cards
+from workers.resources import available_mib, total_mib, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,8 @@ class _Examination:
             (containers.AREA, partial(containers.nodes, device, machine)),
             (containers.AREA, partial(containers.shared_memory, machine)),
             (libraries.AREA, self._libraries),
-            (resources.CORES, partial(resources.cores, settings)),
-            (resources.CORES, partial(resources.memory, settings)),
+            (resources.CORES, lambda: resources.cores(settings, usable_cores())),
+            (resources.CORES, lambda: resources.memory(settings, available_mib(), total_mib())),
             (resources.DISK, partial(resources.disks, settings)),
             (models.AREA, self._models),
             (network.AREA, partial(network.port, settings)),

@@ -12,7 +12,6 @@ from core.models import MODELS
 from core.settings import Settings
 from doctor.diagnosis import Finding, error, hint, ok, warning
 from parallel_transcriber import CPU_WORKER_MIB
-from workers.resources import available_mib, total_mib, usable_cores
 
 CORES, DISK = "Cores and memory", "Disk"
 
@@ -51,8 +50,9 @@ def free_mib(path: Path) -> int:
     return shutil.disk_usage(standing(path)).free >> 20
 
 
-def cores(settings: Settings, usable: Callable[[], int] = usable_cores) -> Finding:
-    count, wanted = usable(), settings.workers * settings.threads
+def cores(settings: Settings, count: int) -> Finding:
+    """``count``: cores the app may use."""
+    wanted = settings.workers * settings.threads
     text = f"{count} core{'s are' if count > 1 else ' is'} available"
     if settings.workers and wanted > count:
         text += f", and the settings ask for {settings.workers} workers x {settings.threads}."
@@ -64,15 +64,11 @@ def cores(settings: Settings, usable: Callable[[], int] = usable_cores) -> Findi
     return ok(f"{text}.")
 
 
-def memory(
-    settings: Settings,
-    available: Callable[[], int | None] = available_mib,
-    total: Callable[[], int | None] = total_mib,
-) -> Finding:
-    free, whole = available(), total()
-    if free is None or whole is None:
+def memory(settings: Settings, free: int | None, total: int | None) -> Finding:
+    """``free``, ``total``: main memory in MiB; None where the system does not say."""
+    if free is None or total is None:
         return hint("The system does not say how much memory is free.")
-    text = f"{free:,} of {whole:,} MiB of memory are free"
+    text = f"{free:,} of {total:,} MiB of memory are free"
     needed = max(1, settings.workers) * CPU_WORKER_MIB
     if needed <= free:
         return ok(f"{text}.")

@@ -14,21 +14,21 @@ Chosen = Callable[..., Settings]
 
 
 def test_more_workers_than_cores_are_told(settings: Chosen) -> None:
-    assert only(cores(settings(), lambda: 8)).text == "8 cores are available."
-    found = only(cores(settings(workers=4, threads=4), lambda: 8))
+    assert only(cores(settings(), 8)).text == "8 cores are available."
+    found = only(cores(settings(workers=4, threads=4), 8))
     assert found.severity == "warning"
     assert "`WHISPER_WORKERS=2`" in found.fix
-    found = only(cores(settings(threads=16), lambda: 8))
+    found = only(cores(settings(threads=16), 8))
     assert "`WHISPER_THREADS=8`" in found.fix
 
 
 def test_workers_have_to_fit_into_memory(settings: Chosen) -> None:
-    assert only(memory(settings(workers=2), lambda: 4000, lambda: 8000)).severity == "ok"
-    found = only(memory(settings(workers=8), lambda: 2000, lambda: 8000))
+    assert only(memory(settings(workers=2), 4000, 8000)).severity == "ok"
+    found = only(memory(settings(workers=8), 2000, 8000))
     assert found.severity == "warning"
     assert f"`WHISPER_WORKERS={2000 // CPU_WORKER_MIB}`" in found.fix
-    assert only(memory(settings(), lambda: 100, lambda: 8000)).severity == "warning"
-    assert only(memory(settings(), lambda: None, lambda: None)).severity == "hint"
+    assert only(memory(settings(), 100, 8000)).severity == "warning"
+    assert only(memory(settings(), None, None)).severity == "hint"
 
 
 def test_disks_with_room_are_in_order(settings: Chosen) -> None:
