@@ -73,10 +73,6 @@ def _inner(address: Address) -> IPv4Address | None:
     """The IPv4 address a packet to this IPv6 address ends at, where there is one."""
     if isinstance(address, IPv4Address):
         return None
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
+    return address.ipv4_mapped or address.sixtofour

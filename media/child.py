@@ -124,34 +124,26 @@ def child_main(
     root.handlers = [_PipeHandler(pipe)]
     root.setLevel(log_level)
     pipe.send(Ready())
+    verdict: Result | Failure
     try:
-        pipe.send(_verdict(pipe, limits, target, args))
+        verdict = Result(target(lambda body: pipe.send(Message(body)), *args))
+    except Exception as error:
+        verdict = Failure(_typed(error, limits), traceback.format_exc())
+    try:
+        pipe.send(verdict)
     except (PicklingError, TypeError, AttributeError) as error:
         failure = WorkerError(f"The media process's result cannot be sent: {error}")
         pipe.send(Failure(failure, traceback.format_exc()))
 
 
-def _verdict(
-    pipe: _Pipe,
-    limits: ProcessLimits,
-    target: Callable[..., object],
-    args: tuple[object, ...],
-) -> Result | Failure:
-    try:
-        return Result(target(lambda body: pipe.send(Message(body)), *args))
-    except SubtitleError as error:
-        return Failure(error, traceback.format_exc())
-    except MemoryError:
+def _typed(error: Exception, limits: ProcessLimits) -> SubtitleError:
+    """What a failure of the target is called in the parent."""
+    if isinstance(error, SubtitleError):
+        return error
+    if isinstance(error, MemoryError):
         gib = limits.memory_bytes / 1024**3
-        return Failure(
-            MediaLimitExceeded(f"Decoding this file needs more than {gib:g} GiB of memory."),
-            traceback.format_exc(),
-        )
-    except Exception as error:
-        return Failure(
-            WorkerError(f"The media process failed: {type(error).__name__}: {error}"),
-            traceback.format_exc(),
-        )
+        return MediaLimitExceeded(f"Decoding this file needs more than {gib:g} GiB of memory.")
+    return WorkerError(f"The media process failed: {type(error).__name__}: {error}")
 
 
 def _exit_with_parent(connection: Connection[Any, Any]) -> None:

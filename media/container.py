@@ -76,7 +76,7 @@ class DecodeLimits:
 
 @contextmanager
 def open_media(path: Path, limits: DecodeLimits) -> Iterator[InputContainer]:
-    """Open a regular file with the whitelist. Raises ``core.errors`` for everything foreign."""
+    """Open a regular file with the whitelist. Raises InputError for anything else."""
     _require_regular_file(path)
     name = shown_name(path)
     # "file:" keeps a name such as "concat:a|b" or "http://…" from being read as a protocol.

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Self, cast
 
@@ -149,7 +150,9 @@ class MediaDecoder:
     def _pcm(self, writer: SpoolWriter) -> Iterator[Int16]:
         """16 kHz samples and, where the player would be silent, zeros."""
         converter: MonoConverter | None = None
-        for frame, next_time_s in _with_next_time(self._frames()):
+        for frame, following in pairwise(chain(self._frames(), (None,))):
+            assert frame is not None
+            next_time_s = None if following is None else following.time
             duration_s = frame.samples / max(1, frame.sample_rate)
             missing_s = 0.0
             if frame.time is not None:
@@ -215,16 +218,3 @@ class MediaDecoder:
             log.warning(
                 "Damaged data in %s at %.1f s, going on: %s", self._name, self._end_s, error
             )
-
-
-def _with_next_time(
-    frames: Iterator[AudioFrame],
-) -> Iterator[tuple[AudioFrame, float | None]]:
-    """Each frame with the timestamp of the one after it."""
-    held: AudioFrame | None = None
-    for frame in frames:
-        if held is not None:
-            yield held, frame.time
-        held = frame
-    if held is not None:
-        yield held, None
