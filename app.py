@@ -37,7 +37,7 @@ from jobs.service import JobService
 log = logging.getLogger("app")
 
 _NEVER_SERVED = ("jobs", "incoming", "runners", "secret", "users.txt", "api_keys.txt")
-"""Of the data directory. Gradio serves its uploads folder alone; this holds even if it errs."""
+"""In the data directory. Gradio serves only its uploads folder; this holds even if it errs."""
 
 
 def create_app(settings: Settings, service: JobService) -> FastAPI:
@@ -99,8 +99,7 @@ def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
         run_history=False,
         footer_links=["api", "settings"],
     )
-    # Gradio opened an event loop for each of its locks and forgot it: their descriptors go with
-    # them, now instead of some time.
+    # Gradio opens an event loop for each of its locks and drops it: close their descriptors now.
     gc.collect()
 
 

@@ -31,7 +31,7 @@ class Upload:
     """A recording that has arrived, and the fields that came with it."""
 
     path: Path | None
-    """None: the field ``url`` says where it is to be fetched from."""
+    """None: the field ``url`` has its link."""
     name: str
     fields: Mapping[str, Any]
 

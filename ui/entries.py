@@ -1,6 +1,6 @@
-"""What a page shows: one entry a recording, a job or the reason why there is none.
+"""What a page shows: one entry per recording, with its job or the reason why there is none.
 
-What a browser remembers or asks for is only ever a job's id, and is looked up again.
+A browser remembers and sends nothing but job ids; each is looked up again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MAX_REMEMBERED = 50
 
 MAX_ID = 64
-"""Longer than any id; what a link says may be of any length."""
+"""Longer than any id; links may hold anything."""
 
 
 class Entry(TypedDict):
@@ -66,7 +66,7 @@ def opened(service: JobService, job_id: str, who: Identity) -> Entry:
 
 
 def remembered_ids(value: object) -> list[str]:
-    """Ids out of what a browser sent; anything else is left out."""
+    """The ids in what a browser sent; anything else is left out."""
     found = value if isinstance(value, list) else []
     kept = [one for one in found if isinstance(one, str) and 0 < len(one) <= MAX_ID]
     return kept[:MAX_REMEMBERED]

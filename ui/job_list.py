@@ -1,4 +1,4 @@
-"""What the tab of jobs draws: one row a job, and the pages of a long list."""
+"""Markup of the tab of jobs: one row per job, and the pages of a long list."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ QUIET: dict[str, Any] = {
     "api_visibility": "private",
     "concurrency_limit": EVENTS_AT_ONCE,
 }
-"""The page shows progress itself; and of all handlers only ``/process_audio`` is an interface."""
+"""The page shows progress itself, and only ``/process_audio`` is a public endpoint."""
 
 
 STATES: dict[str, tuple[JobState, ...]] = {
@@ -104,9 +104,7 @@ class JobsTab:
             self.state = gr.Dropdown(
                 list(STATES), value="All", label="State", scale=1, min_width=150, elem_id="state"
             )
-        self.list = gr.HTML(
-            "", elem_id="job-list", apply_default_css=False, js_on_load=scripts.ACTIONS
-        )
+        self.list = scripts.html("job-list", scripts.ACTIONS)
         self.asked = [self.search, self.state, self.page]
         self.shown = [self.list, self.page]
 

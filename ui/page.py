@@ -43,9 +43,8 @@ class Page:
 
     def __init__(self, settings: Settings, service: JobService, login: bool) -> None:
         self._service = service
-        head = _HEAD.format(_LOGOUT if login else "")
-        gr.HTML(head, elem_id="head", apply_default_css=False, js_on_load=None)
-        gr.HTML(_NOTICE, elem_id="notice", apply_default_css=False, js_on_load=scripts.PAGE)
+        scripts.html("head", None, _HEAD.format(_LOGOUT if login else ""))
+        scripts.html("notice", scripts.PAGE, _NOTICE)
         with gr.Tabs(elem_id="tabs") as self._tabs:
             with gr.Tab("Transcribe", id=TRANSCRIBE):
                 self._one = TranscribeTab(settings, service)

@@ -1,4 +1,4 @@
-"""What the first tab draws: pure functions from a job's snapshot to markup, every value escaped.
+"""Markup of the first tab: pure functions of a job's snapshot, with every value escaped.
 
 Gradio's HTML component changes only the elements that differ, so these may be called for every
 frame: the reader's scroll position, focus and a playing video survive.
@@ -34,7 +34,7 @@ def page_link(job_id: str) -> str:
 
 
 def empty() -> str:
-    """What stands where results will be."""
+    """The placeholder before there are results."""
     return (
         '<div class="empty"><p><strong>Subtitles appear here.</strong></p>'
         "<p>Add recordings or links and press Start, or try the example.</p>"

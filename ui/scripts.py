@@ -1,8 +1,11 @@
-"""The page's own JavaScript, as the components that run it take it."""
+"""The page's own markup and JavaScript, as Gradio's component takes them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import gradio as gr
 
 
 def _read(name: str) -> str:
@@ -15,3 +18,8 @@ ACTIONS = COPY + _read("actions.js")
 """Buttons and links of jobs, and what they may copy."""
 PLAYER = _read("player.js")
 PAGE = _read("page.js")
+
+
+def html(elem_id: str, script: str | None, content: str = "", **options: Any) -> gr.HTML:
+    """A part of the page with our own markup, and the script that runs in it."""
+    return gr.HTML(content, elem_id=elem_id, apply_default_css=False, js_on_load=script, **options)

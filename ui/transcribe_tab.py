@@ -1,4 +1,4 @@
-"""The tab people come for: recordings in, progress and subtitles out. Layout and wiring only."""
+"""The main tab: recordings in, progress and subtitles out. Layout and wiring only."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ class TranscribeTab:
                       self.retry_form, self.retry_model, self.retry_device]  # fmt: skip
 
     def _recordings(self, settings: Settings) -> None:
-        self.again = gr.HTML(
-            "", elem_id="again", visible=False, apply_default_css=False, js_on_load=scripts.ACTIONS
-        )
+        self.again = scripts.html("again", scripts.ACTIONS, visible=False)
         with gr.Tabs(elem_id="source"):
             with gr.Tab("Files"):
                 self.files = gr.File(
@@ -100,14 +98,12 @@ class TranscribeTab:
             self.example = gr.Button("Try the example", size="md", min_width=165, elem_id="example")
 
     def _results(self) -> None:
-        self.cards = gr.HTML(
-            render.empty(), elem_id="jobs", apply_default_css=False, js_on_load=scripts.ACTIONS
-        )
+        self.cards = scripts.html("jobs", scripts.ACTIONS, render.empty())
         self.selector = gr.Radio(
             [], label="Show", visible=False, elem_id="selector", interactive=True
         )
-        self.player = _html("player")
-        self.timeline = _html("timeline")
+        self.player = scripts.html("player", scripts.PLAYER)
+        self.timeline = scripts.html("timeline", scripts.PLAYER)
         with gr.Row(visible=False, elem_id="retry") as self.retry_form:
             self.retry_model = gr.Dropdown([], label="Model for the gaps", min_width=200)
             self.retry_device = gr.Dropdown([], label="Device", min_width=150)
@@ -122,7 +118,7 @@ class TranscribeTab:
         # would be lost.
         with gr.Tabs(elem_id="preview"):
             with gr.Tab("Subtitles"):
-                self.cues = _html("cues")
+                self.cues = scripts.html("cues", scripts.PLAYER)
             with gr.Tab("Text", render_children=True):
                 self.text = gr.Textbox(
                     lines=8,
@@ -134,7 +130,7 @@ class TranscribeTab:
                     elem_id="text",
                 )
             with gr.Tab("What happened", render_children=True):
-                self.history = _html("history")
+                self.history = scripts.html("history", scripts.PLAYER)
 
     def wire(self) -> None:
         """The events of the tab itself; those that come from the other tab are the page's."""
@@ -199,10 +195,6 @@ class TranscribeTab:
     @property
     def again_outputs(self) -> list[Any]:
         return [self.source, self.again, *self.form.inputs]
-
-
-def _html(elem_id: str) -> gr.HTML:
-    return gr.HTML("", elem_id=elem_id, apply_default_css=False, js_on_load=scripts.PLAYER)
 
 
 def _size(mib: int) -> str:
