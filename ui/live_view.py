@@ -59,14 +59,13 @@ class Watchers:
         version = 0
         while True:
             try:
-                job = await self.call(partial(self._service.get, job_id))
-                if job is None:
-                    return
-                view = await self.call(partial(job.watch, version, HEARTBEAT_S))
+                view = await self.call(partial(self._watch, job_id, version))
             except DatabaseUnavailable:
                 # The page's notice says so; the job goes on, and so does watching it.
                 await anyio.sleep(HEARTBEAT_S)
                 continue
+            if view is None:
+                return
             yield view
             if view.state.ended:
                 return
@@ -80,29 +79,18 @@ class Watchers:
         """
         views: dict[str, JobView | None] = {}
         while True:
-            running: JobHandle | None = None
             try:
-                for job_id in ids:
-                    seen = views.get(job_id)
-                    if job_id in views and (seen is None or seen.state.ended):
-                        continue
-                    job = await self.call(partial(self._service.get, job_id))
-                    views[job_id] = view = (
-                        None if job is None else await self.call(partial(_overview, job))
-                    )
-                    if view is not None and not view.state.ended:
-                        running = running or job
+                await self.call(partial(self._update, views, ids))
             except DatabaseUnavailable:
                 await anyio.sleep(HEARTBEAT_S)
                 continue
             yield dict(views)
-            if running is None:
+            first = next((one for one in views.values() if one and not one.state.ended), None)
+            if first is None:
                 return
             await anyio.sleep(FRAME_S)
             # News of the others are seen with the first one's, or at the next heartbeat.
-            first = views[running.id]
-            version = first.version if first is not None else 0
-            await self._quietly(partial(running.watch, version, HEARTBEAT_S, text=False))
+            await self._quietly(partial(self._watch, first.id, first.version, text=False))
 
     async def job(self, job_id: str) -> JobHandle | None:
         """The job; None if it is gone or cannot be read now."""
@@ -120,6 +108,19 @@ class Watchers:
 
     async def call(self, call: Callable[[], T]) -> T:
         return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+
+    # In a thread.
+
+    def _watch(self, job_id: str, version: int, *, text: bool = True) -> JobView | None:
+        job = self._service.get(job_id)
+        return None if job is None else job.watch(version, HEARTBEAT_S, text=text)
+
+    def _update(self, views: dict[str, JobView | None], ids: Sequence[str]) -> None:
+        for job_id in ids:
+            seen = views.get(job_id)
+            if job_id not in views or (seen is not None and not seen.state.ended):
+                job = self._service.get(job_id)
+                views[job_id] = None if job is None else _overview(job)
 
     async def _quietly(self, call: Callable[[], T]) -> T | None:
         try:
