@@ -1,4 +1,4 @@
-"""What our ASGI middleware shares, and how to refuse an upload that is under way.
+"""What our middleware and routes share, and how to refuse an upload that is under way.
 
 If a server answers and closes while a client still sends, the client sees a broken connection
 instead of the answer. So the answer is sent at once, and the rest of the body is read and discarded
@@ -8,9 +8,11 @@ for a moment.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import anyio
+import anyio.to_thread
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -20,11 +22,29 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 BODY_ENDED = "body_ended"
 """In a request's state: nothing more of its body will come."""
 
 DRAIN_BYTES = 64 * 1024 * 1024
 DRAIN_S = 5.0
+
+
+def in_threads(number: int) -> Callable[[Callable[P, T]], Callable[P, Awaitable[T]]]:
+    """A decorator: the function runs in a thread, at most ``number`` at a time."""
+    limiter = anyio.CapacityLimiter(number)
+
+    def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+        @wraps(function)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            bound = partial(function, *args, **kwargs)
+            return await anyio.to_thread.run_sync(bound, limiter=limiter)
+
+        return call
+
+    return in_thread
 
 
 def root_of(request: HTTPConnection) -> str:

@@ -16,19 +16,16 @@ so that none holds up the others, and ``/health`` needs none.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from access.identity import Identity, identity_of
-from api.asgi import root_of
+from api.asgi import in_threads, root_of
 from api.errors import Refused, json_answer
 from api.job_options import GapOptions, Submission, request_of
 from api.job_views import history_json, job_json, record_json
@@ -45,24 +42,6 @@ SUBMITTERS = 8
 READERS = 16
 
 MAX_LISTED = 200
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _threads(number: int) -> Callable[[Callable[P, T]], Callable[P, Awaitable[T]]]:
-    """A decorator: the function runs in a thread, at most ``number`` at a time."""
-    limiter = anyio.CapacityLimiter(number)
-
-    def in_thread(function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-        @wraps(function)
-        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            bound = partial(function, *args, **kwargs)
-            return await anyio.to_thread.run_sync(bound, limiter=limiter)
-
-        return call
-
-    return in_thread
 
 
 def api_router(service: JobService, uploads: Uploads) -> APIRouter:
@@ -93,7 +72,7 @@ def _check_owner(service: JobService, job_id: str, request: Request) -> None:
 
 
 def _add_submit(router: APIRouter, service: JobService, uploads: Uploads) -> None:
-    in_thread = _threads(SUBMITTERS)
+    in_thread = in_threads(SUBMITTERS)
 
     @in_thread
     def begin(fields: Mapping[str, Any], upload: Upload, who: Identity) -> JobHandle:
@@ -118,7 +97,7 @@ def _add_submit(router: APIRouter, service: JobService, uploads: Uploads) -> Non
 
 
 def _add_questions(router: APIRouter, service: JobService) -> None:
-    in_thread = _threads(READERS)
+    in_thread = in_threads(READERS)
 
     @router.get("/jobs")
     @in_thread
@@ -150,7 +129,7 @@ def _add_questions(router: APIRouter, service: JobService) -> None:
 
 
 def _add_changes(router: APIRouter, service: JobService) -> None:
-    in_thread = _threads(SUBMITTERS)
+    in_thread = in_threads(SUBMITTERS)
 
     @router.post("/jobs/{job_id}/cancel")
     @in_thread

@@ -10,14 +10,12 @@ import logging
 import secrets
 from urllib.parse import parse_qs
 
-import anyio
-import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from access.credentials import ApiKeys, Users
 from api.access import address_of, is_secure, policy_of, see_other
-from api.asgi import root_of
+from api.asgi import in_threads, root_of
 from api.errors import Refused
 from api.login_page import login_page, logout_page
 from api.sessions import Cookies
@@ -59,7 +57,7 @@ def ensure_somebody(settings: Settings, users: Users, keys: ApiKeys) -> None:
 def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRouter:
     router = APIRouter(tags=["login"])
     throttle = Throttle()
-    hashing = anyio.CapacityLimiter(HASHES_AT_ONCE)
+    verify = in_threads(HASHES_AT_ONCE)(users.verify)
     needed = policy_of(settings) == "login"
 
     @router.get("/login")
@@ -82,7 +80,7 @@ def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRoute
             problem = f"Too many failed logins. Try again in {wait_s}\N{NO-BREAK SPACE}s."
             return login_page(root, wanted, user=user, problem=problem, status=429, wait_s=wait_s)
         # Not abandoned when the browser goes: what counted as a try must be finished as one.
-        if not await anyio.to_thread.run_sync(users.verify, user, password, limiter=hashing):
+        if not await verify(user, password):
             log.warning("Login failed for %s from %s", one_line(user[:64]), address)
             problem = "The user name or the password is wrong."
             return login_page(root, wanted, user=user, problem=problem, status=401)

@@ -12,17 +12,15 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
-import anyio.to_thread
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
+from api.asgi import in_threads
 from api.errors import Refused
 from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, JsonBody, PlainBody, Upload
 from core.errors import DiskFull, InvalidOption, MediaLimitExceeded
@@ -47,8 +45,6 @@ open that long sends again."""
 
 WRITERS = 8
 """Threads for the disk; they are not the ones that answer other requests."""
-
-T = TypeVar("T")
 
 
 def too_large(settings: Settings) -> MediaLimitExceeded:
@@ -77,7 +73,7 @@ class Uploads:
         self._root = settings.data_dir / "incoming"
         self._of_pages = page_uploads(settings)
         self._limit = settings.max_upload_mib * MIB
-        self._writers = anyio.CapacityLimiter(WRITERS)
+        self._in_thread = in_threads(WRITERS)
         for folder in (self._root, self._of_pages):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -107,7 +103,7 @@ class Uploads:
         expected = declared_bytes(request.headers.get("content-length"))
         if expected > self._limit + FORM_BYTES:
             raise too_large(self._settings)
-        await self._in_thread(partial(self._admission.check_disk, expected))
+        await self._in_thread(self._admission.check_disk)(expected)
         folder = self._root / secrets.token_hex(12)
         try:
             folder.mkdir()
@@ -119,7 +115,7 @@ class Uploads:
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await self._in_thread(partial(shutil.rmtree, folder, ignore_errors=True))
+                await self._in_thread(shutil.rmtree)(folder, ignore_errors=True)
 
     async def _body(self, request: Request, folder: Path) -> Upload:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
@@ -133,23 +129,20 @@ class Uploads:
             raise InvalidOption("The form has no boundary.")
         try:
             await self._stream(request, body)
-            return await self._in_thread(body.end)
+            return await self._in_thread(body.end)()
         finally:
             body.close()
 
     async def _stream(self, request: Request, body: PlainBody) -> None:
         received = looked_at = 0
         async for block in _blocks(request.stream()):
-            await self._in_thread(partial(body.feed, block))
+            await self._in_thread(body.feed)(block)
             received += len(block)
             if body.size > self._limit or received > self._limit + FORM_BYTES:
                 raise too_large(self._settings)
             if received - looked_at >= LOOK_AT_DISK_BYTES:
                 looked_at = received
-                await self._in_thread(self._admission.check_disk)
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(call, limiter=self._writers)
+                await self._in_thread(self._admission.check_disk)()
 
 
 async def _blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
