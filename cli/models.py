@@ -25,10 +25,12 @@ def show_models(args: argparse.Namespace) -> int:
     print("\n".join(table(rows)))
     others = ", ".join(f"{alias} is {name}" for alias, name in ALIASES.items())
     print(f"\n{others}.")
-    print("auto (the default) is the best that fits a GPU and can be had, large-v3-turbo mostly;")
-    print("without a GPU it is base. FITS is about the memory of this machine; plan tells more.")
-    print("SPEED is published by the models' makers, against large-v3; see docs/models.md.")
-    print("A model without a place is downloaded when it is first asked for.")
+    print(
+        "auto (the default) takes the best available model that fits a GPU, mostly large-v3-turbo,"
+    )
+    print("and base without a GPU. FITS is about the memory of this machine; plan says more.")
+    print("SPEED is relative to large-v3, as the models' makers publish it; see docs/models.md.")
+    print("A model with an empty WHERE is downloaded when it is first used.")
     return 0
 
 

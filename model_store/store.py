@@ -2,7 +2,7 @@
 
     name ─► installed with the project ─► models_dir/<name> ─► the hub's cache ─► download
 
-``auto`` takes the best model that can do the task, fits a GPU and can be had: for transcription
+``auto`` takes the best available model that can do the task and fits a GPU: for transcription
 mostly ``large-v3-turbo``; without a GPU the installed multilingual ``base``. Nothing here waits on
 an unreachable hub longer than the caller's ``hub_timeout_s``.
 """
@@ -58,7 +58,7 @@ class ResolvedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What ``auto`` is to be good for."""
+    """What ``auto`` has to be able to do."""
 
     task: str = "transcribe"
     language: str | None = None
@@ -158,7 +158,7 @@ def _resolve_auto(device: str, where: _Sources, wanted: Wanted) -> ResolvedModel
 
 
 def _best_on_gpu(where: _Sources, wanted: Wanted, installed: Sequence[str]) -> ResolvedModel:
-    """The best model for the task that fits and can be had; the first one is worth a download."""
+    """The best available model for the task that fits; only the first one is worth a download."""
     why = "auto on a GPU"
     if wanted.task == "translate":
         why += " for translation"
