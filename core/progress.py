@@ -77,12 +77,9 @@ class Progress:
                 self.message = ""
                 self._work(index, device)
                 self._mark(index, "working")
-            case SegmentFinished(index=index, device=device):
-                self._done(index, device)
-                self._mark(index, "done")
-            case SegmentFailed(index=index, device=device):
-                self._done(index, device)
-                self._mark(index, "failed")
+            case SegmentFinished() | SegmentFailed():
+                self._done(event.index, event.device)
+                self._mark(event.index, "done" if isinstance(event, SegmentFinished) else "failed")
             case Finished():
                 self.finished = True
                 self.message = ""

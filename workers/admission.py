@@ -1,4 +1,5 @@
-"""Which model a worker may load now: memory is checked before the load, not found missing after it.
+"""Which model a worker may load now, and how many windows it decodes at a time: memory is checked
+before, not found missing after.
 
 The scheduler asks for every load it considers, so refusals are kept for a moment.
 """
@@ -33,9 +34,13 @@ class LoadAdmission:
     pool: PoolState
     fits: Fits | None
     """None: everything fits."""
+    plan_batch: PlanBatch | None
+    """None: as the jobs ask."""
     patient: bool
     """Wait also for memory that others than our own workers hold."""
     _answers: dict[tuple[str, ModelSpec], _Answer] = field(default_factory=dict)
+    _batches: dict[tuple[str, ModelSpec], int] = field(default_factory=dict)
+    """As logged last."""
 
     def may_load(self, slot: WorkerSlot, asked: ModelSpec, now: float) -> bool:
         left = slot.left(asked)
@@ -60,6 +65,23 @@ class LoadAdmission:
                 log.warning("[%s] %s; it is tried anyway", slot.label, verdict.text)
                 return self._choose(slot, asked, best)
         return False
+
+    def batch_of(self, slot: WorkerSlot, state: PoolJobState) -> int:
+        """How many windows a worker decodes at a time: mixed cards take different batches."""
+        options, model = state.job.request.options, slot.local(state.model)
+        asked, batch = options.batch_size, batch_as_asked(slot, state)
+        if self.plan_batch is not None:
+            batch = self.plan_batch(slot.device, model, options.beam_size, asked)
+        batch = min(batch, slot.batches.get(model, batch))
+        if self._batches.get((slot.label, model)) != batch:
+            self._batches[slot.label, model] = batch
+            fewer = f" instead of {asked}, for lack of memory" if batch < asked else ""
+            log.log(
+                logging.WARNING if fewer else logging.INFO,
+                "[%s] decodes %d windows at a time with %s%s",
+                *(slot.label, batch, model.name, fewer),
+            )
+        return batch
 
     def _choose(self, slot: WorkerSlot, asked: ModelSpec, model: ModelSpec) -> bool:
         self._answers.pop((slot.label, model), None)
@@ -127,33 +149,6 @@ class LoadAdmission:
                 if other.worker is not None and other.model is not None
             ),
         )
-
-
-@dataclass(slots=True, eq=False)
-class Batches:
-    """How many windows each worker decodes at a time: mixed cards take different batches."""
-
-    plan: PlanBatch | None
-    """None: as the jobs ask."""
-    _logged: dict[tuple[str, ModelSpec], int] = field(default_factory=dict)
-
-    def __call__(self, slot: WorkerSlot, state: PoolJobState) -> int:
-        options = state.job.request.options
-        asked = options.batch_size
-        model = slot.local(state.model)
-        batch = batch_as_asked(slot, state)
-        if self.plan is not None:
-            batch = self.plan(slot.device, model, options.beam_size, asked)
-        batch = min(batch, slot.batches.get(model, batch))
-        if self._logged.get((slot.label, model)) != batch:
-            self._logged[slot.label, model] = batch
-            fewer = f" instead of {asked}, for lack of memory" if batch < asked else ""
-            log.log(
-                logging.WARNING if fewer else logging.INFO,
-                "[%s] decodes %d windows at a time with %s%s",
-                *(slot.label, batch, model.name, fewer),
-            )
-        return batch
 
 
 def same_memory(one: WorkerSlot, other: WorkerSlot) -> bool:

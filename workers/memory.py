@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from core.process_memory import resident_mib
 from core.types import ModelSpec
@@ -64,10 +64,9 @@ class Verdict:
 Fits = Callable[[LoadPlan], Verdict]
 
 
-class PlanBatch(Protocol):
-    """How many windows a worker may decode together; ``asked`` 0: as many as are worthwhile."""
-
-    def __call__(self, device: Device, model: ModelSpec, beam_size: int, asked: int) -> int: ...
+PlanBatch = Callable[[Device, ModelSpec, int, int], int]
+"""How many windows a worker may decode together, by beam size and by what was asked for (0: as many
+as are worthwhile)."""
 
 
 class MemoryFit:

@@ -22,7 +22,7 @@ from core.errors import Cancelled, SubtitleError, WorkerCrashed
 from core.pool_job import JobEnded, PoolJob
 from core.types import AudioSegment, ModelSpec
 from gpu.peaks import Peak
-from workers.admission import Batches, LoadAdmission
+from workers.admission import LoadAdmission
 from workers.backend import SlotBackend
 from workers.devices import Device
 from workers.feasibility import Feasibility
@@ -58,8 +58,8 @@ class Supervisor:
         on_peak: Callable[[Peak], None] | None,
     ) -> None:
         self.pool = PoolState(slots, limits)
-        admission = LoadAdmission(self.pool, fits, patient=wait_for_devices)
-        self._scheduler = Scheduler(limits, admission.may_load, Batches(plan_batch), self.pool.jobs)
+        admission = LoadAdmission(self.pool, fits, plan_batch, patient=wait_for_devices)
+        self._scheduler = Scheduler(limits, admission.may_load, admission.batch_of, self.pool.jobs)
         self._results = ResultHandler(self.pool, RetryPolicy(self.pool))
         self._fleet = Fleet(self.pool, start, admission, self._scheduler, self._results, on_peak)
         self._unloader = Unloader(self.pool, self._scheduler)
