@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from gpu import pytorch
 from gpu.choice import choose
-from gpu.plan import Question, card_of_size, plan_memory
+from gpu.plan import PlanQuery, card_of_size, plan_memory
 
 MEMORY_GB: dict[str, tuple[float, float]] = {
     "tiny": (1.5, 1.0),
@@ -68,8 +68,8 @@ class Answer:
 def our_answer(memory_gb: float, model: str) -> Answer:
     """For a card of that size and the model the guide names for it."""
     card = card_of_size(memory_gb)
-    best = plan_memory(Question(), card)
-    named = plan_memory(Question(model=model, batch_size=1), card)
+    best = plan_memory(PlanQuery(), card)
+    named = plan_memory(PlanQuery(model=model, batch_size=1), card)
     largest = choose(card, ["large-v3", "medium", "small", "base", "tiny"])
     return Answer(
         model=best.setup.model,

@@ -16,7 +16,7 @@ from gpu.choice import Card
 from gpu.manager import gpu_manager
 from gpu.nvml import read_gpus
 from gpu.physical import SEGMENT_NOTE, Setup
-from gpu.plan import MemoryPlan, Question, card_of_size, plan_memory
+from gpu.plan import MemoryPlan, PlanQuery, card_of_size, plan_memory
 from jobs.cards import gpus_here
 from jobs.peaks import load_learned
 
@@ -29,7 +29,7 @@ def plan(args: argparse.Namespace) -> int:
     if args.backend == "pytorch":
         return _by_the_guide(args)
     load_learned(build_settings({}))
-    question = Question(
+    question = PlanQuery(
         model=args.model,
         compute_type=args.precision,
         batch_size=args.batch_size or 0,

@@ -131,7 +131,7 @@ class _Command:
     """One call of ``transcribe``, from checked requests to told results."""
 
     def __init__(
-        self, recordings: Recordings, links: Links, display: Display, quiet: bool, stop: _Stop
+        self, recordings: Recordings, links: Links, display: Display, quiet: bool, stop: _Interrupt
     ) -> None:
         self._recordings = recordings
         self._links = links
@@ -224,16 +224,16 @@ def _failed(source: str, error: SubtitleError) -> _Outcome:
     return _Outcome(exit_code(error), report_entry(source, JobState.FAILED, None, error))
 
 
-class _Stop:
+class _Interrupt:
     """Whether Ctrl-C was pressed."""
 
     asked = False
 
 
 @contextmanager
-def _stoppable() -> Iterator[_Stop]:
+def _stoppable() -> Iterator[_Interrupt]:
     """Ctrl-C, a hang-up and SIGTERM end the command in good order; a second one at once."""
-    stop = _Stop()
+    stop = _Interrupt()
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -19,16 +19,16 @@ from core.events import (
     WorkersLoading,
 )
 
-PartState = Literal["planned", "working", "done", "failed"]
+TimelineState = Literal["planned", "working", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TimelineSegment:
     """A segment on the timeline, and how far it is."""
 
     start_s: float
     end_s: float
-    state: PartState
+    state: TimelineState
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class Progress:
     finished: bool = False
     _working: dict[int, str] = field(default_factory=dict)
     """Device of every segment in work; one device may have a batch of several."""
-    _parts: dict[int, Part] = field(default_factory=dict)
+    _parts: dict[int, TimelineSegment] = field(default_factory=dict)
     _planned_s: dict[int, float] = field(default_factory=dict)
     _planned_until_s: float = 0.0
     _planned_sum_s: float = 0.0
@@ -64,7 +64,9 @@ class Progress:
                 self._decoded(event)
             case Planned(segment=segment):
                 self._planned_s[segment.index] = segment.duration_s
-                self._parts[segment.index] = Part(segment.start_s, segment.end_s, "planned")
+                self._parts[segment.index] = TimelineSegment(
+                    segment.start_s, segment.end_s, "planned"
+                )
                 self._planned_sum_s += segment.duration_s
                 self._planned_until_s = max(self._planned_until_s, segment.end_s)
             case WorkersLoading(text=text):
@@ -85,7 +87,7 @@ class Progress:
                 self.message = ""
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[TimelineSegment, ...]:
         """The segments on the timeline, in the order they were planned."""
         return tuple(self._parts.values())
 
@@ -141,7 +143,7 @@ class Progress:
                 else "waiting"
             )
 
-    def _mark(self, index: int, state: PartState) -> None:
+    def _mark(self, index: int, state: TimelineState) -> None:
         part = self._parts.get(index)
         if part is not None:
             self._parts[index] = replace(part, state=state)

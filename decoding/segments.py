@@ -25,7 +25,7 @@ MAX_ROUNDS = 3
 
 
 @dataclass(slots=True, eq=False)
-class _Progress:
+class _OpenSegment:
     """A segment that is being decoded."""
 
     segment: AudioSegment
@@ -69,12 +69,12 @@ class SegmentDecoder:
             OutOfMemory: in a way that leaves this process unfit for more work.
         """
         fresh = deque(segments)
-        queue: deque[tuple[_Progress, Window]] = deque()
+        queue: deque[tuple[_OpenSegment, Window]] = deque()
         while fresh or queue:
             while fresh and len(queue) < self._batch_size:
                 segment = fresh.popleft()
                 self._on_started(segment.index)
-                progress = _Progress(segment, time.monotonic())
+                progress = _OpenSegment(segment, time.monotonic())
                 queue.extend(self._opened(progress, segment.windows))
             batch = [queue.popleft() for _ in range(min(self._batch_size, len(queue)))]
             for progress in dict.fromkeys(progress for progress, _ in batch):
@@ -114,7 +114,7 @@ class SegmentDecoder:
             },
         )
 
-    def _halve(self, batch: Sequence[tuple[_Progress, Window]]) -> None:
+    def _halve(self, batch: Sequence[tuple[_OpenSegment, Window]]) -> None:
         """Go on with half the batch that did not fit."""
         tried = len(batch)
         self._halvings += 1
@@ -126,17 +126,17 @@ class SegmentDecoder:
         )
 
     def _opened(
-        self, progress: _Progress, windows: Sequence[Window]
-    ) -> list[tuple[_Progress, Window]]:
+        self, progress: _OpenSegment, windows: Sequence[Window]
+    ) -> list[tuple[_OpenSegment, Window]]:
         progress.open = len(windows)
         progress.windows += len(windows)
         return [(progress, window) for window in windows]
 
     def _settle(
-        self, batch: Sequence[tuple[_Progress, Window]], decoded: Sequence[WindowResult]
-    ) -> list[tuple[_Progress, Window]]:
+        self, batch: Sequence[tuple[_OpenSegment, Window]], decoded: Sequence[WindowResult]
+    ) -> list[tuple[_OpenSegment, Window]]:
         """Note what the windows gave; return the windows of the next round."""
-        again: list[tuple[_Progress, Window]] = []
+        again: list[tuple[_OpenSegment, Window]] = []
         for (progress, _), one in zip(batch, decoded, strict=True):
             progress.texts.extend(one.segments)
             progress.leftover.extend(one.leftover)
@@ -161,7 +161,7 @@ class SegmentDecoder:
         return again
 
 
-def _result(progress: _Progress, reduced_batch: int) -> SegmentFinished:
+def _result(progress: _OpenSegment, reduced_batch: int) -> SegmentFinished:
     segment = progress.segment
     texts = in_order(progress.texts)
     leftover = sorted(progress.leftover, key=lambda span: span.start_s)

@@ -38,7 +38,7 @@ ONCE = PoolLimits(load_kills_to_fail=1, deaths_to_retire=1)
 
 CPU = Device("CPU", "cpu")
 
-Progress = Callable[[str], None]
+TextProgress = Callable[[str], None]
 
 
 def devices(settings: Settings, gpus: GpuList) -> tuple[tuple[Device, ...], list[Finding]]:
@@ -64,7 +64,7 @@ def inference(
     devices: Sequence[Device],
     model: ResolvedModel,
     settings: Settings,
-    progress: Progress,
+    progress: TextProgress,
     *,
     limit_s: float | None = None,
     engine: str = DEFAULT_ENGINE,

@@ -38,7 +38,7 @@ EMBEDDING_GRADIENT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptBytes:
     """Bytes kept for the backward pass. Of an encoder layer: for each position and unit of width;
     eager attention adds some for each score (heads x positions, by width)."""
 
@@ -58,11 +58,11 @@ class Kept:
     recomputed_eager: tuple[float, float]
 
 
-KEPT: dict[tuple[bool, bool], Kept] = {
-    (True, True): Kept(42, (40, 6), 54, 8, 14.5, 2.4, (-34, 6), 43, (6.6, 12)),
-    (True, False): Kept(68, (64, 4), 88, 8, 28.5, 6.4, (-58, 8), 75, (10.6, 12)),
-    (False, True): Kept(28, (26, 6), 38.3, 6, 14.5, 8.3, (-20, 6), 35, (4.7, 12)),
-    (False, False): Kept(44, (40, 4), 60.5, 8, 28.5, 18, (-34, 8), 67, (10.8, 12)),
+KEPT: dict[tuple[bool, bool], KeptBytes] = {
+    (True, True): KeptBytes(42, (40, 6), 54, 8, 14.5, 2.4, (-34, 6), 43, (6.6, 12)),
+    (True, False): KeptBytes(68, (64, 4), 88, 8, 28.5, 6.4, (-58, 8), 75, (10.6, 12)),
+    (False, True): KeptBytes(28, (26, 6), 38.3, 6, 14.5, 8.3, (-20, 6), 35, (4.7, 12)),
+    (False, False): KeptBytes(44, (40, 4), 60.5, 8, 28.5, 18, (-34, 8), 67, (10.8, 12)),
 }
 """By whether all weights are trained, and whether in mixed precision."""
 
@@ -220,7 +220,7 @@ def _evaluating(options: FinetuneOptions) -> dict[str, float]:
     return parts | ({PASSING: layer} if layer > caches else {CACHES: caches})
 
 
-def _kept(options: FinetuneOptions) -> Kept:
+def _kept(options: FinetuneOptions) -> KeptBytes:
     return KEPT[options.method != "lora", options.fp16]
 
 

@@ -28,7 +28,7 @@ MAX_TASKS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class PlanQuery:
     """What is to run. ``auto``, and a batch of 0, leave it to the plan."""
 
     model: str = AUTO
@@ -94,7 +94,7 @@ class MemoryPlan:
 
 
 def plan_memory(
-    question: Question,
+    question: PlanQuery,
     card: Card,
     *,
     peaks: Peaks | None = None,
@@ -122,7 +122,7 @@ def plan_memory(
     )
 
 
-def _complete(question: Question, card: Card, peaks: Peaks | None) -> Setup:
+def _complete(question: PlanQuery, card: Card, peaks: Peaks | None) -> Setup:
     """The set-up with everything that was left open; where nothing fits, the smallest there is."""
     share = replace(card, free_mib=card.free_mib / question.tasks)
     automatic = question.model == AUTO
@@ -153,7 +153,7 @@ def _beside(card: Card, left_mib: float, peaks: Peaks | None) -> tuple[Setup, ..
     return tuple(setup for setup in setups if fits(rest, judge(rest, peaks)(setup)))
 
 
-def _check(question: Question, card: Card) -> None:
+def _check(question: PlanQuery, card: Card) -> None:
     if question.model != AUTO:
         check_request(named_model(question.model), None, question.task)
     compute_type = question.compute_type

@@ -26,7 +26,7 @@ from jobs.pipeline import PipelineResult, run_pipeline
 from jobs.records import dump
 from jobs.request import JobRequest, kept_name, with_defaults
 from jobs.store import JobStore
-from jobs.stored import Kept, kept_of
+from jobs.stored import KeptResult, kept_of
 from parallel_transcriber import ParallelWhisperTranscriber
 from subtitles.layout import layout
 
@@ -151,7 +151,7 @@ class Executor:
 
     def _keep(self, job: Job, result: PipelineResult) -> None:
         if job.request.output_dir is None:
-            self.folders.keep_transcript(job.id, dump(Kept(result.transcript, result.report)))
+            self.folders.keep_transcript(job.id, dump(KeptResult(result.transcript, result.report)))
 
     def _patiently(self, job: Job, call: Callable[[], T]) -> T:
         """The call's result, however long the database does not answer."""

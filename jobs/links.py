@@ -10,9 +10,16 @@ from pathlib import Path
 from access.identity import open_to_strangers
 from core.errors import DownloadRefused
 from core.settings import Settings
-from media.download import Downloaded, DownloadLimits, Progress, check_site, download, no_sites
+from media.download import (
+    Downloaded,
+    DownloadLimits,
+    DownloadProgress,
+    check_site,
+    download,
+    no_sites,
+)
 
-__all__ = ["FetchedRecording", "Progress", "check_link", "fetch_link", "why_no_links"]
+__all__ = ["DownloadProgress", "FetchedRecording", "check_link", "fetch_link", "why_no_links"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def fetch_link(
     folder: Path,
     settings: Settings,
     *,
-    progress: Progress,
+    progress: DownloadProgress,
     should_stop: Callable[[], bool],
 ) -> FetchedRecording:
     """Fetch the recording into a folder; raises as ``media.download.download``."""

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 import core.errors
 from core.errors import SubtitleError, WorkerError
-from core.progress import Part
+from core.progress import TimelineSegment
 from core.types import Cue, Gap, JobReport, TranscriptSegment
 from jobs.options import OPTIONS
 from jobs.request import JobRequest
@@ -88,7 +88,7 @@ class JobView(JobRecord):
     """Seconds of work left; None: not known."""
     devices: Mapping[str, str] = field(default_factory=dict)
     """What each device does for this job."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[TimelineSegment, ...] = ()
     """Its segments on the timeline while it runs."""
     segments: tuple[TranscriptSegment, ...] = ()
     """Text that is final: everything before the first segment that is still missing."""

@@ -21,7 +21,7 @@ _LAST_VERSION = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptResult:
     """What stays of a finished job beside its files."""
 
     transcript: Transcript
@@ -119,10 +119,10 @@ class StoredJob:
         )
 
 
-def kept_of(folders: JobFolders, job_id: str) -> Kept | None:
+def kept_of(folders: JobFolders, job_id: str) -> KeptResult | None:
     """What is kept of a finished job; None where nothing is."""
     text = folders.transcript(job_id)
-    return None if text is None else load(Kept, text)
+    return None if text is None else load(KeptResult, text)
 
 
 def _pause(seconds: float) -> None:

@@ -47,7 +47,7 @@ __all__ = ["DownloadLimits", "Downloaded", "check_link", "check_site", "download
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[float | None, str], None]
+DownloadProgress = Callable[[float | None, str], None]
 """Gets the share that is done, None if unknown, and a line for people."""
 
 POLL_S = 0.2
@@ -71,7 +71,7 @@ def download(
     folder: Path,
     limits: DownloadLimits,
     *,
-    progress: Progress = lambda fraction, text: None,
+    progress: DownloadProgress = lambda fraction, text: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Downloaded:
     """Fetch the recording a link leads to into a folder that exists. After an error nothing of it
@@ -148,7 +148,7 @@ def no_sites() -> DownloadRefused:
     )
 
 
-def _run(order: Order, progress: Progress, should_stop: Callable[[], bool]) -> Downloaded:
+def _run(order: Order, progress: DownloadProgress, should_stop: Callable[[], bool]) -> Downloaded:
     timeout_s = order.limits.timeout_s
     deadline = time.monotonic() + timeout_s
     limits = ProcessLimits(

@@ -29,7 +29,7 @@ else:
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str], None]
+TextProgress = Callable[[str], None]
 """Takes one line for people; called from download threads."""
 
 WANTED_FILES = [
@@ -84,7 +84,9 @@ def reachable(timeout_s: float) -> str | None:
     return answer[0] if answer else f"no answer within {timeout_s:g} s"
 
 
-def download(name: str, repo_id: str, folder: Path, *, progress: Progress | None = None) -> None:
+def download(
+    name: str, repo_id: str, folder: Path, *, progress: TextProgress | None = None
+) -> None:
     """Download a repository into a folder, telling how far it is; ``ModelError`` if it fails.
 
     A file gets its name when it is whole. What arrived before an error stays, so another try
@@ -126,7 +128,7 @@ def _download_error(name: str, repo_id: str, error: Exception) -> ModelError | D
     )
 
 
-def _line_bar(name: str, progress: Progress | None) -> type[_Bar]:
+def _line_bar(name: str, progress: TextProgress | None) -> type[_Bar]:
     """A progress bar class for the hub's client that writes lines instead of drawing."""
     logged_at = time.monotonic()
 

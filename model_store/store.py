@@ -74,7 +74,7 @@ class _Sources(NamedTuple):
     """Where a call may look."""
 
     settings: Settings
-    progress: model_hub.Progress | None
+    progress: model_hub.TextProgress | None
 
     @property
     def models_dir(self) -> Path:

@@ -89,7 +89,7 @@ class DoctorTab:
             yield report(running.found), gr.update(interactive=True, value="Check again")
 
 
-class Examination:
+class SharedExamination:
     """One, in a thread of its own, that any number of pages watch."""
 
     def __init__(self, settings: Settings) -> None:
@@ -129,12 +129,12 @@ class Examinations:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._running: Examination | None = None
+        self._running: SharedExamination | None = None
 
-    def begin(self) -> Examination:
+    def begin(self) -> SharedExamination:
         with self._lock:
             if self._running is None or self._running.ended:
-                self._running = Examination(self._settings)
+                self._running = SharedExamination(self._settings)
             return self._running
 
 

@@ -16,7 +16,7 @@ from core.models import AUTO, MODELS
 from core.settings import MAX_BATCH, MAX_BEAM, Settings
 from gpu import pytorch
 from gpu.manager import gpu_manager
-from gpu.plan import MemoryPlan, Question, plan_memory
+from gpu.plan import MemoryPlan, PlanQuery, plan_memory
 from gpu.support import COMPUTE_TYPES
 from jobs.service import JobService
 from ui import memory_view as view
@@ -118,7 +118,7 @@ class MemoryTab:
             if open_to_strangers(self._settings):
                 # Anonymous users may not see what else runs on the machine.
                 chosen = replace(chosen, holders=())
-            question = Question(
+            question = PlanQuery(
                 model=model,
                 compute_type=precision,
                 batch_size=_whole(batch, 0, MAX_BATCH),

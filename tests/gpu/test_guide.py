@@ -16,7 +16,7 @@ from bench.gpu_guide import (
 )
 from gpu.estimate import estimate
 from gpu.physical import Setup
-from gpu.plan import Question, card_of_size, plan_memory
+from gpu.plan import PlanQuery, card_of_size, plan_memory
 
 ENGINE = "CTranslate2 keeps less around a model than PyTorch"
 PRECISION = "every weight is halved with the precision; the guide halves less, for PyTorch's share"
@@ -36,7 +36,7 @@ def test_on_8_gb_only_large_differs() -> None:
     """The guide has large run out of memory on 8 GB: ENGINE."""
     ours = {
         model: plan_memory(
-            Question(model=model, compute_type="float16", batch_size=1), card_of_size(8)
+            PlanQuery(model=model, compute_type="float16", batch_size=1), card_of_size(8)
         ).fits
         for model in FITS_8_GB
     }

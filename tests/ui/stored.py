@@ -18,7 +18,7 @@ from jobs.records import HistoryEntry, JobRecord, dump
 from jobs.request import JobRequest
 from jobs.states import JobState
 from jobs.store import JobStore
-from jobs.stored import Kept
+from jobs.stored import KeptResult
 from subtitles.formats import FORMATS
 
 FINISHED = JobReport(
@@ -84,7 +84,7 @@ def finished(
     shutil.copyfile(recording, path)
     segment = TranscriptSegment(0.2, 4.0, text, (Word(0.2, 4.0, text, 0.9),))
     transcript = Transcript((segment,), gaps, "en", 0.99, 51.0, 48.0)
-    folders.keep_transcript(made.id, dump(Kept(transcript, FINISHED)))
+    folders.keep_transcript(made.id, dump(KeptResult(transcript, FINISHED)))
     outputs = {}
     for kind in ("srt", "vtt"):
         file = folder / f"talk{FORMATS[kind].extension}"

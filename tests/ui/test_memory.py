@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from core.settings import Settings
 from gpu.manager import Released
 from gpu.nvml import GpuProcess
-from gpu.plan import Question, card_of_size, plan_memory
+from gpu.plan import PlanQuery, card_of_size, plan_memory
 from tests.apps import App
 from tests.gpu.fake_nvml import Card, FakeNvml, Process
 from tests.waiting import eventually
@@ -24,7 +24,7 @@ from ui.options import model_choices
 def test_parts_others_and_every_model_are_shown() -> None:
     other = GpuProcess(pid=4321, name="<b>blender</b>", used_mib=2600)
     busy = replace(card_of_size(8, "GPU 0"), free_mib=5592.0, holders=(other,))
-    html = plan_view(plan_memory(Question(model="large-v3"), busy), 16.4, None)
+    html = plan_view(plan_memory(PlanQuery(model="large-v3"), busy), 16.4, None)
     assert "held by &lt;b&gt;blender&lt;/b&gt; (pid 4321)" in html
     assert "2,600 MiB" in html
     for part in ("weights", "cross-attention cache", "self-attention cache", "logits"):
@@ -37,7 +37,7 @@ def test_parts_others_and_every_model_are_shown() -> None:
 
 def test_what_does_not_fit_comes_with_what_would() -> None:
     html = plan_view(
-        plan_memory(Question(model="large-v3", batch_size=16), card_of_size(4)), None, None
+        plan_memory(PlanQuery(model="large-v3", batch_size=16), card_of_size(4)), None, None
     )
     assert "plan-verdict fit-too-large" in html
     assert "What would fit" in html
