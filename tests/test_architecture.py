@@ -158,6 +158,15 @@ def test_every_folder_and_file_belongs_to_a_package() -> None:
     assert not unknown, "add the package to the table here and in docs/architecture.md"
 
 
+def test_no_two_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in app_sources():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name.strip("_").casefold(), []).append(str(path))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize("name", MAY_IMPORT)
 def test_imports_go_in_one_direction(name: str) -> None:
     allowed = MAY_IMPORT[name] | {name}
