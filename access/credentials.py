@@ -13,17 +13,16 @@ import fcntl
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock
 
 from core.errors import InvalidOption
+from core.files import replace_file
 from core.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -84,23 +83,10 @@ class NamedLines:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 lines = dict(self.read())
                 yield lines
-                self._replace("".join(f"{name}:{value}\n" for name, value in lines.items()))
+                text = "".join(f"{name}:{value}\n" for name, value in lines.items())
+                replace_file(self.path, text.encode(), private=True)
         except OSError as error:
             raise _unusable(self.path, error) from error
-
-    def _replace(self, text: str) -> None:
-        # mkstemp's files are for their owner alone.
-        handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
 
 
 class _Named:

@@ -24,9 +24,10 @@ from api.asgi import in_threads
 from api.errors import Refused
 from api.upload_body import MAX_FIELD_BYTES, MAX_FIELDS, FormBody, JsonBody, PlainBody, Upload
 from core.errors import DiskFull, InvalidOption, MediaLimitExceeded
+from core.files import disk_is_full
 from core.settings import Settings
 from jobs.admission import MIB, Admission
-from jobs.folders import NO_SPACE, in_use
+from jobs.folders import in_use
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class Uploads:
             with in_use(folder):
                 yield await self._body(request, folder)
         except OSError as error:
-            if error.errno in NO_SPACE:
+            if disk_is_full(error):
                 raise DiskFull("No disk space was left for the upload.") from error
             raise
         finally:

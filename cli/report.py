@@ -8,15 +8,14 @@ that failed has ``error`` and ``hint`` instead of the numbers.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from core.errors import DiskFull, InvalidOption, SubtitleError
+from core.files import disk_is_full, replace_file
 from core.types import JobReport
 
 DIGITS = 4
@@ -53,18 +52,10 @@ def write_report(path: Path, entries: list[dict[str, Any]]) -> None:
     content = entries[0] if len(entries) == 1 else entries
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            try:
-                # File names may not be Unicode; their escapes are good JSON.
-                file.write(text.encode("utf-8", "backslashreplace"))
-                file.close()
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, path)
-            except OSError:
-                os.unlink(file.name)
-                raise
+        # File names may not be Unicode; their escapes are good JSON.
+        replace_file(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if disk_is_full(error):
             raise DiskFull(f"No space left to write the report {path}.") from error
         raise InvalidOption(f"The report cannot be written to {path}: {error.strerror}.") from error
 

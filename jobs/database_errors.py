@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import URL, exc
 
 from core.errors import DatabaseUnavailable, DiskFull, InvalidOption, SubtitleError
-from jobs.folders import NO_SPACE
+from core.files import disk_is_full
 
 _WRITABLE = "Make the data directory writable, or choose another with WHISPER_DATA_DIR."
 _DAMAGED = (
@@ -29,7 +29,7 @@ _MIB = 1024 * 1024
 
 def cannot_write(error: OSError, folder: Path) -> DiskFull | InvalidOption:
     """Why nothing can be written in the data directory."""
-    if error.errno in NO_SPACE:
+    if disk_is_full(error):
         return DiskFull(f"No space left in the data directory {folder}.")
     return InvalidOption(
         f"Cannot write in the data directory {folder}: {error.strerror or error}.",

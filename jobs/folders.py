@@ -20,11 +20,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from core.errors import DiskFull, FileMissing, InvalidOption
+from core.files import disk_is_full
 from jobs.request import Adoption
 
 log = logging.getLogger(__name__)
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 TRANSCRIPT = "transcript.json.gz"
 
@@ -162,7 +162,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError as error:
-        if error.errno in (*NO_SPACE, errno.ENOENT):
+        if disk_is_full(error) or error.errno == errno.ENOENT:
             raise
         # Another disk, a file system without links, or another user's file.
         log.debug("%s is copied, not linked: %s", source, error)
@@ -198,7 +198,7 @@ def _remove(path: Path) -> None:
 
 
 def _explained(error: OSError, root: Path) -> DiskFull | InvalidOption:
-    if error.errno in NO_SPACE:
+    if disk_is_full(error):
         return DiskFull(f"No space left for the job's folder in {root}.")
     return InvalidOption(
         f"Cannot make the job's folder in {root}: {error.strerror or error}.",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from core.errors import DiskFull, SubtitleError, WorkerError
 from core.events import Event, Finished
+from core.files import disk_is_full
 from core.types import Cue, JobReport, Transcript
-from jobs.folders import NO_SPACE
 from subtitles.formats import get_format, write_files
 from subtitles.layout import layout
 from transcription_run import TranscriptionRun
@@ -79,7 +79,7 @@ def verdict(transcript: Transcript) -> str:
 
 def explained(error: Exception) -> SubtitleError:
     """What an unexpected error becomes, which is in the log."""
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
+    if disk_is_full(error):
         return DiskFull("No space left for the job.")
     # The details are for the log alone: they may name files and code.
     return WorkerError("The job failed: an unexpected error.", hint="The log has the details.")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from core.events import LanguageDecided, SegmentEnd, SegmentFinished
+from core.files import replace_file
 from core.pcm import PcmSpool
 from core.types import AudioSegment
 from jobs.records import dump, load
@@ -76,24 +77,14 @@ class SegmentCache:
             try:
                 if self._written + len(data) > self._max_bytes // SLACK:
                     self._make_room(len(data))
-                self._write(key, data)
+                # What a killed command leaves beside it counts, and goes like any old entry.
+                replace_file(self._folder / key, data, private=True)
             except OSError as error:
                 self._failed = True
                 log.warning(
                     "Finished segments cannot be kept in %s: %s", self._folder, error.strerror
                 )
             self._written += len(data)
-
-    def _write(self, key: str, data: bytes) -> None:
-        # A killed command leaves it behind: it counts, and goes like any old entry.
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
-            try:
-                file.write(data)
-                file.close()
-                os.replace(file.name, self._folder / key)
-            except OSError:
-                Path(file.name).unlink(missing_ok=True)
-                raise
 
     def _make_room(self, coming_bytes: int) -> None:
         found = []

@@ -31,6 +31,7 @@ from core.errors import (
     UnreadableMedia,
     WorkerCrashed,
 )
+from core.files import disk_is_full
 from core.logs import one_line, without_secrets
 from media.download_child import (
     MIB,
@@ -215,7 +216,7 @@ def _hand_over(file: Path, folder: Path) -> Path:
 
 
 def _explained(error: OSError, folder: Path) -> DiskFull | InvalidOption:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return DiskFull(f"There is no space left for a download in {folder}.")
     return InvalidOption(
         f"Downloads cannot be saved in {folder}: {error.strerror}.",

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from core.errors import DiskFull, MediaLimitExceeded
+from core.files import disk_is_full
 from core.pcm import BYTES_PER_SAMPLE, Int16, PcmSpool
 from core.types import SAMPLE_RATE
 from media.container import DecodeLimits
-
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 CHECK_DISK_BYTES = 4 * 1024**2
 """Most that is written between two checks of the free space: two minutes of audio."""
@@ -95,6 +94,6 @@ def _readable(seconds: float) -> str:
 
 
 def _translated(error: OSError) -> Exception:
-    if error.errno in _NO_SPACE:
+    if disk_is_full(error) or error.errno == errno.EFBIG:
         return DiskFull("There is no space left for the decoded audio.")
     return error

@@ -7,7 +7,6 @@ thread that is left behind when the time is over.
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import threading
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.asyncio import tqdm_asyncio
 
 from core.errors import DiskFull, ModelError
+from core.files import disk_is_full
 
 if TYPE_CHECKING:
     _Bar = tqdm_asyncio[Any]  # Generic for the type checker only.
@@ -114,7 +114,7 @@ def download(
 def _download_error(name: str, repo_id: str, error: Exception) -> ModelError | DiskFull:
     from huggingface_hub.errors import RepositoryNotFoundError
 
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if disk_is_full(error):
         return DiskFull(f"No space left to download the model {name}.")
     if isinstance(error, RepositoryNotFoundError):
         return ModelError(

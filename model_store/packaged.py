@@ -10,7 +10,6 @@ installed: files there that do not verify are restored. Other models need other 
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import importlib.util
 import json
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import DiskFull, ModelError
+from core.files import disk_is_full, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def ensure_installed(name: str, models_dir: Path) -> Path:
                 _provide(target, file, parts[file.name])
             verified[file.name] = _mark(target, file)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if disk_is_full(error):
             raise DiskFull(f"No space left to write the model {name} to {folder}.") from error
         raise ModelError(
             f"The model {name} cannot be written to {folder}: {error.strerror or error}.",
@@ -223,9 +223,7 @@ def _read_stamp(folder: Path) -> dict[str, Any]:
 
 
 def _write_stamp(folder: Path, verified: dict[str, Any]) -> None:
-    temporary = folder / f"{STAMP}.{os.getpid()}"
     try:
-        temporary.write_text(json.dumps(verified), encoding="utf-8")
-        os.replace(temporary, folder / STAMP)
+        replace_file(folder / STAMP, json.dumps(verified).encode())
     except OSError as error:
         logger.warning("%s: the stamp cannot be written (%s); each start hashes", folder, error)

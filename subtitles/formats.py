@@ -12,11 +12,8 @@ Text is sanitised here again (``subtitles.sanitize``), wherever the cues come fr
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from typing import Any
 import pysubs2
 
 from core.errors import DiskFull, InvalidOption
+from core.files import disk_is_full, replace_file
 from core.types import Cue, Gap, Transcript, TranscriptSegment
 from subtitles.layout import to_ms
 from subtitles.sanitize import clean_text, srt_line, vtt_line
@@ -213,27 +211,14 @@ def write_files(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for path, content in zip(paths, contents, strict=True):
-            _replace(path, content)
+            replace_file(path, content)
     except OSError as error:
         raise _explained(error, directory) from error
     return paths
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the target and move over it: a reader sees the old file or the new one."""
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _explained(error: OSError, directory: Path) -> DiskFull | InvalidOption:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if disk_is_full(error):
         return DiskFull(f"No space left to write subtitles to {directory}.")
     return InvalidOption(
         f"Cannot write subtitles to {directory}: {error.strerror or error}.",

@@ -1,0 +1,31 @@
+"""Files that are there whole or not at all, and how a full disk shows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether this is an OSError of a full disk or a used-up quota."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Write beside the file and move over it: a reader sees the old content or the new one, also
+    after a power cut. Raises OSError; then the file is as it was.
+
+    ``private``: only its owner may read it.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
