@@ -56,6 +56,7 @@ def run(folder: Path, level: str, **script: dict[str, str]) -> None:
         pool.close()
 
 
+@pytest.mark.process
 def test_one_search_finds_killed_workers_retries_and_gaps(tmp_path: Path, log: Log) -> None:
     actions = {"0": "kill_once", "1": "raise", "3": "raise", "4": "raise", "5": "kill"}
     run(tmp_path, "info", actions=actions)

@@ -68,6 +68,7 @@ def test_going_back_to_nothing_and_up_again_works(database: Database) -> None:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
 
 
+@pytest.mark.process
 def test_services_that_start_at_once_all_succeed(database_settings: Settings) -> None:
     where = [str(database_settings.data_dir), database_settings.database_url or ""]
     services = [

@@ -218,6 +218,7 @@ for round in range(60):
 """
 
 
+@pytest.mark.process
 def test_several_commands_share_a_folder(folder: Path, root: Path) -> None:
     """They read, write and remove the same entries all the time: none sees half of one."""
     writers = [
