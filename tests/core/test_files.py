@@ -34,7 +34,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="No space") as caught:
         replace_file(target, b"new")
     assert disk_is_full(caught.value)
     assert list(tmp_path.iterdir()) == [target]
