@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from core.errors import ComputeTypeUnsupported, ModelError
 from core.models import AUTO
 from core.pool_job import PoolEvent
 from core.types import ModelSpec
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, eventually
 from tests.workers.conftest import QUICK, Bench, incidents, texts
 from tests.workers.scripted_engine import FACTORY, read_log
 from workers.devices import Device
@@ -125,10 +126,20 @@ def test_mixed_cards_take_batches_of_their_own(bench: Bench) -> None:
         assert (beam_size, asked) == (5, 0)
         return {"GPU 0": 4, "GPU 1": 1}[device.label]
 
-    model = bench.gpu_model(together=True)
+    # The card with small batches waits, lest it takes everything before the other has begun.
+    model = bench.gpu_model(together=True, devices={"1": "gate"})
     pool = pool_of(bench, AMPERE, AMPERE, plan_batch=plan_batch)
     pool.preload(model).result(PATIENCE_S)
-    assert len(texts(list(bench.submit(pool, model, 40).events()))) == 40
+    job = bench.submit(pool, model, 40)
+    eventually(
+        lambda: (
+            any(len(entry["indices"]) == 4 for entry in read_log(model, "decode"))
+            and any(read_log(model, "waiting"))
+        ),
+        "both cards decode, one of them four segments at once",
+    )
+    Path(model.path, "gate").touch()
+    assert len(texts(list(job.events()))) == 40
     decodes = read_log(model, "decode")
     assert {entry["batch_size"] for entry in decodes} == {4, 1}
     assert all(len(entry["indices"]) <= entry["batch_size"] for entry in decodes)
