@@ -67,6 +67,13 @@ class Details:
             if newest():
                 yield (*((gr.skip(),) * 4), render.history(notes), *((gr.skip(),) * 3))
 
+    async def text(self, job_id: str | None) -> Any:
+        """All that was said in the job that is shown, as it is now."""
+        job = await self._watchers.job(job_id) if job_id else None
+        if job is None:
+            return gr.skip()
+        return _text(await self._watchers.call(job.view))
+
     def retry(
         self, request: gr.Request, job_id: str | None, model: str, device: str
     ) -> tuple[Any, ...]:
@@ -107,14 +114,17 @@ class Details:
 
 
 def _details(view: JobView, notes: tuple[HistoryEntry, ...]) -> Frame:
-    text = "\n".join(segment.text.strip() for segment in view.segments)
     return (
         render.player(view),
         timeline.strip(view) + render.gap_list(view.gaps),
         render.cue_list(view),
-        text,
+        _text(view),
         render.history(notes),
     )
+
+
+def _text(view: JobView) -> str:
+    return "\n".join(segment.text.strip() for segment in view.segments)
 
 
 def _nothing() -> Frame:

@@ -114,12 +114,10 @@ class TranscribeTab:
                 min_width=160,
                 elem_id="retry-go",
             )
-        # All tabs are drawn at once: an update that comes while a tab is drawn for the first time
-        # would be lost.
         with gr.Tabs(elem_id="preview"):
             with gr.Tab("Subtitles"):
                 self.cues = scripts.html("cues", scripts.PLAYER)
-            with gr.Tab("Text", render_children=True):
+            with gr.Tab("Text") as self.text_tab:
                 self.text = gr.Textbox(
                     lines=8,
                     max_lines=24,
@@ -129,7 +127,7 @@ class TranscribeTab:
                     buttons=["copy"],
                     elem_id="text",
                 )
-            with gr.Tab("What happened", render_children=True):
+            with gr.Tab("What happened"):
                 self.history = scripts.html("history", scripts.PLAYER)
 
     def wire(self) -> None:
@@ -164,6 +162,8 @@ class TranscribeTab:
         blocks.unload(details.leave)
         self.selector.input(details.show, self.selector, self.shown, **FOLLOW)
         self.selector.input(None, self.selector, None, js=SET_LINK, **QUIET)
+        # A text that arrives while its tab is drawn for the first time can be lost on the way.
+        self.text_tab.select(details.text, self.selector, self.text, **QUIET)
         self.cancel.click(handlers.cancel, self.entries, self.cancel, **QUIET)
         self.cards.cancel_job(handlers.cancel_one, None, None, **QUIET)
         self.watch(

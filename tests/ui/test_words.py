@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -19,10 +23,11 @@ from core.errors import (
     SubtitleError,
 )
 from core.settings import Settings
+from core.types import TranscriptSegment
 from jobs.request import JobRequest
 from jobs.service import JobService
 from tests.ui.test_options import SHOWN
-from tests.ui.test_render import Reader
+from tests.ui.test_render import RUNNING, Reader
 from ui import entries
 from ui.details import Details
 from ui.handlers import Handlers
@@ -210,3 +215,18 @@ def test_who_did_not_pass_the_access_check_gets_nothing() -> None:
 def test_no_such_job_is_what_a_deleted_one_answers() -> None:
     with pytest.raises(NoSuchJob):
         entries.owned(Service(), "job", LOCAL)
+
+
+def test_the_text_is_there_for_whoever_opens_its_tab() -> None:
+    said = (TranscriptSegment(0.0, 1.0, " Hello"), TranscriptSegment(1.0, 2.0, " world."))
+
+    class OneJob:
+        async def job(self, job_id: str) -> Any:
+            return SimpleNamespace(view=lambda: replace(RUNNING, segments=said))
+
+        async def call(self, call: Callable[[], Any]) -> Any:
+            return call()
+
+    details = Details(Service(), OneJob())  # type: ignore[arg-type]
+    assert asyncio.run(details.text("job")) == "Hello\nworld."
+    assert asyncio.run(details.text(None)) == gr.skip()
