@@ -85,9 +85,10 @@ class Closing:
             await asyncio.wait((message, closed), return_when=asyncio.FIRST_COMPLETED)
             return message.result() if message.done() else {"type": "http.disconnect"}
         finally:
-            for task in (message, closed):
-                task.cancel()
-            await asyncio.gather(message, closed, return_exceptions=True)
+            # Not waited for: a cancellation that comes during that wait would lose its sender, and
+            # the framework, which then does not know it for its own, would log a traceback.
+            message.cancel()
+            closed.cancel()
 
 
 class Server(uvicorn.Server):

@@ -13,11 +13,15 @@ def disk_is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
-    """Write beside the file and move over it: a reader sees the old content or the new one, also
-    after a power cut. Raises OSError; then the file is as it was.
+def replace_file(
+    path: Path, content: bytes, *, private: bool = False, durable: bool = True
+) -> None:
+    """Write beside the file and move over it: a reader sees the old content or the new one.
+    Raises OSError; then the file is as it was.
 
-    ``private``: only its owner may read it.
+    Args:
+        private: only its owner may read it.
+        durable: it is there after a power cut as well, for which each write waits for the disk.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -25,7 +29,8 @@ def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
         with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ class SegmentCache:
                 if self._written + len(data) > self._max_bytes // SLACK:
                     self._make_room(len(data))
                 # What a killed command leaves beside it counts, and goes like any old entry.
-                replace_file(self._folder / key, data, private=True)
+                replace_file(self._folder / key, data, private=True, durable=False)
             except OSError as error:
                 self._failed = True
                 log.warning(
