@@ -116,7 +116,7 @@ class JobOptions(BaseModel):
             label="Shortest segment (s)", flag="--min-segment", metavar="SECONDS", slider=(1, 30, 1)
         ),
     ] = _PLAN.min_segment_duration
-    """Seconds of recording that a segment has at least, where pauses allow."""
+    """Seconds before the next cut, where pauses allow."""
     max_segment_duration: Annotated[
         float,
         Shown(
@@ -126,7 +126,7 @@ class JobOptions(BaseModel):
             slider=(10, 120, 1),
         ),
     ] = _PLAN.max_segment_duration
-    """Seconds of recording that a segment has at most."""
+    """Seconds after which a cut is made in any case."""
     compute_type: Annotated[
         str, Shown(label="Compute type", flag="--compute-type", metavar="TYPE")
     ] = AUTO

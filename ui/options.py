@@ -98,6 +98,7 @@ class OptionsForm:
                 language_choices(find_model(settings.model)),
                 value=ANY_LANGUAGE[1],
                 label=shown("language").label,
+                info="Detected from the recording unless you choose one.",
                 min_width=220,
                 elem_id="language",
             )
