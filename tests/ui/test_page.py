@@ -76,7 +76,11 @@ def test_a_recording_becomes_subtitles_that_appear_while_it_runs(
 def test_the_player_plays_from_a_cue_with_captions(page: Page) -> None:
     page.click("#example")
     expect(page.locator("#player video")).to_be_visible()
+    # Slowly, and stopped once it plays: a slow browser must not look when the cue is over.
+    page.evaluate("document.querySelector('#player video').playbackRate = 0.0625")
     page.locator("#cues li button").nth(2).click()
+    page.wait_for_function("document.querySelector('#player video').played.length")
+    page.evaluate("document.querySelector('#player video').pause()")
     wanted = page.locator("#cues li span").nth(2).inner_text()
     expect(page.locator("#player .caption")).to_have_text(
         re.compile(r"\s+".join(map(re.escape, wanted.split())))
