@@ -4,7 +4,7 @@
 #   make setup      install the app and its two models
 #   make serve      run the web page on http://127.0.0.1:7860
 #   make test       run the tests            (ARGS="-k name" for some)
-#   make test-fast  those without a browser, a model or a process: under a minute
+#   make test-fast  those without a browser, a model or a process, for every change
 #   make test-all   all tests, and fuzz for long
 #   make lint       check style, types, Dockerfile and Compose file
 #   make bench      measure against faster-whisper
