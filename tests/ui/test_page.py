@@ -75,7 +75,9 @@ def test_a_recording_becomes_subtitles_that_appear_while_it_runs(
 
 def test_the_player_plays_from_a_cue_with_captions(page: Page) -> None:
     page.click("#example")
-    expect(page.locator("#player video")).to_be_visible()
+    # The end of a job brings a new player, with captions.
+    expect(page.locator("#jobs .verdict")).to_contain_text("Complete")
+    expect(page.locator("#player video track")).to_be_attached()
     # Slowly, and stopped once it plays: a slow browser must not look when the cue is over.
     page.evaluate("document.querySelector('#player video').playbackRate = 0.0625")
     page.locator("#cues li button").nth(2).click()
