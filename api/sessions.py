@@ -7,18 +7,16 @@ survives a restart. Services that share a data directory share the secret, and s
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
 from access.credentials import NamedLines, Users
 from core.errors import InvalidOption
+from core.files import create_file
 from core.settings import Settings, root_path_of
 
 VISITOR_DAYS = 400
@@ -119,14 +117,5 @@ def _secret(path: Path) -> str:
 
 
 def _make_secret(path: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secret.")
-    try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        # Fails if another service was first; then all use its secret.
-        with suppress(FileExistsError):
-            os.link(name, path)
-    finally:
-        os.unlink(name)
+    # Where another service was first, all use its secret.
+    create_file(path, secrets.token_hex(32).encode(), private=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -23,6 +25,25 @@ def replace_file(
         private: only its owner may read it.
         durable: it is there after a power cut as well, for which each write waits for the disk.
     """
+    with _beside(path, content, private, durable) as temporary:
+        temporary.replace(path)
+
+
+def create_file(path: Path, content: bytes, *, private: bool = False) -> bool:
+    """Write a file that is not there yet; False where another process was first, whose file stays.
+    Raises OSError."""
+    with _beside(path, content, private, durable=True) as temporary:
+        try:
+            # Unlike a rename, a link never replaces what another process has just made.
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _beside(path: Path, content: bytes, private: bool, durable: bool) -> Iterator[Path]:
+    """The content in a file of its own, which is gone in the end."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
@@ -31,6 +52,6 @@ def replace_file(
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        temporary.replace(path)
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)

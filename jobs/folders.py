@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from core.errors import DiskFull, FileMissing, InvalidOption
-from core.files import disk_is_full
+from core.files import disk_is_full, replace_file
 from jobs.request import Adoption
 
 log = logging.getLogger(__name__)
@@ -96,11 +96,8 @@ class JobFolders:
 
     def keep_transcript(self, job_id: str, text: str) -> None:
         """Keep what the job has found; it is there whole or not at all. Raises OSError."""
-        target = self.path(job_id) / TRANSCRIPT
-        draft = target.with_suffix(".part")
-        with gzip.open(draft, "wt", encoding="utf-8", compresslevel=5) as file:
-            file.write(text)
-        draft.replace(target)
+        compressed = gzip.compress(text.encode(), compresslevel=5)
+        replace_file(self.path(job_id) / TRANSCRIPT, compressed, durable=False)
 
     def transcript(self, job_id: str) -> str | None:
         """What :meth:`keep_transcript` kept; None where there is nothing."""

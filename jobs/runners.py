@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from core.errors import DatabaseUnavailable, DiskFull, SubtitleError
+from core.files import create_file
 from jobs.database_errors import cannot_write
 from jobs.store import JobStore
 
@@ -116,18 +117,8 @@ def _storage_id(path: Path) -> str:
         try:
             return path.read_text(encoding="ascii").strip()
         except FileNotFoundError:
-            mine = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-            with mine.open("w", encoding="ascii") as file:
-                file.write(secrets.token_hex(8) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            try:
-                # Unlike a rename, a link never replaces what another service has just made.
-                os.link(mine, path)
-            except FileExistsError:
+            if not create_file(path, f"{secrets.token_hex(8)}\n".encode()):
                 log.debug("Another service has named %s", path.parent)
-            finally:
-                mine.unlink()
 
 
 def _machine() -> str:

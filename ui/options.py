@@ -15,7 +15,7 @@ from core.settings import Settings
 from gpu.support import ALL_TYPES, runs_on_cpus
 from jobs.cards import model_marks
 from jobs.options import OPTIONS, JobOptions, help_of, read_options, shown
-from jobs.request import JobRequest, with_defaults
+from jobs.request import JobRequest
 from model_store.store import available_models
 from subtitles.formats import FORMATS
 
@@ -169,7 +169,7 @@ class OptionsForm:
 
     def fill(self, request: JobRequest) -> list[Any]:
         """Updates of ``inputs`` that make the form say what a request does."""
-        options = with_defaults(request.options, self._settings)
+        options = request.options
         offered = {name for _, name in model_choices(self._settings)}
         model = options.model if options.model in offered else self._settings.model
         language, task = _fit_to_model(model, options.language or ANY_LANGUAGE[1], options.task)
@@ -220,7 +220,9 @@ def page_request(options: JobOptions, path: Path, name: str | None, who: Identit
 
 
 def _slider(name: str, value: float | None = None) -> gr.Slider:
-    low, high, step = shown(name).slider or (0, 1, 0.1)
+    slider = shown(name).slider
+    assert slider is not None, "the option is a number"
+    low, high, step = slider
     default = OPTIONS[name].default if value is None else value
     return gr.Slider(
         low, high, value=default, step=step, label=shown(name).label, info=help_of(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.files import disk_is_full, replace_file
+from core.files import create_file, disk_is_full, replace_file
 
 
 def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -51,3 +51,12 @@ def test_a_write_that_fails_leaves_the_old_file(
 )
 def test_a_full_disk_and_a_used_up_quota_count_as_full(error: Exception, full: bool) -> None:
     assert disk_is_full(error) is full
+
+
+def test_of_two_that_create_a_file_the_first_wins(tmp_path: Path) -> None:
+    target = tmp_path / "secret"
+    assert create_file(target, b"first", private=True)
+    assert not create_file(target, b"second", private=True)
+    assert target.read_bytes() == b"first"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [target]
