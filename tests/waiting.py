@@ -13,6 +13,8 @@ that is busy with other work must pass as well."""
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Poll: for what happens in other processes and threads and nobody announces."""
     deadline_s = time.monotonic() + PATIENCE_S
+    pause_s = 0.01
     while not condition():
         assert time.monotonic() < deadline_s, f"not within {PATIENCE_S:g} s: {what}"
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = min(0.1, 1.2 * pause_s)  # asking takes time from what is waited for
