@@ -15,6 +15,7 @@ from access.credentials import Users
 from bench.service import free_port
 from core.settings import Settings
 from tests.apps import ROOT, App, answers, running_app
+from tests.code_blocks import code_blocks
 from tests.ui.conftest import NewProfile
 from tests.waiting import eventually
 
@@ -44,10 +45,8 @@ http {{
 
 def documented(app_port: str) -> str:
     """The configuration that the documentation tells people to use."""
-    text = (ROOT / "docs" / "reverse-proxy.md").read_text(encoding="utf-8")
-    found = re.search(r"```nginx\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found.group(1).replace("127.0.0.1:7860", f"127.0.0.1:{app_port}")
+    block, *_ = code_blocks(ROOT / "docs" / "reverse-proxy.md", "nginx")
+    return block.text.replace("127.0.0.1:7860", f"127.0.0.1:{app_port}")
 
 
 @pytest.fixture(scope="module")
