@@ -62,6 +62,7 @@ def reachable(timeout_s: float) -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
+    silent = f"no answer within {timeout_s:g} s"
     answer: list[str | None] = []
 
     def ask() -> None:
@@ -74,14 +75,15 @@ def reachable(timeout_s: float) -> str | None:
             error.close()
         except (OSError, ValueError) as error:
             cause = getattr(error, "reason", error)
-            answer.append(str(getattr(cause, "strerror", None) or cause))
+            late = isinstance(cause, TimeoutError)
+            answer.append(silent if late else str(getattr(cause, "strerror", None) or cause))
         else:
             answer.append(None)
 
     thread = threading.Thread(target=ask, name="hub-reachable", daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return answer[0] if answer else f"no answer within {timeout_s:g} s"
+    return answer[0] if answer else silent
 
 
 def download(

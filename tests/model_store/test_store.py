@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from huggingface_hub import constants
@@ -178,6 +179,17 @@ def test_a_silent_hub_costs_no_more_than_the_timeout(
         found = resolve("auto", tmp_path, device="cuda", hub_timeout_s=0.3)
     assert found.name == "base"
     assert "no answer within 0.3 s" in found.reason
+
+
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), URLError(TimeoutError("timed out"))])
+def test_a_silent_hub_is_called_so_by_whoever_stops_waiting_first(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def stop_waiting(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("urllib.request.urlopen", stop_waiting)
+    assert model_hub.reachable(PATIENCE_S) == f"no answer within {PATIENCE_S:g} s"
 
 
 def test_a_silent_name_server_costs_no_more_than_the_timeout(
