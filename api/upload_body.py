@@ -34,6 +34,7 @@ class Upload:
     """None: the field ``url`` has its link."""
     name: str
     fields: Mapping[str, Any]
+    """A field of a form that is there more than once is a list."""
 
 
 def recording_name(name: str) -> str:
@@ -48,8 +49,10 @@ def recording_name(name: str) -> str:
 class PlainBody:
     """The body is the recording. All calls wait for the disk."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, prefix: bytes = b"") -> None:
+        """``prefix``: what the recording's file begins with, before what is sent."""
         self._folder = folder
+        self._prefix = prefix
         self._name = recording_name(name)
         self._file: BinaryIO | None = None
         self._fields: dict[str, Any] = {}
@@ -83,6 +86,7 @@ class PlainBody:
 
     def _begin_file(self) -> None:
         self._file = (self._folder / stored_name(self._name)).open("xb")
+        self._file.write(self._prefix)
 
     def _keep(self, data: bytes) -> None:
         assert self._file is not None
@@ -93,8 +97,8 @@ class PlainBody:
 class FormBody(PlainBody):
     """The body is a form with one file."""
 
-    def __init__(self, folder: Path, boundary: bytes) -> None:
-        super().__init__(folder, "")
+    def __init__(self, folder: Path, boundary: bytes, prefix: bytes = b"") -> None:
+        super().__init__(folder, "", prefix)
         self._header_name, self._header_value = b"", b""
         self._headers: dict[bytes, bytes] = {}
         self._field: str | None = None
@@ -166,8 +170,14 @@ class FormBody(PlainBody):
             raise InvalidOption(f"The field {self._field!r} is too long.")
 
     def _part_end(self) -> None:
-        if self._field is not None:
-            self._fields[self._field] = _text(bytes(self._value))
+        if self._field is None:
+            return
+        value = _text(bytes(self._value))
+        if self._field in self._fields:
+            before = self._fields[self._field]
+            self._fields[self._field] = [*(before if isinstance(before, list) else [before]), value]
+        else:
+            self._fields[self._field] = value
 
     def _end(self) -> None:
         self._complete = True

@@ -92,8 +92,9 @@ class Uploads:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @asynccontextmanager
-    async def receive(self, request: Request) -> AsyncIterator[Upload]:
-        """The recording of a request, in a folder that is removed when the block ends.
+    async def receive(self, request: Request, *, prefix: bytes = b"") -> AsyncIterator[Upload]:
+        """The recording of a request, in a folder that is removed when the block ends; ``prefix``
+        comes before it in its file.
 
         Raises:
             MediaLimitExceeded: it is larger than the settings allow.
@@ -109,7 +110,7 @@ class Uploads:
         try:
             folder.mkdir()
             with in_use(folder):
-                yield await self._body(request, folder)
+                yield await self._body(request, folder, prefix)
         except OSError as error:
             if disk_is_full(error):
                 raise DiskFull("No disk space was left for the upload.") from error
@@ -118,14 +119,14 @@ class Uploads:
             with anyio.CancelScope(shield=True):
                 await self._in_thread(shutil.rmtree)(folder, ignore_errors=True)
 
-    async def _body(self, request: Request, folder: Path) -> Upload:
+    async def _body(self, request: Request, folder: Path, prefix: bytes) -> Upload:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         if kind == b"application/json":
             body: PlainBody = JsonBody(folder)
         elif kind != b"multipart/form-data":
-            body = PlainBody(folder, request.query_params.get("name", ""))
+            body = PlainBody(folder, request.query_params.get("name", ""), prefix)
         elif b"boundary" in options:
-            body = FormBody(folder, options[b"boundary"])
+            body = FormBody(folder, options[b"boundary"], prefix)
         else:
             raise InvalidOption("The form has no boundary.")
         try:

@@ -59,6 +59,25 @@ def test_a_form_is_taken_apart_however_it_arrives(tmp_path: Path) -> None:
         assert upload.fields == {"model": "base", "task": "ü"}
 
 
+def test_a_field_that_is_there_twice_keeps_both_values(tmp_path: Path) -> None:
+    body = part("list[]", b"a") + part("one", b"x") + part("file", b"sound", "a.wav")
+    upload, _ = take_apart(tmp_path, body + part("list[]", b"b") + part("list[]", b"c") + END)
+    assert upload.fields == {"list[]": ["a", "b", "c"], "one": "x"}
+
+
+@pytest.mark.parametrize("sound", [b"sound", b""])
+def test_what_a_recording_lacks_comes_before_it_and_is_none(tmp_path: Path, sound: bytes) -> None:
+    form = FormBody(tmp_path, BOUNDARY.encode(), b"head ")
+    form.feed(part("file", sound, "a.wav") + END)
+    if not sound:
+        with pytest.raises(InvalidOption, match="No recording was sent"):
+            form.end()
+        return
+    path = form.end().path
+    assert path is not None
+    assert path.read_bytes() == b"head sound"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
