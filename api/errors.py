@@ -13,9 +13,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from api.asgi import EarlyAnswer
+from api.openai_errors import openai_answer, speaks_openai
 from core import errors
 from core.errors import SubtitleError
 
@@ -50,30 +51,56 @@ STATUS: dict[type[SubtitleError], int] = {
 PAUSED_RETRY_S = 30
 """A service that stops is usually started again at once, and then loads its model."""
 
+WORKER_RETRY_S = 60
+"""Devices that failed, or whose memory was taken, are tried again by themselves."""
+
 
 class Refused(Exception):
     """A refusal that is not a job's error: missing permission, or a rule of HTTP."""
 
     def __init__(
-        self, status: int, kind: str, message: str, hint: str = "", **headers: str
+        self,
+        status: int,
+        kind: str,
+        message: str,
+        hint: str = "",
+        *,
+        param: str | None = None,
+        **headers: str,
     ) -> None:
+        """``param``: the field of the request that is wrong, where it is one."""
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.message = message
         self.hint = hint
+        self.param = param
         self.headers = headers
 
-    def answer(self) -> JSONResponse:
+    def answer(self, request: HTTPConnection | None = None) -> JSONResponse:
         body = {"type": self.kind, "message": self.message, "hint": self.hint}
-        return json_answer({"error": body}, self.status, **self.headers)
+        return _answer(request, self.status, body, self.headers, self.param)
 
 
-def answer(error: SubtitleError) -> JSONResponse:
+def answer(error: SubtitleError, request: HTTPConnection | None = None) -> JSONResponse:
     """The answer to a request that failed with that error."""
     wait_s = retry_after_s(error)
     headers = {} if wait_s is None else {"Retry_After": str(wait_s)}
-    return json_answer({"error": error_body(error)}, status_of(error), **headers)
+    return _answer(request, status_of(error), error_body(error), headers)
+
+
+def _answer(
+    request: HTTPConnection | None,
+    status: int,
+    body: Mapping[str, str],
+    headers: Mapping[str, str],
+    param: str | None = None,
+) -> JSONResponse:
+    """In the form of the protocol that the request speaks; ours where there is none."""
+    if request is not None and speaks_openai(request):
+        status, openai_body, more = openai_answer(status, body, param)
+        return json_answer(openai_body, status, **{**headers, **more})
+    return json_answer({"error": body}, status, **headers)
 
 
 def status_of(error: SubtitleError) -> int:
@@ -85,6 +112,8 @@ def retry_after_s(error: SubtitleError) -> int | None:
     """When it is worth trying again, if that can be said."""
     if isinstance(error, errors.Paused):
         return PAUSED_RETRY_S
+    if isinstance(error, errors.WorkerError):
+        return WORKER_RETRY_S
     return getattr(error, "retry_after_s", None)
 
 
@@ -96,12 +125,12 @@ def add_handlers(app: FastAPI) -> None:
     """Let every route of the app raise errors and be answered as above."""
 
     @app.exception_handler(SubtitleError)
-    async def known(_: Request, error: SubtitleError) -> Response:
-        return EarlyAnswer(answer(error))
+    async def known(request: Request, error: SubtitleError) -> Response:
+        return EarlyAnswer(answer(error, request))
 
     @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        return EarlyAnswer(error.answer())
+    async def refused(request: Request, error: Refused) -> Response:
+        return EarlyAnswer(error.answer(request))
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
@@ -118,13 +147,13 @@ def add_handlers(app: FastAPI) -> None:
 
     # Starlette answers with this and then raises the error again, for the server to log.
     @app.exception_handler(Exception)
-    async def unexpected(_: Request, __: Exception) -> JSONResponse:
+    async def unexpected(request: Request, _: Exception) -> JSONResponse:
         body = {
             "type": "InternalError",
             "message": "Something went wrong inside the service.",
             "hint": "Its log has the details.",
         }
-        return json_answer({"error": body}, 500)
+        return _answer(request, 500, body, {})
 
 
 def json_answer(body: Mapping[str, Any], status: int = 200, **headers: str) -> JSONResponse:

@@ -40,6 +40,7 @@ def test_every_error_has_a_status_of_its_own(kind: type[SubtitleError]) -> None:
         (errors.DatabaseUnavailable("x"), 503, "10"),
         (errors.DiskFull("x"), 507, None),
         (errors.Paused(), 503, "30"),
+        (errors.OutOfMemory("x"), 503, "60"),
         (errors.Cancelled(), 409, None),
     ],
 )
@@ -54,6 +55,7 @@ def app_that_raises(error: Exception) -> TestClient:
     app = FastAPI()
     add_handlers(app)
 
+    @app.get("/v1/x")
     @app.get("/")
     def broken() -> None:
         raise error
@@ -73,3 +75,25 @@ def test_an_unexpected_error_tells_a_stranger_nothing() -> None:
     assert made.status_code == 500
     assert made.json()["error"]["type"] == "InternalError"
     assert "secret" not in made.text
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "kind", "code"),
+    [
+        (errors.UnreadableMedia("x"), 400, "invalid_request_error", "unreadable_media"),
+        (errors.ModelError("x"), 400, "invalid_request_error", "model_error"),
+        (errors.MediaLimitExceeded("x"), 413, "invalid_request_error", "media_limit_exceeded"),
+        (errors.ClientLimit("x"), 429, "rate_limit_error", "rate_limit_exceeded"),
+        (errors.OutOfMemory("x"), 503, "server_error", "out_of_memory"),
+        (errors.DiskFull("x"), 503, "server_error", "disk_full"),
+        (RuntimeError("/srv/secret/path"), 500, "server_error", "internal_error"),
+    ],
+)
+def test_under_v1_it_is_one_of_openais(error: Exception, status: int, kind: str, code: str) -> None:
+    made = app_that_raises(error).get("/v1/x")
+    body = made.json()["error"]
+    assert (made.status_code, body["type"], body["code"]) == (status, kind, code)
+    assert body["message"]
+    assert body["param"] is None
+    assert "secret" not in made.text
+    assert ("retry-after" in made.headers) == (status in (429, 503) and code != "disk_full")
