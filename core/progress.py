@@ -41,6 +41,7 @@ class Progress:
     """Length of the recording: declared while it decodes, true afterwards."""
     decode_finished: bool = False
     language: str | None = None
+    language_probability: float | None = None
     devices: dict[str, str] = field(default_factory=dict)
     """One line per device: what it does now."""
     message: str = ""
@@ -71,8 +72,8 @@ class Progress:
                 self._planned_until_s = max(self._planned_until_s, segment.end_s)
             case WorkersLoading(text=text):
                 self.message = text
-            case LanguageDecided(language=language):
-                self.language = language
+            case LanguageDecided(language=language, probability=probability):
+                self.language, self.language_probability = language, probability
             case SegmentStarted(index=index, device=device):
                 if self._begun is None:
                     self._begun = self.clock()

@@ -135,6 +135,7 @@ class Job:
                     remaining_s=progress.remaining_s,
                     message=record.message or self._message or progress.message,
                     language=progress.language,
+                    language_probability=progress.language_probability,
                     devices=dict(progress.devices),
                     parts=progress.parts,
                     gaps=self._so_far.gaps,
@@ -223,6 +224,7 @@ class Job:
             done_s=report.audio_s,
             total_s=report.audio_s,
             language=report.language,
+            language_probability=transcript.language_probability,
             gaps=transcript.gaps,
             error=None,
             # One line per segment would be most of the row; the transcript's file has them.
