@@ -17,12 +17,15 @@ from starlette.middleware.cors import CORSMiddleware
 
 from access.credentials import ApiKeys, Users
 from api.access import Access, policy_of
+from api.asr import asr_router
 from api.browser_headers import BrowserHeaders
 from api.errors import add_handlers
 from api.files import files_router
 from api.health import health_router
+from api.job_answers import JobAnswers
 from api.jobs import api_router
 from api.login import ensure_somebody, login_router
+from api.openai import openai_router
 from api.page_guard import PageGuard
 from api.proxies import Proxies
 from api.server import Server
@@ -55,6 +58,9 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     app.include_router(login_router(settings, users, cookies))
     app.include_router(api_router(service, uploads))
     app.include_router(files_router(service))
+    answers = JobAnswers(service, uploads)
+    app.include_router(openai_router(answers))
+    app.include_router(asr_router(answers))
     # The last one added sees a request first. Without a CORS policy of ours Gradio adds its own,
     # which lets pages of every site read answers.
     app.add_middleware(CORSMiddleware, allow_origins=())

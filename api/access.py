@@ -16,6 +16,7 @@ page, and requests from this machine need no login.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -46,7 +47,8 @@ FREE_PATHS = ("/health", "/ready", "/login")
 
 Policy = Literal["local", "open", "login"]
 
-_PROGRAMS = re.compile(r"/(api|gradio_api)(/|$)")
+_PROGRAMS = re.compile(r"/(api|gradio_api|v1|asr|detect-language)(/|$)")
+_MEDIA_SERVERS = re.compile(r"/(asr|detect-language)")
 _UNCHANGING = ("GET", "HEAD", "OPTIONS")
 _ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css", "/favicon.ico", "/manifest.json")
 
@@ -83,7 +85,7 @@ class Access:
             identity, set_cookie = self._admit(connection)
         except Refused as refused:
             answer = _to_login(connection) if refused.status == 401 else None
-            await answer_early(answer or refused.answer(), scope, receive, send)
+            await answer_early(answer or refused.answer(connection), scope, receive, send)
             return
         scope.setdefault("state", {})[STATE_KEY] = identity
 
@@ -184,7 +186,19 @@ def _key_of(request: HTTPConnection) -> str | None:
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()
+    if scheme.lower() == "basic" and _MEDIA_SERVERS.fullmatch(path_of(request)):
+        # Programs with no field for a key have one for an address: http://user:KEY@host. No browser
+        # sends it on its own, because nothing here asks for it.
+        return _password_of(key)
     return request.headers.get("x-api-key") or None
+
+
+def _password_of(credentials: str) -> str | None:
+    """The password in the credentials of Basic authentication; None where they are malformed."""
+    try:
+        return b64decode(credentials, validate=True).decode().partition(":")[2] or None
+    except ValueError:
+        return None
 
 
 def _sender(request: HTTPConnection) -> str | None:

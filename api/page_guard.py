@@ -26,7 +26,10 @@ from jobs.admission import Admission
 
 UPLOAD = "/gradio_api/upload"
 
-_OURS = re.compile(r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|jobs/.+)")
+_OURS = re.compile(
+    r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|jobs/.+"
+    r"|v1/.+|asr|detect-language)"
+)
 
 _PAGE = re.compile(
     r"/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/robots\.txt"
@@ -54,10 +57,11 @@ class PageGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = path_of(HTTPConnection(scope))
+        connection = HTTPConnection(scope)
+        path = path_of(connection)
         if not any(known.fullmatch(path) for known in (_OURS, _PAGE, _GRADIO_API)):
             nothing = Refused(404, "NotFound", "There is nothing at this address.")
-            await answer_early(nothing.answer(), scope, receive, send)
+            await answer_early(nothing.answer(connection), scope, receive, send)
         elif path == UPLOAD:
             await self._upload(scope, receive, send)
         else:

@@ -7,6 +7,7 @@ that). Precedence: command-line flag, then environment, then a ``.env`` file, th
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -84,6 +85,10 @@ class Settings(BaseSettings):
 
     allowed_hub_models: tuple[str, ...] = ()
     """Hub ids (``owner/name``) users may name besides the table; JSON list in the environment."""
+
+    model_aliases: Mapping[str, str] = {}
+    """More names of models for programs that speak OpenAI's protocol, and what each stands for:
+    ``auto`` or a name of ours; JSON object in the environment."""
 
     hub_timeout_s: float = Field(default=5.0, gt=0)
     """Longest wait for a model hub to answer before going on without it."""

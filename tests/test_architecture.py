@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 60
 MAY_IMPORT: dict[str, set[str]] = {
     "app": {"ui", "api", "jobs", "access", "core"},
     "ui": {"jobs", "doctor", "subtitles", "model_store", "finetuning", "gpu", "access", "core"},
-    "api": {"jobs", "model_store", "access", "core"},
+    "api": {"jobs", "subtitles", "model_store", "access", "core"},
     "cli": {
         "parallel_transcriber",
         "transcription_run",

@@ -103,6 +103,25 @@ def test_keys_open_the_api_in_both_spellings(locked: Site) -> None:
     assert locked.client().get(f"/api/jobs?api_key={locked.key}").status_code == 401
 
 
+def test_a_media_server_may_have_the_key_in_its_address(locked: Site) -> None:
+    for path in ("/asr", "/detect-language"):
+        answer = locked.client().post(path, auth=("bazarr", locked.key))
+        assert answer.json()["error"]["message"] == "No recording was sent."
+        for auth in (("bazarr", "wrong"), (locked.key, "")):
+            assert locked.client().post(path, auth=auth).status_code == 401
+        broken = {"Authorization": "Basic !"}
+        assert locked.client().post(path, headers=broken).status_code == 401
+    for path in ("/api/jobs", "/v1/models", "/asr/"):
+        assert locked.client().get(path, auth=("bazarr", locked.key)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/asr", "/detect-language"])
+def test_other_programs_are_never_sent_to_the_login(locked: Site, path: str) -> None:
+    answer = locked.client().get(path, headers=PAGE)
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code" if path.startswith("/v1") else "type"]
+
+
 def test_an_open_site_gives_every_visitor_a_cookie(open_site: Site) -> None:
     browser = open_site.client()
     first = browser.get("/", headers=PAGE)
