@@ -233,7 +233,9 @@ class _RunState:
             self._note(event)
             yield event
             if isinstance(event, SegmentEnd):
-                yield TranscriptSoFar(self._builder.ordered_prefix(), self._builder.gaps)
+                yield TranscriptSoFar(
+                    self._builder.ordered_prefix(), self._builder.gaps, self._job.language
+                )
         if item.error is not None:
             raise item.error
         yield self._finished()

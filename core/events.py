@@ -90,6 +90,8 @@ class TranscriptSoFar:
     """Text that is final: everything before the first segment that is still missing."""
     gaps: tuple[Gap, ...]
     """Of all segments that have ended, in the recording's order."""
+    language: str | None = None
+    """As far as it is known: asked for, heard, or the only one of the model."""
 
 
 @dataclass(frozen=True, slots=True)

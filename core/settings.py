@@ -134,6 +134,13 @@ class Settings(BaseSettings):
     download_timeout_s: float = Field(default=3600.0, gt=0)
     """Longest time one download may take."""
 
+    webhook_secret: str | None = Field(default=None, min_length=16, repr=False)
+    """With which calls of webhooks are signed, 16 characters or more; unset: no webhooks."""
+
+    webhook_networks: tuple[str, ...] = ()
+    """Private networks webhooks may lead into; JSON list of addresses or ``10.0.5.0/24``. Every
+    other private address is refused."""
+
     max_running_jobs: int = Field(default=2, ge=1)
     """Jobs that share the workers at a time; the others wait."""
 

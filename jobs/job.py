@@ -40,6 +40,10 @@ class JobHandle(Protocol):
 
     def wait(self, timeout_s: float | None = None) -> bool: ...
 
+    def listen(self, changed: Callable[[], None]) -> Callable[[], None] | None:
+        """Have each change told from now on; how to end that, or None where nobody can tell."""
+        ...
+
     def cancel(self) -> None: ...
 
 
@@ -56,6 +60,7 @@ class Job:
         self._record = replace(record, state=JobState.QUEUED, message="")
         self._on_stop = on_stop
         self._changed = threading.Condition()
+        self._listeners: list[Callable[[], None]] = []
         self._version = 1
         self._message = ""
         self._result: PipelineResult | None = None
@@ -121,6 +126,18 @@ class Job:
             )
         return self.view(text=text)
 
+    def listen(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """As :meth:`watch`, without a thread that waits: ``changed`` is called after each change,
+        on any thread and with the lock held, so it must not wait."""
+
+        def leave() -> None:
+            with self._changed:
+                self._listeners.remove(changed)
+
+        with self._changed:
+            self._listeners.append(changed)
+        return leave
+
     def view(self, *, text: bool = True) -> JobView:
         """A snapshot. ``text=False`` leaves segments and cues out, which makes it cheap."""
         with self._changed:
@@ -134,7 +151,7 @@ class Job:
                     **self._done(),
                     remaining_s=progress.remaining_s,
                     message=record.message or self._message or progress.message,
-                    language=progress.language,
+                    language=progress.language or self._so_far.language,
                     language_probability=progress.language_probability,
                     devices=dict(progress.devices),
                     parts=progress.parts,
@@ -281,6 +298,8 @@ class Job:
     def _bump(self) -> None:
         self._version += 1
         self._changed.notify_all()
+        for tell in self._listeners:
+            tell()
 
 
 class _Cues:

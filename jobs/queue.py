@@ -14,19 +14,23 @@ from core.logs import set_job
 from jobs.execution import Executor, before_gaps_run
 from jobs.job import Job
 from jobs.pipeline import PipelineResult, explained
+from jobs.request import Priority
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
+_ORDER: dict[Priority, int] = {"high": 0, "normal": 1, "low": 2}
+
 MAX_DOWNLOADS = 4
 """At a time. They wait for the network, not for devices, so they take no running job's place."""
 
 
 class JobQueue:
-    """First come, first served; thread-safe. A job with a link is there twice: its recording is
-    fetched first, and then it waits behind those whose recordings came before it did.
+    """Higher priority first, and within one first come, first served; thread-safe. A job with a
+    link is there twice: its recording is fetched first, and then it waits behind those of its
+    priority whose recordings came before it did.
 
     Args:
         on_success: told after every job that worked.
@@ -128,7 +132,7 @@ class JobQueue:
 
     def _start_next(self) -> None:
         """With the lock held: start what may run, and tell the others their place."""
-        for job in () if self._closed else tuple(self._waiting):
+        for job in () if self._closed else self._in_order():
             fetches = job.request.url is not None
             begun = self._downloading if fetches else self._running
             if len(begun) >= (MAX_DOWNLOADS if fetches else self._max_running):
@@ -143,8 +147,12 @@ class JobQueue:
             )
             begun[job] = thread
             thread.start()
-        for ahead, job in enumerate(self._waiting):
+        for ahead, job in enumerate(self._in_order()):
             job.queued(ahead)
+
+    def _in_order(self) -> list[Job]:
+        """Those that wait, the next one first."""
+        return sorted(self._waiting, key=lambda job: _ORDER[job.request.priority])
 
     def _fetch(self, job: Job) -> None:
         """Thread of one download."""

@@ -27,6 +27,8 @@ class Recorder:
         self._outbox = outbox
         self._job_id = job_id
         self._progress_s = 0.0
+        self.lines: list[HistoryEntry] = []
+        """What was noted here, whether or not it is in the database yet; only ever appended to."""
 
     def set(self, **fields: Any) -> None:
         """Fields of ``JobRecord``."""
@@ -35,6 +37,7 @@ class Recorder:
     def note(self, kind: str, text: str) -> None:
         """One line of the job's history."""
         entry = HistoryEntry(time.time(), kind, text)
+        self.lines.append(entry)
         self._outbox.put(partial(self._store.add_history, self._job_id, entry))
 
     def done(self) -> None:

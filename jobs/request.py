@@ -16,10 +16,12 @@ from core.settings import Settings
 from gpu.support import check_compute_type, runs_on_cpus
 from jobs.links import check_link
 from jobs.options import JobOptions, read_options
+from jobs.webhook_rules import check_webhook
 from subtitles.formats import FORMATS, get_format
 from subtitles.sanitize import safe_stem
 
 Adoption = Literal["no", "link", "move"]
+Priority = Literal["low", "normal", "high"]
 
 LOCAL = "local"
 """The only user of a service on this machine, who has no name and no limits."""
@@ -48,8 +50,12 @@ class JobRequest:
     """Who may list it: ``local``, ``user:NAME``, ``key:NAME`` or ``visitor:COOKIE``."""
     client: str = LOCAL
     """Whom limits count: as ``owner``, or ``ip:ADDRESS``."""
+    webhook: str | None = field(default=None, repr=False)
+    """Address that is told when the job has ended; it may hold a password."""
     only_gaps: bool = False
     """Decode only what an earlier run of the same job left as gaps."""
+    priority: Priority = "normal"
+    """Which jobs begin first; it changes nothing for those that run already."""
 
     def choosing(self, **options: Any) -> JobRequest:
         """The same request with other options. Raises InvalidOption."""
@@ -111,6 +117,8 @@ def check(request: JobRequest, settings: Settings) -> None:
     check_options(request, settings)
     if request.url is not None:
         check_link(request.url, settings)
+    if request.webhook is not None:
+        check_webhook(request.webhook, settings)
     _check_not_replaced(request)
 
 

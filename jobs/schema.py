@@ -132,6 +132,28 @@ segments = Table(
     Column("payload", Text, nullable=False),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("job_id", CleanId, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("settled", Double),
+)
+"""Jobs whose end is to be told (``jobs.webhook_store``); the request has the address."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", CleanId, primary_key=True),
+    Column("key", CleanId, primary_key=True),
+    Column("job_id", CleanId, ForeignKey("jobs.id", ondelete="CASCADE")),
+    Column("runner", CleanId, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Index(None, "job_id"),
+)
+"""Which submission made which job (``jobs.idempotency``)."""
+
 runners = Table(
     "runners",
     metadata,

@@ -1,6 +1,6 @@
 """Where jobs are run: a bounded queue, a few running at a time, one pool of workers.
 
-submit ─► check ─► admit ─► database ─► waiting (FIFO) ─► a thread per running job ─► Executor
+submit ─► check ─► admit ─► database ─► waiting (priority) ─► a thread per running job ─► Executor
                                              └── all share one WorkerPool and its loaded models
 
 Jobs belong to the service, not to the page or program that submitted them: they are in the database
@@ -29,6 +29,7 @@ from jobs.engines import Engines
 from jobs.execution import Executor
 from jobs.folders import JobFolders
 from jobs.health import Health, health_of
+from jobs.idempotency import BoundKey
 from jobs.job import Job, JobHandle
 from jobs.maintenance import Maintenance
 from jobs.outbox import Outbox
@@ -75,12 +76,12 @@ class JobService:
         self._stopped = False
         self.engines = Engines(settings, gpu_ids, multi_gpu)
         self.engines.check_compute_type(settings.compute_type)
-        self._database = Database.open(settings)
-        self.store = JobStore(self._database)
+        self.database = Database.open(settings)
+        self.store = JobStore(self.database)
         self._outbox = Outbox()
-        self._stop_learning = learn(self._database, self._outbox)
-        self._runner = Runner(settings.data_dir, self.store)
-        self._runner.start()
+        self._stop_learning = learn(self.database, self._outbox)
+        self.runner = Runner(settings.data_dir, self.store)
+        self.runner.start()
         executor = Executor(
             settings,
             self.folders,
@@ -94,7 +95,7 @@ class JobService:
         self.maintenance = Maintenance(
             store=self.store,
             outbox=self._outbox,
-            runner=self._runner,
+            runner=self.runner,
             queue=self._queue,
             folders=self.folders,
             keep_s=settings.keep_jobs_hours * 3600.0,
@@ -130,7 +131,9 @@ class JobService:
             total, of_client = self._queue.counts(client)
             self.admission.check(client=client, jobs=total, of_client=of_client)
 
-    def submit(self, request: JobRequest, *, source_id: str | None = None) -> JobHandle:
+    def submit(
+        self, request: JobRequest, *, source_id: str | None = None, key: BoundKey | None = None
+    ) -> JobHandle:
         """Queue a job. It is in the database when this returns.
 
         Raises:
@@ -153,7 +156,7 @@ class JobService:
                 request = replace(request, adopt="move")
             record = self._record(job_id, self._settled(request), source_id)
             try:
-                self.store.insert(record)
+                self.store.insert(record, key)
             except BaseException:
                 # It may be stored all the same, when only the answer was lost.
                 self._outbox.put(partial(self.store.delete, job_id))
@@ -271,7 +274,7 @@ class JobService:
         fields: dict[str, Any] = {
             "request": request,
             "state": JobState.QUEUED,
-            "runner": self._runner.id,
+            "runner": self.runner.id,
             "ended_at": None,
             "message": "",
         }
@@ -286,7 +289,7 @@ class JobService:
     def health(self) -> Health:
         """Cheap: asks no worker and opens nothing."""
         return health_of(
-            self.engines, database=self._database.answers, closing=self._closed.is_set()
+            self.engines, database=self.database.answers, closing=self._closed.is_set()
         )
 
     def stop_admission(self) -> None:
@@ -318,8 +321,8 @@ class JobService:
         self._stop_learning()
         if not self._outbox.close(STOP_S):
             log.error("Some results could not be written to the job database; they are redone.")
-        self._runner.close()
-        self._database.close()
+        self.runner.close()
+        self.database.close()
 
     def __enter__(self) -> JobService:
         return self
@@ -360,8 +363,8 @@ class JobService:
             state=JobState.QUEUED,
             request=request,
             created_at=time.time(),
-            storage_id=self._runner.storage_id,
-            runner=self._runner.id,
+            storage_id=self.runner.storage_id,
+            runner=self.runner.id,
             source_id=source_id,
         )
 

@@ -15,10 +15,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exc, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from core.errors import NoSuchJob
+from core.errors import CapacityError, NoSuchJob
 from core.types import Gap, JobReport
 from jobs import schema
 from jobs.database import Database
+from jobs.idempotency import BoundKey
 from jobs.records import (
     RECORD_FIELDS,
     HistoryEntry,
@@ -70,10 +71,22 @@ class JobStore:
 
     # Jobs
 
-    def insert(self, record: JobRecord) -> None:
+    def insert(self, record: JobRecord, key: BoundKey | None = None) -> None:
+        """Store a job, with the key of the submission that made it. Raises CapacityError: another
+        submission has the key."""
         values = {name: getattr(record, name) for name in RECORD_FIELDS}
         with self._database.write() as connection:
             connection.execute(jobs.insert(), _columns(values))
+            if record.request.webhook is not None:
+                row = {"job_id": record.id, "attempts": 0, "next_at": 0.0}
+                connection.execute(schema.webhooks.insert(), row)
+            if key is not None:
+                keys = schema.idempotency_keys
+                mine = and_(keys.c.owner == record.owner, keys.c.key == key.key)
+                bound = {"job_id": record.id, "fingerprint": key.fingerprint.dump()}
+                free = and_(mine, keys.c.job_id.is_(None), keys.c.runner == record.runner)
+                if connection.execute(update(keys).where(free).values(bound)).rowcount != 1:
+                    raise CapacityError("Another submission has taken over the Idempotency-Key.")
 
     def get(self, job_id: str) -> JobRecord | None:
         with self._database.read() as connection:

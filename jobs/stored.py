@@ -98,6 +98,9 @@ class StoredJob:
             _pause(min(left_s, LOOK_EVERY_S))
         return True
 
+    def listen(self, changed: Callable[[], None]) -> None:
+        """Nobody tells: see ``LOOK_EVERY_S``."""
+
     def _look(self) -> JobRecord:
         """The row; a job that has ended does not change any more."""
         if not self._record.state.ended:

@@ -67,7 +67,7 @@ class Service(JobService):
         self.handle: Handle | None = None
         self.deleted: list[str] = []
 
-    def submit(self, request: JobRequest, *, source_id: str | None = None) -> Any:
+    def submit(self, request: JobRequest, *, source_id: str | None = None, key: Any = None) -> Any:
         return self._take(request)
 
     def rerun(self, job_id: str, request: JobRequest) -> Any:
