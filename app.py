@@ -20,17 +20,20 @@ from api.access import Access, policy_of
 from api.asr import asr_router
 from api.browser_headers import BrowserHeaders
 from api.errors import add_handlers
+from api.events import events_router
 from api.files import files_router
 from api.health import health_router
 from api.job_answers import JobAnswers
 from api.jobs import api_router
 from api.login import ensure_somebody, login_router
 from api.openai import openai_router
+from api.openapi import openapi_router
 from api.page_guard import PageGuard
 from api.proxies import Proxies
 from api.server import Server
 from api.sessions import Cookies
 from api.uploads import Uploads, page_uploads
+from api.webhooks import webhooks_of
 from core.errors import SubtitleError
 from core.logs import setup_logging
 from core.settings import Settings, root_path_of
@@ -57,10 +60,12 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     app.include_router(health_router(service, version()))
     app.include_router(login_router(settings, users, cookies))
     app.include_router(api_router(service, uploads))
+    app.include_router(events_router(service))
     app.include_router(files_router(service))
     answers = JobAnswers(service, uploads)
     app.include_router(openai_router(answers))
     app.include_router(asr_router(answers))
+    app.include_router(openapi_router(app, version()))
     # The last one added sees a request first. Without a CORS policy of ours Gradio adds its own,
     # which lets pages of every site read answers.
     app.add_middleware(CORSMiddleware, allow_origins=())
@@ -114,7 +119,7 @@ def serve(settings: Settings) -> None:
 
     Raises InvalidOption, DatabaseUnavailable where it cannot start.
     """
-    with JobService(settings) as service:
+    with JobService(settings) as service, webhooks_of(service):
         server = Server(create_app(settings, service), service, settings)
         if settings.preload_model:
             threading.Thread(target=service.preload, name="preload", daemon=True).start()

@@ -8,11 +8,13 @@ Unexpected errors answer 500 without details; the log has them in full.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 
 from api.asgi import EarlyAnswer
@@ -144,6 +146,13 @@ def add_handlers(app: FastAPI) -> None:
             for one in error.errors()
         ]
         return answer(errors.InvalidOption(f"{'; '.join(wrong)}."))
+
+    @app.exception_handler(HTTPException)
+    async def by_the_framework(_: Request, error: HTTPException) -> Response:
+        """A wrong method, or a body that is no JSON."""
+        kind = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
+        headers = {name.replace("-", "_"): text for name, text in (error.headers or {}).items()}
+        return EarlyAnswer(Refused(error.status_code, kind, error.detail, "", **headers).answer())
 
     # Starlette answers with this and then raises the error again, for the server to log.
     @app.exception_handler(Exception)

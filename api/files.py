@@ -10,10 +10,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, Response
 
 from api.jobs import job_of
+from api.schemas import refusals
 from core.errors import FileMissing
+from jobs.results import subtitles_of
 from jobs.service import JobService
 
 _HEADERS = {
@@ -29,7 +31,15 @@ _SUBTITLES = {"vtt": "text/vtt; charset=utf-8", "json": "application/json"}
 def files_router(service: JobService) -> APIRouter:
     router = APIRouter(prefix="/jobs/{job_id}", tags=["jobs"])
 
-    @router.get("/recording")
+    @router.get(
+        "/recording",
+        response_class=FileResponse,
+        responses={
+            200: {"content": {"*/*": {}}, "description": "The recording."},
+            206: {"content": {"*/*": {}}, "description": "The part that was asked for."},
+            **refusals(404, 416),
+        },
+    )
     def recording(job_id: str) -> FileResponse:
         """The recording as it was uploaded, in ranges, for a player."""
         request = job_of(service, job_id).request
@@ -38,15 +48,20 @@ def files_router(service: JobService) -> APIRouter:
         playable = kind.startswith(("audio/", "video/"))
         return _file(request.path, kind if playable else "application/octet-stream")
 
-    @router.get("/files/{format_name}")
-    def subtitles(job_id: str, format_name: str) -> FileResponse:
-        """One of the job's subtitle files, as a download."""
-        path = job_of(service, job_id).view(text=False).outputs.get(format_name)
-        if path is None:
-            raise FileMissing(f"The job has no {format_name} file.", hint="")
-        response = _file(path, _SUBTITLES.get(format_name, "text/plain; charset=utf-8"))
-        response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name)}"
-        return response
+    @router.get(
+        "/files/{format_name}",
+        response_class=Response,
+        responses={
+            200: {"content": {"text/plain": {}, "text/vtt": {}, "application/json": {}}},
+            **refusals(404),
+        },
+    )
+    def subtitles(job_id: str, format_name: str) -> Response:
+        """The subtitles of a finished job, as a download, in a format of your choice."""
+        found = subtitles_of(job_of(service, job_id), service.folders, format_name)
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(found.name)}"}
+        kind = _SUBTITLES.get(format_name, "text/plain; charset=utf-8")
+        return Response(found.content, media_type=kind, headers=_HEADERS | headers)
 
     return router
 

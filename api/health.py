@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from api.errors import json_answer
+from api.schemas import HealthJson, ReadyJson
 from jobs.health import Health
 from jobs.service import JobService
 
@@ -19,7 +20,7 @@ from jobs.service import JobService
 def health_router(service: JobService, version: str) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    @router.get("/health")
+    @router.get("/health", response_model=HealthJson, responses={503: {"model": HealthJson}})
     async def health() -> JSONResponse:
         """200 while the service works or can start working, 503 when no worker lives."""
         now = service.health()
@@ -36,7 +37,7 @@ def health_router(service: JobService, version: str) -> APIRouter:
         }
         return json_answer(body, 503 if fault else 200)
 
-    @router.get("/ready")
+    @router.get("/ready", response_model=ReadyJson, responses={503: {"model": ReadyJson}})
     async def ready() -> JSONResponse:
         """200 once a worker has made a real inference, 503 with the reasons before."""
         now = service.health()

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from api.errors import error_body
-from core.types import JobReport
+from core.types import Cue, Gap, JobReport, TranscriptSegment
 from jobs.records import HistoryEntry, JobRecord, JobView
 
 
@@ -27,6 +27,7 @@ def record_json(record: JobRecord, root: str) -> dict[str, Any]:
         "message": record.message,
         "language": record.language,
         "model": record.model,
+        "priority": record.request.priority,
         "gaps": len(record.gaps),
         "error": None if record.error is None else error_body(record.error),
         "source_id": record.source_id,
@@ -39,33 +40,38 @@ def job_json(view: JobView, root: str, *, text: bool = False) -> dict[str, Any]:
         "done_s": round(view.done_s, 3),
         "remaining_s": view.remaining_s,
         "devices": dict(view.devices),
-        "gaps": [
-            {"start": gap.start_s, "end": gap.end_s, "reason": gap.reason} for gap in view.gaps
-        ],
+        "gaps": [gap_json(gap) for gap in view.gaps],
         "report": _report(view.report),
         "files": {name: f"{root}/jobs/{view.id}/files/{name}" for name in view.outputs},
     }
     if text:
-        body["segments"] = [
-            {"start": one.start_s, "end": one.end_s, "text": one.text, "words": _words(one.words)}
-            for one in view.segments
-        ]
-        body["cues"] = [
-            {"start_ms": cue.start_ms, "end_ms": cue.end_ms, "lines": list(cue.lines)}
-            for cue in view.cues
-        ]
+        body["segments"] = [segment_json(one) for one in view.segments]
+        body["cues"] = [cue_json(cue) for cue in view.cues]
     return body
+
+
+def segment_json(segment: TranscriptSegment) -> dict[str, Any]:
+    return {
+        "start": segment.start_s,
+        "end": segment.end_s,
+        "text": segment.text,
+        "words": [
+            {"start": w.start_s, "end": w.end_s, "text": w.text, "probability": w.probability}
+            for w in segment.words
+        ],
+    }
+
+
+def cue_json(cue: Cue) -> dict[str, Any]:
+    return {"start_ms": cue.start_ms, "end_ms": cue.end_ms, "lines": list(cue.lines)}
+
+
+def gap_json(gap: Gap) -> dict[str, Any]:
+    return {"start": gap.start_s, "end": gap.end_s, "reason": gap.reason}
 
 
 def history_json(entry: HistoryEntry) -> dict[str, Any]:
     return {"at": entry.at, "kind": entry.kind, "text": entry.text}
-
-
-def _words(words: Any) -> list[dict[str, Any]]:
-    return [
-        {"start": w.start_s, "end": w.end_s, "text": w.text, "probability": w.probability}
-        for w in words
-    ]
 
 
 def _report(report: JobReport | None) -> dict[str, Any] | None:

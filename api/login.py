@@ -55,7 +55,8 @@ def ensure_somebody(settings: Settings, users: Users, keys: ApiKeys) -> None:
 
 
 def login_router(settings: Settings, users: Users, cookies: Cookies) -> APIRouter:
-    router = APIRouter(tags=["login"])
+    # Pages for people, not for programs.
+    router = APIRouter(include_in_schema=False)
     throttle = Throttle()
     verify = in_threads(HASHES_AT_ONCE)(users.verify)
     needed = policy_of(settings) == "login"

@@ -27,7 +27,7 @@ from jobs.admission import Admission
 UPLOAD = "/gradio_api/upload"
 
 _OURS = re.compile(
-    r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|jobs/.+"
+    r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|api/openapi\.json|jobs/.+"
     r"|v1/.+|asr|detect-language)"
 )
 

@@ -7,6 +7,7 @@ a link and fields.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from core.errors import InvalidOption
 from core.logs import plain_line
 from jobs.folders import harmless_extension
 from jobs.folders import recording_name as stored_name
+from jobs.idempotency import HEAD_BYTES
 
 MAX_FIELDS = 40
 MAX_FIELD_BYTES = 16 * 1024
@@ -35,6 +37,10 @@ class Upload:
     name: str
     fields: Mapping[str, Any]
     """A field of a form that is there more than once is a list."""
+    head: str = ""
+    """Hash of the recording's beginning (``jobs.idempotency``)."""
+    whole: bool = True
+    """False: only the beginning has been read."""
 
 
 def recording_name(name: str) -> str:
@@ -56,6 +62,7 @@ class PlainBody:
         self._name = recording_name(name)
         self._file: BinaryIO | None = None
         self._fields: dict[str, Any] = {}
+        self._head = hashlib.sha256()
         self.size = 0
         """Bytes of the recording so far."""
 
@@ -71,14 +78,19 @@ class PlainBody:
         if self._fields.get("url"):
             if self.size:
                 raise InvalidOption("Send a recording or a link, not both.")
-            return Upload(None, "", self._fields)
+            return Upload(None, "", self._fields, self._head.hexdigest())
         if self._file is None or not self.size:
             raise InvalidOption(
                 "No recording was sent.",
                 hint="Send it as the field 'file' of a form, or as the body of the request; or send"
                 " its link as the field 'url' of a form or of JSON.",
             )
-        return Upload(Path(self._file.name), self._name, self._fields)
+        return Upload(Path(self._file.name), self._name, self._fields, self._head.hexdigest())
+
+    def beginning(self) -> Upload:
+        """What has arrived, before the end."""
+        self.close()
+        return Upload(None, self._name, self._fields, self._head.hexdigest(), whole=False)
 
     def close(self) -> None:
         if self._file is not None:
@@ -91,6 +103,7 @@ class PlainBody:
     def _keep(self, data: bytes) -> None:
         assert self._file is not None
         self._file.write(data)
+        self._head.update(data[: max(0, HEAD_BYTES - self.size)])
         self.size += len(data)
 
 

@@ -28,6 +28,7 @@ from core.files import disk_is_full
 from core.settings import Settings
 from jobs.admission import MIB, Admission
 from jobs.folders import in_use
+from jobs.idempotency import HEAD_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +93,14 @@ class Uploads:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @asynccontextmanager
-    async def receive(self, request: Request, *, prefix: bytes = b"") -> AsyncIterator[Upload]:
-        """The recording of a request, in a folder that is removed when the block ends; ``prefix``
-        comes before it in its file.
+    async def receive(
+        self, request: Request, *, prefix: bytes = b"", only_head: bool = False
+    ) -> AsyncIterator[Upload]:
+        """The recording of a request, in a folder that is removed when the block ends.
+
+        Args:
+            prefix: comes before it in its file.
+            only_head: what is needed to recognise the recording is enough.
 
         Raises:
             MediaLimitExceeded: it is larger than the settings allow.
@@ -110,7 +116,7 @@ class Uploads:
         try:
             folder.mkdir()
             with in_use(folder):
-                yield await self._body(request, folder, prefix)
+                yield await self._body(request, folder, prefix, only_head)
         except OSError as error:
             if disk_is_full(error):
                 raise DiskFull("No disk space was left for the upload.") from error
@@ -119,7 +125,7 @@ class Uploads:
             with anyio.CancelScope(shield=True):
                 await self._in_thread(shutil.rmtree)(folder, ignore_errors=True)
 
-    async def _body(self, request: Request, folder: Path, prefix: bytes) -> Upload:
+    async def _body(self, request: Request, folder: Path, prefix: bytes, only_head: bool) -> Upload:
         kind, options = parse_options_header(request.headers.get("content-type", ""))
         if kind == b"application/json":
             body: PlainBody = JsonBody(folder)
@@ -130,12 +136,13 @@ class Uploads:
         else:
             raise InvalidOption("The form has no boundary.")
         try:
-            await self._stream(request, body)
-            return await self._in_thread(body.end)()
+            whole = await self._stream(request, body, HEAD_BYTES if only_head else None)
+            return await self._in_thread(body.end if whole else body.beginning)()
         finally:
             body.close()
 
-    async def _stream(self, request: Request, body: PlainBody) -> None:
+    async def _stream(self, request: Request, body: PlainBody, enough: int | None) -> bool:
+        """Whether all was read, or as many bytes of the recording as are enough."""
         received = looked_at = 0
         async for block in _blocks(request.stream()):
             await self._in_thread(body.feed)(block)
@@ -145,6 +152,9 @@ class Uploads:
             if received - looked_at >= LOOK_AT_DISK_BYTES:
                 looked_at = received
                 await self._in_thread(self._admission.check_disk)()
+            if enough is not None and body.size >= enough:
+                return False
+        return True
 
 
 async def _blocks(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

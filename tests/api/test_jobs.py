@@ -85,6 +85,12 @@ def test_a_recording_becomes_subtitles(site: Site) -> None:
     assert "Rede%20%C3%BCber%20Druck.srt" in srt.headers["content-disposition"]
     assert pysubs2.SSAFile.from_string(srt.text)[0].plaintext
     assert program.get(done["files"]["vtt"]).text.startswith("WEBVTT")
+    # One that was not asked for.
+    text = program.get(f"/jobs/{job['id']}/files/txt")
+    assert word_errors(SHORT_TEXT, text.text).wer <= 0.5
+    assert "Rede%20%C3%BCber%20Druck.txt" in text.headers["content-disposition"]
+    unknown = program.get(f"/jobs/{job['id']}/files/docx")
+    assert (unknown.status_code, "srt, vtt" in unknown.json()["error"]["hint"]) == (404, True)
     assert program.get(done["recording"]).content == SHORT.read_bytes()
     history = program.get(f"/api/jobs/{job['id']}/history").json()["history"]
     assert history[0]["kind"] == "submitted"
@@ -134,6 +140,8 @@ def test_it_runs_again_with_other_options_and_no_upload(site: Site) -> None:
         ({"compute_type": "float16", "device": "cpu"}, 400, "float16 needs a GPU"),
         ({"device": "toaster"}, 400, "toaster"),
         ({"output_dir": "/tmp"}, 400, "output_dir"),
+        ({"priority": "urgent"}, 400, "priority"),
+        ({"webhook": "https://example.org/"}, 400, "webhook"),
         ({"owner": "user:alice"}, 400, "owner"),
     ],
 )
@@ -147,6 +155,25 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(
     assert said in answer.json()["error"]["message"]
     assert program.get("/api/jobs").json()["total"] == before
     assert list((site.service.settings.data_dir / "incoming").iterdir()) == []
+
+
+def test_a_priority_is_kept_and_shown(site: Site) -> None:
+    program = site.program()
+    job = program.post("/api/jobs", params={"priority": "low"}, content=b"sound").json()
+    assert job["priority"] == "low"
+    assert program.get("/api/jobs").json()["jobs"][0]["priority"] == "low"
+    again = program.post(f"{job['status_url']}/rerun", json={"priority": "high"}).json()
+    assert again["priority"] == "high"
+
+
+def test_anonymous_users_do_not_push_in_and_have_nobody_called(open_site: Site) -> None:
+    visitor = open_site.client()
+    files = {"file": ("talk.wav", b"sound")}
+    for options in ({"priority": "high"}, {"webhook": "https://example.org/"}):
+        answer = visitor.post("/api/jobs", files=files, data=options)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (403, "NotAllowed")
+    assert visitor.post("/api/jobs", params={"priority": "high"}).status_code == 403
+    assert visitor.post("/api/jobs", files=files, data={"priority": "low"}).status_code == 202
 
 
 def test_a_list_holds_ones_own_jobs_alone(site: Site) -> None:
