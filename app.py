@@ -32,6 +32,7 @@ from api.page_guard import PageGuard
 from api.proxies import Proxies
 from api.server import Server
 from api.sessions import Cookies
+from api.tools import tools_route
 from api.uploads import Uploads, page_uploads
 from api.webhooks import webhooks_of
 from core.errors import SubtitleError
@@ -66,6 +67,7 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     app.include_router(openai_router(answers))
     app.include_router(asr_router(answers))
     app.include_router(openapi_router(app, version()))
+    app.router.routes.append(tools_route(service))
     # The last one added sees a request first. Without a CORS policy of ours Gradio adds its own,
     # which lets pages of every site read answers.
     app.add_middleware(CORSMiddleware, allow_origins=())
@@ -81,8 +83,12 @@ def _mount_page(app: FastAPI, settings: Settings, service: JobService) -> None:
     # Gradio reads these where it is imported: uploads into the data directory, no calls home.
     os.environ["GRADIO_TEMP_DIR"] = str(page_uploads(settings))
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Gradio would load what its own tool server needs, which is off: api/tools.py is ours.
+    unused = sys.modules.setdefault("mcp", None)  # type: ignore[arg-type]
     import gradio as gr
 
+    if unused is None:
+        del sys.modules["mcp"]
     from ui.page import build_page
     from ui.theme import CSS, theme
 
