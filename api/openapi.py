@@ -50,7 +50,11 @@ def submit_operation() -> dict[str, Any]:
     """Parameters and bodies of ``POST /api/jobs``."""
     options, fields = option_properties(AddressOptions), option_properties(Submission)
     query = {**options, "name": fields["name"]}
-    recording = {"type": "string", "format": "binary", "description": "The recording."}
+    recording = {
+        "type": "string",
+        "contentMediaType": "application/octet-stream",
+        "description": "The recording.",
+    }
     form = {
         "type": "object",
         "properties": {"file": recording, **fields},
