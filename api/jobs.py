@@ -53,6 +53,7 @@ SUBMITTERS = 8
 READERS = 16
 
 MAX_LISTED = 200
+MAX_OFFSET = 10**9
 
 
 def api_router(service: JobService, uploads: Uploads) -> APIRouter:
@@ -136,7 +137,7 @@ def _add_questions(router: APIRouter, service: JobService) -> None:
         text: Annotated[str, Query(max_length=200)] = "",
         state: Annotated[list[JobState] | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
-        offset: Annotated[int, Query(ge=0)] = 0,
+        offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
     ) -> JSONResponse:
         """The caller's own jobs, newest first; ``total`` counts all that fit."""
         owner, root = identity_of(request).owner, root_of(request)
