@@ -135,7 +135,7 @@ def serve(settings: Settings) -> None:
 
 def main() -> int:
     settings = Settings()
-    setup_logging(settings.log_level)
+    setup_logging(settings.log_level, log_format=settings.log_format)
     try:
         serve(settings)
     except SubtitleError as error:

@@ -254,6 +254,7 @@ def make_pool(
         devices,
         threads=settings.threads,
         log_level=settings.log_level,
+        log_format=settings.log_format,
         limits=PoolLimits(unload_after_s=settings.unload_after_s),
         wait_for_devices=wait_for_devices,
         cpu_fallback=find(device="cpu") if needs_reserve else (),

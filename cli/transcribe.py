@@ -67,7 +67,7 @@ def transcribe(args: argparse.Namespace) -> int:
     on_terminal = sys.stderr.isatty()
     level = _log_level(settings, args.quiet, on_terminal)
     settings = settings.model_copy(update={"log_level": level})
-    setup_logging(level)
+    setup_logging(level, log_format=settings.log_format)
     sources = [*(str(request.path) for request in requests), *urls]
     outcomes = {
         i: _failed(sources[i], error)

@@ -11,16 +11,22 @@ line breaks too; one that came as text from another process is passed as
 ``extra={"traceback_text": text}``. Worker processes inherit standard error
 and call :func:`setup_logging` first thing. Which job a line is about stands at its end: that of
 :func:`set_job`, or ``extra={"job": id}`` where a thread serves several.
+
+``WHISPER_LOG_FORMAT=json`` writes the same events as JSON objects instead, one a line.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
 import time
 import warnings
 from contextvars import ContextVar
+from typing import Any, Literal
+
+LogFormat = Literal["plain", "json"]
 
 _NOT_PLAIN = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
 """Controls, line breaks, direction marks; surrogates stand for bytes of a file name that are no
@@ -36,6 +42,12 @@ _LINK = re.compile(
 _VIDEO = re.compile(r"[?&](v=[\w-]{1,20})(?=[&#]|$)")
 
 _LEVEL_WORDS = {"WARNING": "Warning:"}
+
+_SEGMENT_NUMBER = re.compile(r"\b[Ss]egment (%d)")
+_SEGMENT_NAME = re.compile(r"segment (\d+)(?:, window \d+)? \(\d+\.\d-\d+\.\ds\)$")
+"""``AudioSegment.name``, or a part of one."""
+
+_PLACES = re.compile(r"%[-+ #0-9.]*[a-z]")
 
 _job: ContextVar[str] = ContextVar("job", default="")
 
@@ -92,18 +104,72 @@ class LineFormatter(logging.Formatter):
 
     def __init__(self, device: str = "") -> None:
         super().__init__()
-        self._device = f"[{device}] " if device else ""
+        self._device = device
 
     def format(self, record: logging.LogRecord) -> str:
         level = _LEVEL_WORDS.get(record.levelname, record.levelname)
-        job = getattr(record, "job", "") or _job.get()
+        job = _job_of(record)
         text = f"{record.getMessage()} (job {job})" if job else record.getMessage()
-        line = f"{self.formatTime(record)} {level} {self._device}{one_line(text)}"
+        device = f"[{self._device}] " if self._device else ""
+        line = f"{self.formatTime(record)} {level} {device}{one_line(text)}"
+        return "\n".join([line, *map(_indented, self._blocks(record))])
+
+    def _blocks(self, record: logging.LogRecord) -> list[str]:
+        """Tracebacks and stacks that follow the line."""
         # exc_text: another formatter's text of exc_info, or one that came with the record.
         exception = self.formatException(record.exc_info) if record.exc_info else record.exc_text
         remote: str | None = getattr(record, "traceback_text", None)
-        blocks = filter(None, (exception, record.stack_info, remote))
-        return "\n".join([line, *map(_indented, blocks)])
+        return list(filter(None, (exception, record.stack_info, remote)))
+
+
+class JsonFormatter(LineFormatter):
+    """The same as one JSON object: ``time``, ``level``, ``logger``, ``message``, and where they are
+    known ``device``, ``segment``, ``job`` and ``exception``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message, device = record.getMessage(), self._device or _device_of(record)
+        event: dict[str, Any] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": message.removeprefix(f"[{device}] "),
+        }
+        about = {
+            "device": device,
+            "segment": _segment_of(record),
+            "job": _job_of(record),
+            "exception": "\n".join(block.rstrip("\n") for block in self._blocks(record)),
+        }
+        event |= {name: value for name, value in about.items() if value not in ("", None)}
+        line = json.dumps(event, ensure_ascii=False)
+        # JSON escapes what ends lines in ASCII, and not what ends them elsewhere.
+        return _CONTROL.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
+
+
+def _job_of(record: logging.LogRecord) -> str:
+    return getattr(record, "job", "") or _job.get()
+
+
+def _device_of(record: logging.LogRecord) -> str:
+    """What ``extra`` says, or the label that the message begins with."""
+    device: str | None = getattr(record, "device", None)
+    if device is None and isinstance(record.args, tuple) and record.args:
+        device = str(record.args[0]) if str(record.msg).startswith("[%s] ") else None
+    return device or ""
+
+
+def _segment_of(record: logging.LogRecord) -> int | None:
+    """What ``extra`` says, or the number in the message: that of ``segment %d`` or of a segment's
+    name among its arguments. Text of users that looks the same is not taken for one."""
+    segment: int | None = getattr(record, "segment", None)
+    if segment is not None or not isinstance(record.args, tuple):
+        return segment
+    template = str(record.msg)
+    if numbered := _SEGMENT_NUMBER.search(template):
+        number = record.args[len(_PLACES.findall(template, 0, numbered.start(1)))]
+        return number if isinstance(number, int) else None
+    names = (_SEGMENT_NAME.match(arg) for arg in record.args if isinstance(arg, str))
+    return next((int(name[1]) for name in names if name), None)
 
 
 def _indented(text: str) -> str:
@@ -111,7 +177,7 @@ def _indented(text: str) -> str:
     return "\n".join(f"  {line}" for line in lines)
 
 
-def setup_logging(level: str = "info", device: str = "") -> None:
+def setup_logging(level: str = "info", device: str = "", log_format: LogFormat = "plain") -> None:
     """Log to standard error in the app's format; call once in every process, in a worker with
     the label of its device.
 
@@ -121,7 +187,7 @@ def setup_logging(level: str = "info", device: str = "") -> None:
     root.setLevel(level.upper())
     if not any(isinstance(handler.formatter, LineFormatter) for handler in root.handlers):
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(LineFormatter(device))
+        handler.setFormatter((JsonFormatter if log_format == "json" else LineFormatter)(device))
         root.addHandler(handler)
     quiet = max(logging.WARNING, root.level)
     for name in _CHATTY:

@@ -14,6 +14,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, SettingsConfigDict
 
+from core.logs import LogFormat
+
 Device = Literal["auto", "cpu", "cuda"]
 
 MAX_BEAM, MAX_BATCH = 20, 128
@@ -197,6 +199,9 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line that is written."""
+
+    log_format: LogFormat = "plain"
+    """``plain``: lines for people. ``json``: one JSON object an event, for log collectors."""
 
 
 def root_path_of(settings: Settings) -> str:

@@ -65,7 +65,7 @@ def worker_main(connection: Connection, spec: WorkerSpec) -> None:
     die_with_parent(spec.parent_pid)
     faulthandler.enable()
     os.nice(NICENESS)
-    setup_logging(spec.log_level, spec.device.label)
+    setup_logging(spec.log_level, spec.device.label, spec.log_format)
     # Written, never read: the settings reach a worker through its spec. The CUDA driver and the
     # OpenMP runtime can be told in no other way.
     os.environ.update(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from core.errors import SubtitleError
 from core.events import SegmentFinished
+from core.logs import LogFormat
 from core.pcm import PcmSpool
 from core.pool_job import DecodeRequest
 from core.types import AudioSegment, ModelSpec, Window
@@ -24,6 +25,7 @@ class WorkerSpec:
     engine: str
     threads: int
     log_level: str
+    log_format: LogFormat = "plain"
     parent_pid: int
     heartbeat_s: float
 

@@ -24,6 +24,7 @@ from functools import partial
 from types import TracebackType
 
 from core.errors import DeviceUnavailable
+from core.logs import LogFormat
 from core.pcm import PcmSpool
 from core.pool_job import DecodeRequest, OnEvent, PoolJob
 from core.types import ModelSpec
@@ -58,6 +59,7 @@ class WorkerPool:
         engine: str = DEFAULT_ENGINE,
         threads: int = 1,
         log_level: str = "info",
+        log_format: LogFormat = "plain",
         limits: PoolLimits = DEFAULT_LIMITS,
         wait_for_devices: bool = False,
         cpu_fallback: Sequence[Device] = (),
@@ -89,6 +91,7 @@ class WorkerPool:
             engine=engine,
             threads=threads,
             log_level=log_level,
+            log_format=log_format,
             heartbeat_s=limits.heartbeat_s,
         )
         slots = [WorkerSlot(device, threads) for device in devices]

@@ -54,12 +54,14 @@ class PoolState:
         """
         concerned = list(self.jobs if jobs is None else jobs)
         device = None if slot is None else slot.label
+        index = segments[0].index if segments else None
         if level is not None:
             ids = ", ".join(filter(None, (state.job.request.job_id for state in concerned)))
-            log.log(level, "%s", f"[{device}] {text}" if device else text, extra={"job": ids})
+            about = {"job": ids, "device": device, "segment": index}
+            log.log(level, "%s", f"[{device}] {text}" if device else text, extra=about)
         self._counts[kind] += count
         self.counters = MappingProxyType(dict(self._counts))
-        incident = Incident(kind, text, device, segments[0].index if segments else None)
+        incident = Incident(kind, text, device, index)
         for state in concerned:
             if state.ending is None:
                 state.job.emit(incident)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
 import sys
+import traceback
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from core.logs import LineFormatter, one_line, plain_line, set_job, without_secrets
+from core.logs import JsonFormatter, LineFormatter, one_line, plain_line, set_job, without_secrets
 from tests.subtitles.samples import any_text
 
 
@@ -146,3 +148,60 @@ def test_set_up_twice_writes_one_line_an_event_to_standard_error(root: Path) -> 
 def test_a_plain_line_has_words_and_single_spaces_alone() -> None:
     name = "  a\x00\r\n b\u202ec\u2028\ud800d\x1b[31m  Über\u200dx "
     assert plain_line(name) == "a b c d [31m Über\u200dx"
+
+
+def parsed(formatter: JsonFormatter, made: logging.LogRecord) -> dict[str, object]:
+    line = formatter.format(made)
+    assert len(line.splitlines()) == 1
+    event: dict[str, object] = json.loads(line)
+    return event
+
+
+def test_json_has_the_same_event_as_one_object() -> None:
+    made = record("[GPU 0] The worker died.", created=0.25, msecs=250.0, levelname="WARNING")
+    made.__dict__.update(job="a", device="GPU 0", segment=3)
+    assert parsed(JsonFormatter(), made) == {
+        "time": "1970-01-01T00:00:00.250Z",
+        "level": "WARNING",
+        "logger": "test",
+        "message": "The worker died.",
+        "device": "GPU 0",
+        "segment": 3,
+        "job": "a",
+    }
+    assert parsed(JsonFormatter(), record("Hello")).keys() == {"time", "level", "logger", "message"}
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "segment", "device"),
+    [
+        ("Processing segment %d (%.1fs)", (7, 12.3), 7, "CPU 1"),
+        ("✓ Segment %d: %d texts", (7, 8), 7, "CPU 1"),
+        ("[%s] answered segment %d unasked", ("GPU 0", 7), 7, "GPU 0"),
+        ("[%s] %s is given to task %d", ("GPU 0", "segment 7 (1.0-2.5s)", 3), 7, "GPU 0"),
+        ("%s, round %d", ("segment 7, window 2 (1.0-2.5s)", 1), 7, "CPU 1"),
+        ("%d segments failed to transcribe", (7,), None, "CPU 1"),
+        # What users chose is neither.
+        ("Started: %s", ("segment 7 (1.0-2.5s).mp3",), None, "CPU 1"),
+        ("%s failed: %s", ("[GPU 0] segment 7", "x"), None, "CPU 1"),
+    ],
+)
+def test_json_names_segment_and_device_of_our_own_messages_alone(
+    message: str, args: tuple[object, ...], segment: int | None, device: str
+) -> None:
+    own = "" if message.startswith("[") else "CPU 1"
+    event = parsed(JsonFormatter(own), record(message, args=args))
+    assert (event.get("segment"), event["device"]) == (segment, device)
+    assert not str(event["message"]).startswith("[GPU 0] segment 7 (")
+
+
+@given(any_text, any_text)
+def test_json_keeps_every_text_and_stays_one_line(text: str, why: str) -> None:
+    made = record("%s", args=(text,), exc_info=(ValueError, ValueError(why), None), job=text)
+    line = JsonFormatter().format(made)
+    assert not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in line)
+    event = json.loads(line)
+    assert event["message"] == text
+    told = traceback.format_exception_only(ValueError(why))[-1]
+    assert event["exception"].rstrip("\n") == told.rstrip("\n")
+    assert event.get("job", "") == text
