@@ -26,6 +26,7 @@ from api.health import health_router
 from api.job_answers import JobAnswers
 from api.jobs import api_router
 from api.login import ensure_somebody, login_router
+from api.metrics import HttpMetrics, metrics_router
 from api.openai import openai_router
 from api.openapi import openapi_router
 from api.page_guard import PageGuard
@@ -59,6 +60,7 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     app = FastAPI(title="Whisper for Subs", docs_url=None, redoc_url=None, openapi_url=None)
     add_handlers(app)
     app.include_router(health_router(service, version()))
+    app.include_router(metrics_router(service))
     app.include_router(login_router(settings, users, cookies))
     app.include_router(api_router(service, uploads))
     app.include_router(events_router(service))
@@ -75,6 +77,7 @@ def create_app(settings: Settings, service: JobService) -> FastAPI:
     app.add_middleware(Access, settings=settings, users=users, keys=keys, cookies=cookies)
     app.add_middleware(Proxies, settings=settings)
     app.add_middleware(BrowserHeaders)
+    app.add_middleware(HttpMetrics)
     _mount_page(app, settings, service)
     return app
 

@@ -38,7 +38,9 @@ from api.asgi import (
     watched,
 )
 from api.errors import Refused
+from api.metrics import METRICS_PATH
 from api.proxies import FORWARDED_KEY
+from api.scrapers import Scrapers
 from api.sessions import Cookies
 from core.settings import Settings
 
@@ -47,7 +49,7 @@ FREE_PATHS = ("/health", "/ready", "/login")
 
 Policy = Literal["local", "open", "login"]
 
-_PROGRAMS = re.compile(r"/(api|gradio_api|v1|asr|detect-language)(/|$)")
+_PROGRAMS = re.compile(r"/(api|gradio_api|v1|asr|detect-language|metrics)(/|$)")
 _MEDIA_SERVERS = re.compile(r"/(asr|detect-language)")
 _UNCHANGING = ("GET", "HEAD", "OPTIONS")
 _ASSETS = ("/assets/", "/static/", "/svelte/", "/theme.css", "/favicon.ico", "/manifest.json")
@@ -71,6 +73,7 @@ class Access:
         self._users = users
         self._keys = keys
         self._cookies = cookies
+        self._scrapers = Scrapers(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -101,6 +104,10 @@ class Access:
         path = path_of(request)
         method = request.scope["method"]
         key = _key_of(request)
+        if path == METRICS_PATH:
+            from_here = self._listens_here and _from_here(request)
+            self._scrapers.check(request, key, from_here=from_here)
+            return None, ""
         if key is not None and (name := self._keys.name_of(key)) is not None:
             # Browsers never send a key on their own.
             return Identity(f"key:{name}", f"key:{name}"), ""

@@ -28,7 +28,7 @@ UPLOAD = "/gradio_api/upload"
 
 _OURS = re.compile(
     r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|api/openapi\.json|jobs/.+"
-    r"|v1/.+|asr|detect-language|mcp)"
+    r"|v1/.+|asr|detect-language|metrics|mcp)"
 )
 
 _PAGE = re.compile(

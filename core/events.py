@@ -94,14 +94,32 @@ class TranscriptSoFar:
     """As far as it is known: asked for, heard, or the only one of the model."""
 
 
+WORKER_INCIDENTS = (
+    "worker_lost",
+    "worker_hung",
+    "segment_retried",
+    "segment_split",
+    "segment_given_up",
+    "batch_halved",
+    "worker_recycled",
+    "other_device",
+    "device_out",
+    "device_back",
+    "no_device",
+    "cpu_fallback",
+    "memory_wait",
+    "model_refused",
+    "precision_changed",
+)
+"""Kinds of incident that the worker pool counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """Something went wrong and was dealt with, or is waited for: one line of the job's history.
 
-    ``kind`` is for machines and counters: ``worker_lost``, ``worker_hung``, ``segment_retried``,
-    ``segment_split``, ``segment_given_up``, ``batch_halved``, ``worker_recycled``,
-    ``other_device``, ``device_out``, ``device_back``, ``no_device``, ``cpu_fallback``,
-    ``memory_wait``, ``model_refused``, ``precision_changed``, ``reading_stopped``.
+    ``kind`` is for machines and counters: one of ``WORKER_INCIDENTS``, or
+    ``reading_stopped``.
     """
 
     kind: str

@@ -194,6 +194,17 @@ class Settings(BaseSettings):
     trusted_proxies: str = "127.0.0.1"
     """Addresses of reverse proxies whose ``X-Forwarded-*`` headers are believed, with commas."""
 
+    metrics_token: str | None = Field(default=None, repr=False)
+    """Bearer token with which Prometheus reads ``/metrics`` from anywhere."""
+
+    metrics_networks: tuple[str, ...] = ()
+    """Networks that read ``/metrics`` without a token: JSON list of addresses or ``10.0.5.0/24``.
+    Where the service listens on its own machine alone, programs there always do."""
+
+    otlp_endpoint: str | None = Field(default=None, repr=False)  # it may hold a password
+    """OpenTelemetry collector that gets a trace of each job by OTLP/HTTP,
+    ``http://collector:4318``; unset: no traces."""
+
     keep_jobs_hours: float = Field(default=24.0, gt=0)
     """Finished jobs and their files are removed after this time."""
 

@@ -1,9 +1,11 @@
-"""One job's line to the database: its changes in order, written without holding the job up."""
+"""One job's line to the database and to its observers: its changes in order, written without
+holding the job up."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +14,7 @@ from core.progress import Progress
 from jobs.outbox import Outbox
 from jobs.records import HistoryEntry
 from jobs.store import JobStore
+from telemetry.watch import JobWatch
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +25,13 @@ PROGRESS_EVERY_S = 1.0
 class Recorder:
     """Thread-safe. Nothing here waits or raises: what cannot be written now is written later."""
 
-    def __init__(self, store: JobStore, outbox: Outbox, job_id: str) -> None:
+    def __init__(
+        self, store: JobStore, outbox: Outbox, job_id: str, watches: Sequence[JobWatch] = ()
+    ) -> None:
         self._store = store
         self._outbox = outbox
         self._job_id = job_id
+        self._watches = watches
         self._progress_s = 0.0
         self.lines: list[HistoryEntry] = []
         """What was noted here, whether or not it is in the database yet; only ever appended to."""
@@ -33,6 +39,8 @@ class Recorder:
     def set(self, **fields: Any) -> None:
         """Fields of ``JobRecord``."""
         self._outbox.put(partial(self._update, fields))
+        for watch in self._watches:
+            watch.changed(fields)
 
     def note(self, kind: str, text: str) -> None:
         """One line of the job's history."""
@@ -46,6 +54,8 @@ class Recorder:
 
     def feed(self, event: Event, progress: Progress) -> None:
         """Write down what an event of the run means for a later start."""
+        for watch in self._watches:
+            watch.saw(event)
         if isinstance(event, LanguageDecided):
             self.set(language=event.language, language_probability=event.probability)
         elif isinstance(event, Incident):

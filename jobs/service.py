@@ -42,6 +42,7 @@ from jobs.runners import Runner
 from jobs.states import JobState
 from jobs.store import JobStore
 from jobs.stored import StoredJob
+from telemetry.watch import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class JobService:
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._stopped = False
+        self._telemetry = Telemetry(settings)
         self.engines = Engines(settings, gpu_ids, multi_gpu)
         self.engines.check_compute_type(settings.compute_type)
         self.database = Database.open(settings)
@@ -323,6 +325,7 @@ class JobService:
             log.error("Some results could not be written to the job database; they are redone.")
         self.runner.close()
         self.database.close()
+        self._telemetry.close()
 
     def __enter__(self) -> JobService:
         return self
@@ -369,7 +372,9 @@ class JobService:
         )
 
     def _enqueue(self, record: JobRecord, kind: str, text: str) -> Job:
-        job = Job(record, Recorder(self.store, self._outbox, record.id), self._queue.stopped)
+        watches = self._telemetry.watch(record.id)
+        recorder = Recorder(self.store, self._outbox, record.id, watches)
+        job = Job(record, recorder, self._queue.stopped)
         job.recorder.note(kind, text)
         self._queue.put(job)
         return job

@@ -23,7 +23,7 @@ MAX_FUNCTION_LINES = 60
 MAY_IMPORT: dict[str, set[str]] = {
     "app": {"ui", "api", "jobs", "access", "core"},
     "ui": {"jobs", "doctor", "subtitles", "model_store", "finetuning", "gpu", "access", "core"},
-    "api": {"jobs", "subtitles", "model_store", "access", "core"},
+    "api": {"jobs", "subtitles", "model_store", "telemetry", "access", "core"},
     "cli": {
         "parallel_transcriber",
         "transcription_run",
@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "decoding",
         "media",
         "subtitles",
+        "telemetry",
         "gpu",
         "access",
         "core",
@@ -75,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "subtitles": {"core"},
     "finetuning": {"gpu", "core"},
     "model_store": {"gpu", "core"},
+    "telemetry": {"gpu", "core"},
     "gpu": {"core"},
     "access": {"core"},
     "core": set(),

@@ -54,6 +54,9 @@ class WorkerStatus:
     """In which the model is loaded."""
     unloaded: bool = False
     """Its model was given back to save memory; the next job loads it again."""
+    starts: int = 0
+    """Workers that were started in this slot, and models that they loaded."""
+    loads: int = 0
 
     @property
     def last_heard_s(self) -> float | None:
@@ -108,6 +111,7 @@ class Fleet:
                 slot.on(SlotEvent.STARTED)
                 try:
                     slot.worker = self.start(slot.device)
+                    slot.starts += 1
                 except OSError as error:
                     log.error("[%s] cannot start a worker: %s", slot.label, error)
                     if slot.bury(f"cannot start: {error}", now, self.pool.limits):
@@ -221,6 +225,7 @@ class Fleet:
             self.admission.changed()
         slot.load_ended(None if error else message.model)
         if error is None:
+            slot.loads += 1
             log.debug("[%s] ready in %.1fs", slot.label, message.elapsed_s)
             slot.load_kills.pop(message.model, None)
         elif isinstance(error, DeviceUnavailable):
@@ -268,4 +273,6 @@ def _status(slot: WorkerSlot) -> WorkerStatus:
         heard_at_s=None if slot.worker is None else slot.worker.heard_s,
         reason=slot.reason,
         unloaded=slot.unloaded,
+        starts=slot.starts,
+        loads=slot.loads,
     )

@@ -59,6 +59,10 @@ class WorkerSlot:
     """A CPU slot that works only while no GPU can."""
     state: SlotState = SlotState.EMPTY
     """Changes by ``on`` alone."""
+    starts: int = 0
+    """Workers that were started here."""
+    loads: int = 0
+    """Models that were loaded here."""
     worker: SlotBackend | None = None
     model: ModelSpec | None = None
     """Loaded and warmed up, in one of its ``variants``."""

@@ -1,0 +1,1 @@
+"""What the service tells monitoring: metrics, and traces of jobs."""
