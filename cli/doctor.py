@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 
+from cli.bundle import write_bundle
 from cli.failures import COMPLETE, MACHINE_FAILED, WITH_GAPS
 from cli.options import build_settings
 from core.errors import InvalidOption
 from core.logs import one_line, setup_logging
+from core.settings import Settings
 from core.version import version
 from doctor.configuration import AREA as SETTINGS
 from doctor.diagnosis import Diagnosis, Finding, Severity, diagnosis
@@ -27,9 +29,11 @@ def doctor(args: argparse.Namespace) -> int:
     # What workers and pools would log of a device that fails is a finding here.
     setup_logging("critical")
     try:
-        found = _examined(args.offline)
+        settings, found = _examined(args.offline)
     finally:
         _show("")
+    if args.bundle is not None:
+        return write_bundle(args, found, settings)
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
@@ -37,14 +41,18 @@ def doctor(args: argparse.Namespace) -> int:
     return EXIT_CODES[found.worst]
 
 
-def _examined(offline: bool) -> Diagnosis:
+def _examined(offline: bool) -> tuple[Settings | None, Diagnosis]:
     try:
         settings = build_settings({})
     except InvalidOption as error:
         # Nothing else can be judged without them.
         wrong = Finding("error", error.message, error.hint, SETTINGS)
-        return diagnosis([wrong], f"whisper-for-subs {version()}")
-    return examine(settings, offline=offline, progress=lambda doing: _show(f"{one_line(doing)} …"))
+        return None, diagnosis([wrong], f"whisper-for-subs {version()}")
+    return settings, examine(settings, offline=offline, progress=_show_step)
+
+
+def _show_step(doing: str) -> None:
+    _show(f"{one_line(doing)} …")
 
 
 def _show(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -46,6 +47,21 @@ def add_gpu_commands(commands: Commands) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="for programs")
     doctor.add_argument("--offline", action="store_true", help="do not ask the model hub")
+    bundle = doctor.add_argument_group("for a bug report")
+    bundle.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE.zip",
+        help="write the findings, versions, settings, last jobs and log lines into a zip, without"
+        " secrets, links and names; what it will hold is shown first",
+    )
+    bundle.add_argument(
+        "--log", type=Path, metavar="FILE", help="take the last lines of the app's log from there"
+    )
+    bundle.add_argument(
+        "--with-names", action="store_true", help="leave names of recordings and prompts in it"
+    )
+    bundle.add_argument("--yes", action="store_true", help="write it without asking")
 
 
 def _add_gpu(commands: Commands) -> None:

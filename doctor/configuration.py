@@ -29,7 +29,7 @@ def changed(settings: Settings) -> Finding:
     for field, info in Settings.model_fields.items():
         value: Any = getattr(settings, field)
         if value != info.default:
-            parts.append(f"{field}={'***' if field == 'database_url' else value}")
+            parts.append(f"{field}={value if info.repr else '***'}")
     return ok(f"Changed: {', '.join(parts)}." if parts else "No setting is changed.")
 
 
