@@ -36,7 +36,7 @@ serve: setup
 	@exec $(PY) app.py
 
 test test-all: setup $(VENV)/.dev
-	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg initdb=postgresql nginx=nginx
+	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg initdb=postgresql nginx=nginx prometheus=prometheus
 	$(PYTEST) $(if $(filter test-all,$@),--long) $(ARGS)
 
 test-fast: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev

@@ -9,4 +9,4 @@ else
     echo "Neither 'docker compose' nor docker-compose is here to check docker-compose.yml." >&2
     exit 1
 fi
-"${compose[@]}" --file docker-compose.yml --profile cpu config --quiet
+"${compose[@]}" --file docker-compose.yml --profile cpu --profile monitoring config --quiet
