@@ -21,11 +21,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from api.job_answers import JobAnswers, JobBody, output_of
+from api.job_options import RerunOptions
 from api.upload_body import Upload, recording_name
 from core.languages import LANGUAGES
 from core.models import find_model
 from core.types import SAMPLE_RATE, Task
-from jobs.options import JobOptions, read_options
+from jobs.options import read_options
 from jobs.records import JobView
 from jobs.request import JobRequest, check_options
 
@@ -117,12 +118,12 @@ def asr_router(answers: JobAnswers) -> APIRouter:
                 "initial_prompt": initial_prompt,
                 "formats": output,
             },
-            JobOptions,
+            RerunOptions,
         )
         # Before gigabytes arrive.
         check_options(JobRequest(path=Path(), options=options), answers.service.settings)
 
-        def wanted(upload: Upload) -> tuple[JobOptions, JobBody]:
+        def wanted(upload: Upload) -> tuple[RerunOptions, JobBody]:
             return options, SubtitlesAnswer(output, words=word_timestamps)
 
         name = recording_name(video_file) if video_file else None
@@ -139,8 +140,8 @@ def asr_router(answers: JobAnswers) -> APIRouter:
     ) -> Response:
         """Which language is spoken. Only the recording's first segments are looked at."""
 
-        def wanted(upload: Upload) -> tuple[JobOptions, JobBody]:
-            return JobOptions(beam_size=1), LanguageAnswer()
+        def wanted(upload: Upload) -> tuple[RerunOptions, JobBody]:
+            return RerunOptions(beam_size=1), LanguageAnswer()
 
         name = recording_name(video_file) if video_file else None
         return await answers.answer(request, wanted, prefix=_prefix(encode), name=name)

@@ -140,19 +140,20 @@ def add_handlers(app: FastAPI) -> None:
         return Response(status_code=400)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         wrong = [
             f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}"
             for one in error.errors()
         ]
-        return answer(errors.InvalidOption(f"{'; '.join(wrong)}."))
+        return answer(errors.InvalidOption(f"{'; '.join(wrong)}."), request)
 
     @app.exception_handler(HTTPException)
-    async def by_the_framework(_: Request, error: HTTPException) -> Response:
+    async def by_the_framework(request: Request, error: HTTPException) -> Response:
         """A wrong method, or a body that is no JSON."""
         kind = HTTPStatus(error.status_code).phrase.title().replace(" ", "")
         headers = {name.replace("-", "_"): text for name, text in (error.headers or {}).items()}
-        return EarlyAnswer(Refused(error.status_code, kind, error.detail, "", **headers).answer())
+        refused = Refused(error.status_code, kind, error.detail, "", **headers)
+        return EarlyAnswer(refused.answer(request))
 
     # Starlette answers with this and then raises the error again, for the server to log.
     @app.exception_handler(Exception)

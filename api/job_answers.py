@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 
 from fastapi import Request
@@ -26,7 +26,8 @@ from starlette.requests import HTTPConnection
 from access.identity import identity_of
 from api.asgi import Receive, Scope, Send, in_threads
 from api.errors import Refused, answer
-from api.job_options import request_of
+from api.following import follow
+from api.job_options import RerunOptions, request_of
 from api.upload_body import Upload
 from api.uploads import Uploads
 from core.errors import (
@@ -38,7 +39,6 @@ from core.errors import (
     WorkerError,
 )
 from jobs.job import JobHandle
-from jobs.options import JobOptions
 from jobs.records import JobView
 from jobs.service import JobService
 from jobs.states import JobState
@@ -110,12 +110,9 @@ class JobAnswers:
     """Makes jobs of requests, and answers of jobs."""
 
     def __init__(self, service: JobService, uploads: Uploads) -> None:
-        settings = service.settings
         self.service = service
         self._uploads = uploads
         self.in_thread = in_threads(SUBMITTERS)
-        # A thread for each job that is waited for: the service takes no more jobs than these.
-        self.watch = in_threads(settings.max_running_jobs + settings.max_waiting_jobs)(_watch)
 
     def no_device(self) -> DeviceUnavailable | None:
         """Why nothing works on jobs now, though they may wait; None while something does, or will
@@ -136,7 +133,7 @@ class JobAnswers:
     async def answer(
         self,
         request: Request,
-        wanted: Callable[[Upload], tuple[JobOptions, JobBody]],
+        wanted: Callable[[Upload], tuple[RerunOptions, JobBody]],
         *,
         prefix: bytes = b"",
         name: str | None = None,
@@ -226,7 +223,8 @@ class JobAnswer(Response):
         Raises the SubtitleError for which there is none.
         """
         body, spoke_s = self._body, time.monotonic()
-        async with aclosing(self._views()) as views:
+        followed = follow(self._job, text=body.needs_text, quiet_s=QUIET_S / 2)
+        async with aclosing(followed) as views:
             async for view in views:
                 if body.enough(view):
                     break
@@ -243,16 +241,6 @@ class JobAnswer(Response):
         if (failure := error_of(view)) is not None:
             raise failure
         return view
-
-    async def _views(self) -> AsyncGenerator[JobView, None]:
-        """The job after each change, and at least every ``QUIET_S / 2``, until it has ended."""
-        text, version = self._body.needs_text, 0
-        while True:
-            view = await self._answers.watch(self._job, version, QUIET_S / 2, text)
-            yield view
-            if not view.state.active:
-                return
-            version = view.version
 
     async def _send_part(self, part: bytes, send: Send) -> None:
         if not self._begun:
@@ -279,10 +267,6 @@ class JobAnswer(Response):
         if last is not None:
             await send({"type": "http.response.body", "body": last, "more_body": False})
         # Without this end the server closes the connection in the middle of the answer.
-
-
-def _watch(job: JobHandle, after_version: int, timeout_s: float, text: bool) -> JobView:
-    return job.watch(after_version, timeout_s, text=text)
 
 
 def _goes_on(request: Request) -> bool:

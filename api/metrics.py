@@ -33,7 +33,7 @@ _CLOSED_EARLY = 499
 
 
 def metrics_router(service: JobService) -> APIRouter:
-    router = APIRouter(tags=["health"])
+    router = APIRouter(include_in_schema=False)
     collectors: tuple[Collector, ...] = (REGISTRY, ServiceMetrics(service), CardMetrics())
 
     @in_threads(1)

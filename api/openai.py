@@ -20,13 +20,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from api.errors import Refused, error_body, json_answer, status_of
 from api.job_answers import JobAnswers, JobBody, output_of
+from api.job_options import RerunOptions
 from api.openai_errors import openai_error
 from api.openai_models import ModelNames, model_json
 from api.upload_body import Upload
 from core.errors import InvalidOption, SubtitleError
 from core.languages import LANGUAGES, language_code
 from core.types import Task, TranscriptSegment
-from jobs.options import JobOptions, read_options
+from jobs.options import read_options
 from jobs.records import JobView
 from subtitles.sanitize import clean_text
 from subtitles.script import join_texts
@@ -156,7 +157,7 @@ def openai_router(answers: JobAnswers) -> APIRouter:
     router = APIRouter(prefix="/v1", include_in_schema=False)
 
     def answer_to(task: Task) -> Any:
-        def wanted(upload: Upload) -> tuple[JobOptions, JobBody]:
+        def wanted(upload: Upload) -> tuple[RerunOptions, JobBody]:
             form = read_form(upload.fields)
             return _options(form, task, names), _body(form, task)
 
@@ -185,7 +186,7 @@ def openai_router(answers: JobAnswers) -> APIRouter:
     return router
 
 
-def _options(form: SpeechForm, task: Task, names: ModelNames) -> JobOptions:
+def _options(form: SpeechForm, task: Task, names: ModelNames) -> RerunOptions:
     files = form.response_format in ("srt", "vtt") and not form.stream
     return read_options(
         {
@@ -196,7 +197,7 @@ def _options(form: SpeechForm, task: Task, names: ModelNames) -> JobOptions:
             "hotwords": ", ".join(form.keywords),
             "formats": form.response_format if files else "json",
         },
-        JobOptions,
+        RerunOptions,
     )
 
 

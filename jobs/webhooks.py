@@ -28,6 +28,7 @@ from jobs.store import JobStore
 from jobs.webhook_call import TIMEOUT_S, Caller, CallOutcome, signed
 from jobs.webhook_rules import webhook_networks
 from jobs.webhook_store import DueCall, WebhookStore
+from telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,6 @@ class Webhooks:
         self._closed = threading.Event()
         self._no_database = False
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
-        self.delivered = 0
-        self.failed = 0
-        """Calls that failed, repeated ones counted each time."""
 
     def __enter__(self) -> Webhooks:
         if self._secret:
@@ -143,18 +141,19 @@ class Webhooks:
         attempt = call.attempts + 1
         wait_s = FIRST_WAIT_S * 2**call.attempts * random.uniform(0.8, 1.2)
         if outcome.delivered:
-            self.delivered += 1
+            metrics.webhook_delivered("delivered")
             kind, text = "webhook_delivered", f"Webhook delivered: {host} {outcome.text}."
             change = partial(self._calls.settle, call, until)
         elif outcome.final or attempt >= ATTEMPTS:
+            metrics.webhook_delivered("given_up")
             kind, text = "webhook_failed", f"Webhook given up: {host} {outcome.text}."
             change = partial(self._calls.settle, call, until)
         else:
+            metrics.webhook_delivered("retried")
             kind = "webhook_failed"
             text = f"Webhook failed: {host} {outcome.text}; again in {wait_s:.0f} s."
             change = partial(self._calls.postpone, call, until, time.time() + wait_s)
         if not outcome.delivered:
-            self.failed += 1
             log.warning("%s", text, extra={"job": call.job_id})
         change()
         self._store.add_history(call.job_id, HistoryEntry(time.time(), kind, text))
