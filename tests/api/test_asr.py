@@ -78,7 +78,8 @@ def test_every_output_in_any_container(app: App) -> None:
     check_text(output("txt"))
     check_text(pysubs2.SSAFile.from_string(output("srt"), "srt")[0].plaintext)
     check_text(pysubs2.SSAFile.from_string(output("vtt"), "vtt")[0].plaintext)
-    head, row = output("tsv").splitlines()
+    # A slow answer has blank lines between.
+    head, row = filter(None, output("tsv").splitlines())
     assert head == "start\tend\ttext"
     check_text(row.split("\t")[2])
     plain, with_words = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from core.settings import Settings
 from gpu.manager import Released
@@ -94,17 +94,16 @@ def test_list_of_models_marks_what_does_not_fit(
     assert "large" not in labels["tiny"]
 
 
-def test_bar_follows_the_form(page: Page, app: App) -> None:
-    page.goto(app.url)
+def test_bar_follows_the_form(page: Page) -> None:
     page.get_by_role("tab", name="Memory").click()
     verdict = page.locator("#memory .plan-verdict")
     verdict.get_by_text("large-v3-turbo (float16, batch 12) fits a card of 8 GB").wait_for()
     bar = page.locator("#memory [role=img]").first
-    assert "weights 1,543 MiB" in (bar.get_attribute("aria-label") or "")
+    expect(bar).to_have_attribute("aria-label", re.compile("weights 1,543 MiB"))
     page.locator("#memory-model input").click()
     page.get_by_role("option", name="large-v3", exact=True).click()
     verdict.get_by_text("large-v3 (float16, batch 8) fits a card of 8 GB").wait_for()
-    assert "weights 2,944 MiB" in (bar.get_attribute("aria-label") or "")
+    expect(bar).to_have_attribute("aria-label", re.compile("weights 2,944 MiB"))
     page.locator("#memory-card input").fill("2.2")
     page.locator("#memory-card input").press("Enter")
     verdict.get_by_text("does not fit a card of 2.2 GB").wait_for()
@@ -116,7 +115,6 @@ def test_button_gives_memory_back(page: Page, app: App) -> None:
         return {worker["state"] for worker in app.get("/health")[1]["workers"]}
 
     eventually(lambda: states() == {"idle"}, "earlier jobs have ended")
-    page.goto(app.url)
     page.get_by_role("tab", name="Memory").click()
     page.get_by_role("button", name="Unload idle models").click()
     told = page.locator("#unloaded")
