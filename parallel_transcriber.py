@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from core.defaults import decode_options, for_model
+from core.endpoints import LOCAL
 from core.events import LanguageDecided
 from core.languages import language_code
 from core.models import AUTO
@@ -95,7 +96,7 @@ class ParallelWhisperTranscriber:
     @property
     def device(self) -> str:
         """``cuda`` or ``cpu``."""
-        return self.pool.devices[0].kind
+        return self.pool.devices[0].runs_on
 
     def resolve(
         self,
@@ -134,8 +135,9 @@ class ParallelWhisperTranscriber:
     def model_spec(self, *, task: str = "transcribe", language: str | None = None) -> ModelSpec:
         """What the workers load."""
         resolved = self.resolve(task=task, language=language)
-        kind = self.pool.devices[0].kind
-        return model_spec(resolved, kind, self._compute_type, self._settings.threads)
+        return model_spec(
+            resolved, self.pool.devices[0].runs_on, self._compute_type, self._settings.threads
+        )
 
     def preload(self, *, task: str = "transcribe", language: str | None = None) -> float:
         """Load the model in every worker; returns the seconds it took."""
@@ -154,6 +156,7 @@ class ParallelWhisperTranscriber:
         only: tuple[SpeechSpan, ...] | None = None,
         journal: Journal | None = None,
         job_id: str = "",
+        where: str = LOCAL,
     ) -> TranscriptionRun:
         """Begin a recording; :meth:`TranscriptionRun.events` is its course.
 
@@ -165,6 +168,8 @@ class ParallelWhisperTranscriber:
             only: stretches of the recording to decode; None: all of it.
             journal: what an earlier run of the same recording finished.
             job_id: stands in the log's lines about this recording.
+            where: ``local``, ``shared``, ``remote`` or the id of an endpoint; the pool's endpoints
+                are those of ``WorkerPool.set_endpoints``.
 
         Raises:
             InvalidOption, ModelError: the request contradicts itself or the model.
@@ -181,7 +186,9 @@ class ParallelWhisperTranscriber:
             audio_track=audio_track,
             only=only,
         )
-        decode = DecodeRequest(model=model, options=options, max_workers=max_workers, job_id=job_id)
+        decode = DecodeRequest(
+            model=model, options=options, max_workers=max_workers, where=where, job_id=job_id
+        )
         return TranscriptionRun(
             ingest, decode, self.pool.submit, work_dir=work_dir, decided=decided, journal=journal
         )
@@ -255,7 +262,10 @@ def make_pool(
         threads=settings.threads,
         log_level=settings.log_level,
         log_format=settings.log_format,
-        limits=PoolLimits(unload_after_s=settings.unload_after_s),
+        limits=PoolLimits(
+            unload_after_s=settings.unload_after_s,
+            endpoints_wait=settings.endpoints_down == "wait",
+        ),
         wait_for_devices=wait_for_devices,
         cpu_fallback=find(device="cpu") if needs_reserve else (),
         fits=memory,

@@ -54,6 +54,11 @@ def identity_of(request: Any) -> Identity:
     return found
 
 
+def is_administrator(who: Identity, settings: Settings) -> bool:
+    """Whether this identity may set up what all jobs use (``WHISPER_ADMINS``)."""
+    return who.owner == LOCAL.owner or who.owner.removeprefix("user:") in settings.admins
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address or name can only be this machine."""
     if host == "localhost" or host.endswith(".localhost"):

@@ -22,6 +22,8 @@ from fastapi.responses import Response
 
 from api.job_answers import JobAnswers, JobBody, output_of
 from api.job_options import RerunOptions
+from api.openapi import media_operation
+from api.schemas import refusals
 from api.upload_body import Upload, recording_name
 from core.languages import LANGUAGES
 from core.models import find_model
@@ -97,9 +99,9 @@ class LanguageAnswer(JobBody):
 
 def asr_router(answers: JobAnswers) -> APIRouter:
     """The routes. Fields of the protocol that have no parameter here are accepted."""
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(tags=["media servers"])
 
-    @router.post("/asr")
+    @router.post("/asr", **_described("text/plain", "application/json"))
     async def asr(
         request: Request,
         task: Task = "transcribe",
@@ -132,7 +134,7 @@ def asr_router(answers: JobAnswers) -> APIRouter:
         answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{file}"
         return answer
 
-    @router.post("/detect-language")
+    @router.post("/detect-language", **_described("application/json"))
     async def detect_language(
         request: Request,
         encode: bool = True,
@@ -147,6 +149,15 @@ def asr_router(answers: JobAnswers) -> APIRouter:
         return await answers.answer(request, wanted, prefix=_prefix(encode), name=name)
 
     return router
+
+
+def _described(*types: str) -> dict[str, Any]:
+    """What the OpenAPI document says of a route whose answers have these types."""
+    return {
+        "response_class": Response,
+        "responses": refusals(408, 409, 413, 415, 422, 429, 507),
+        "openapi_extra": media_operation(*types),
+    }
 
 
 def _prefix(encode: bool) -> bytes:

@@ -27,6 +27,7 @@ STATUS: dict[type[SubtitleError], int] = {
     errors.InputError: 400,
     errors.FileMissing: 404,
     errors.NoSuchJob: 404,
+    errors.NoSuchEndpoint: 404,
     errors.UnreadableMedia: 415,
     errors.NoAudioTrack: 422,
     errors.EncryptedMedia: 422,
@@ -45,6 +46,9 @@ STATUS: dict[type[SubtitleError], int] = {
     errors.WorkerError: 503,
     errors.WorkerCrashed: 503,
     errors.DeviceUnavailable: 503,
+    errors.EndpointFailed: 503,
+    errors.EndpointBusy: 503,
+    errors.EndpointRefused: 502,
     errors.OutOfMemory: 503,
     errors.Cancelled: 409,
     errors.Paused: 503,
@@ -114,6 +118,8 @@ def retry_after_s(error: SubtitleError) -> int | None:
     """When it is worth trying again, if that can be said."""
     if isinstance(error, errors.Paused):
         return PAUSED_RETRY_S
+    if isinstance(error, errors.EndpointRefused):
+        return None
     if isinstance(error, errors.WorkerError):
         return WORKER_RETRY_S
     return getattr(error, "retry_after_s", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +63,15 @@ def check_allowed(options: AddressOptions, who: Identity) -> None:
             f" {'high priority' if high else 'a webhook'}.",
             "Send a key as: Authorization: Bearer KEY.",
         )
+
+
+def submission_of(
+    wanted: Submission, path: Path | None, name: str | None, who: Identity, settings: Settings
+) -> JobRequest:
+    """The job of a submission: for a recording that has arrived, or without one for its link.
+    ``name``: where the submission has none. Raises as :func:`request_of`."""
+    request = request_of(wanted, path or Path(), wanted.name or name or None, who, settings)
+    return request if path is not None else replace(request, url=wanted.url)
 
 
 def request_of(

@@ -17,8 +17,7 @@ so that none holds up the others, and ``/health`` needs none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -34,6 +33,7 @@ from api.job_options import (
     Submission,
     check_allowed,
     request_of,
+    submission_of,
 )
 from api.job_views import history_json, job_json, record_json
 from api.openapi import submit_operation
@@ -94,10 +94,7 @@ def _add_submit(router: APIRouter, service: JobService, uploads: Uploads) -> Non
         fields: Mapping[str, Any], upload: Upload, who: Identity, key: BoundKey | None
     ) -> JobHandle:
         wanted = read_options(fields, Submission)
-        path, name = upload.path or Path(), wanted.name or upload.name or None
-        request = request_of(wanted, path, name, who, service.settings)
-        if upload.path is None:
-            request = replace(request, url=wanted.url)
+        request = submission_of(wanted, upload.path, upload.name, who, service.settings)
         return service.submit(request, key=key)
 
     @router.post(

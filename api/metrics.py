@@ -12,11 +12,13 @@ from asyncio import CancelledError
 from collections.abc import Iterator
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.asgi import Application, Message, Receive, Scope, Send, in_threads
+from api.schemas import refusals
 from core.events import WORKER_INCIDENTS
 from core.version import version
 from jobs.health import Health
@@ -33,14 +35,18 @@ _CLOSED_EARLY = 499
 
 
 def metrics_router(service: JobService) -> APIRouter:
-    router = APIRouter(include_in_schema=False)
+    router = APIRouter(tags=["monitoring"])
     collectors: tuple[Collector, ...] = (REGISTRY, ServiceMetrics(service), CardMetrics())
 
     @in_threads(1)
     def read() -> bytes:
         return b"".join(generate_latest(collector) for collector in collectors)
 
-    @router.get(METRICS_PATH)
+    @router.get(
+        METRICS_PATH,
+        response_class=PlainTextResponse,
+        responses=refusals(),
+    )
     async def metrics() -> Response:
         """Metrics in Prometheus' text format; docs/operations.md explains them."""
         headers = {"Cache-Control": "no-store"}

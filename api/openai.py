@@ -21,8 +21,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from api.errors import Refused, error_body, json_answer, status_of
 from api.job_answers import JobAnswers, JobBody, output_of
 from api.job_options import RerunOptions
+from api.job_views import gap_json
 from api.openai_errors import openai_error
 from api.openai_models import ModelNames, model_json
+from api.openapi import speech_operation
+from api.schemas import ModelJson, ModelsJson, openai_refusals
 from api.upload_body import Upload
 from core.errors import InvalidOption, SubtitleError
 from core.languages import LANGUAGES, language_code
@@ -44,19 +47,26 @@ def _several(value: object) -> object:
 class SpeechForm(BaseModel):
     """The fields of OpenAI's form that do something here; others are accepted."""
 
-    model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True)
 
     model: str
+    """One of GET /v1/models."""
     language: str | None = None
+    """Code or name; left out, it is detected."""
     prompt: str | None = None
+    """A sentence in the spelling and style you want."""
     keywords: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """Words to expect."""
     response_format: ResponseFormat = "json"
+    """Ignored with stream."""
     temperature: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Checked and otherwise ignored: the search is by beams, and nothing is sampled."""
     timestamp_granularities: Annotated[tuple[Granularity, ...], BeforeValidator(_several)] = (
         "segment",
     )
+    """For verbose_json."""
     stream: bool = False
+    """Text as it becomes final, in Server-Sent Events."""
 
 
 def read_form(fields: Mapping[str, Any]) -> SpeechForm:
@@ -141,9 +151,7 @@ class EventsAnswer(JobBody):
             "usage": _usage(view.total_s or 0.0),
         }
         if view.gaps:
-            done["gaps"] = [
-                {"start": gap.start_s, "end": gap.end_s, "reason": gap.reason} for gap in view.gaps
-            ]
+            done["gaps"] = [gap_json(gap) for gap in view.gaps]
         return last + _event(done)
 
     def failed(self, error: SubtitleError) -> bytes:
@@ -153,8 +161,7 @@ class EventsAnswer(JobBody):
 def openai_router(answers: JobAnswers) -> APIRouter:
     """The routes; every other address under ``/v1`` answers 404 in OpenAI's form."""
     names = ModelNames(answers.service.settings)
-    # OpenAI describes its protocol itself.
-    router = APIRouter(prefix="/v1", include_in_schema=False)
+    router = APIRouter(prefix="/v1", tags=["OpenAI"])
 
     def answer_to(task: Task) -> Any:
         def wanted(upload: Upload) -> tuple[RerunOptions, JobBody]:
@@ -166,20 +173,35 @@ def openai_router(answers: JobAnswers) -> APIRouter:
 
         return answer
 
-    router.post("/audio/transcriptions")(answer_to("transcribe"))
-    router.post("/audio/translations")(answer_to("translate"))
+    tasks: tuple[tuple[str, Task, str], ...] = (
+        ("transcriptions", "transcribe", "Speech to text"),
+        ("translations", "translate", "Speech to English text"),
+    )
+    for name, task, summary in tasks:
+        router.post(
+            f"/audio/{name}",
+            summary=summary,
+            response_class=Response,
+            responses=openai_refusals(404, 408, 409, 413, 429),
+            openapi_extra=speech_operation(SpeechForm),
+        )(answer_to(task))
 
-    @router.get("/models")
+    @router.get("/models", response_model=ModelsJson, responses=openai_refusals())
     def models() -> JSONResponse:
         """The models that may be asked for."""
         return json_answer({"object": "list", "data": [model_json(name) for name in names.all()]})
 
-    @router.get("/models/{name:path}")
+    @router.get("/models/{name:path}", response_model=ModelJson, responses=openai_refusals(404))
     def model(name: str) -> JSONResponse:
+        """One model."""
         names.model(name)  # raises
         return json_answer(model_json(name))
 
-    @router.api_route("/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    @router.api_route(
+        "/{path:path}",
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        include_in_schema=False,
+    )
     def nothing(request: Request) -> JSONResponse:
         raise Refused(404, "UnknownUrl", f"Invalid URL ({request.method} {request.url.path}).")
 

@@ -15,8 +15,10 @@ from pydantic import BaseModel
 
 from api.asgi import root_of
 from api.errors import json_answer
+from api.job_answers import JOB_ID
 from api.job_options import AddressOptions, Submission
 from api.schemas import EXAMPLE_JOB
+from jobs.endpoint_rows import AsrConfig
 
 _KEY = {
     "name": "Idempotency-Key",
@@ -25,6 +27,19 @@ _KEY = {
     " answered with the first one's; a random UUID is best.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
     "example": "4f6c1f5e-5d3c-4a7e-9a53-0a8f1a7f7c11",
+}
+
+_RECORDING = {
+    "type": "string",
+    "contentMediaType": "application/octet-stream",
+    "description": "The recording.",
+}
+
+_SPOKEN = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}},
+    "required": ["text"],
+    "description": "verbose_json adds task, language, duration, words and segments.",
 }
 
 
@@ -50,14 +65,9 @@ def submit_operation() -> dict[str, Any]:
     """Parameters and bodies of ``POST /api/jobs``."""
     options, fields = option_properties(AddressOptions), option_properties(Submission)
     query = {**options, "name": fields["name"]}
-    recording = {
-        "type": "string",
-        "contentMediaType": "application/octet-stream",
-        "description": "The recording.",
-    }
     form = {
         "type": "object",
-        "properties": {"file": recording, **fields},
+        "properties": {"file": _RECORDING, **fields},
         "additionalProperties": False,
         "anyOf": [{"required": ["file"]}, {"required": ["url"]}],
     }
@@ -88,7 +98,7 @@ def submit_operation() -> dict[str, Any]:
                     "schema": link,
                     "example": {"url": "https://youtu.be/ID", "formats": "srt,vtt"},
                 },
-                "application/octet-stream": {"schema": recording},
+                "application/octet-stream": {"schema": _RECORDING},
             },
         },
         "responses": {
@@ -103,6 +113,74 @@ def submit_operation() -> dict[str, Any]:
             }
         },
     }
+
+
+def speech_operation(form: type[BaseModel]) -> dict[str, Any]:
+    """Body and answer of OpenAI's routes, for a recording and the fields of the form."""
+    fields = {
+        f"{name}[]" if field["type"] == "array" else name: field
+        for name, field in option_properties(form).items()
+    }
+    body = {
+        "type": "object",
+        "properties": {"file": _RECORDING, **fields},
+        "required": ["file", "model"],
+    }
+    example = {"model": "whisper-1", "response_format": "srt"}
+    text = {"type": "string"}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": body, "example": example}},
+        },
+        "responses": {
+            "200": {
+                "description": "In the format that was asked for.",
+                "headers": {JOB_ID: {"schema": text, "description": "Id of the request's job."}},
+                "content": {
+                    "application/json": {"schema": _SPOKEN, "example": {"text": "Good evening."}},
+                    "text/plain": {"schema": text},
+                    "text/event-stream": {"schema": text},
+                },
+            }
+        },
+    }
+
+
+def media_operation(*types: str) -> dict[str, Any]:
+    """Body of the media servers' routes, and the types of their answers."""
+    body = {
+        "type": "object",
+        "properties": {"audio_file": _RECORDING},
+        "required": ["audio_file"],
+    }
+    content = {kind: {"schema": {"type": "string"}} for kind in types if kind != "application/json"}
+    if "application/json" in types:
+        content["application/json"] = {"schema": {"type": "object"}}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": body}}},
+        "responses": {"200": {"content": content}},
+    }
+
+
+def endpoint_fields(*, new: bool) -> dict[str, Any]:
+    """The body by which a speech endpoint is set up or changed."""
+    properties = AsrConfig.model_json_schema()["properties"]
+    for field in properties.values():
+        field["description"] = field.get("description", "").replace("\n", " ")
+    example: dict[str, Any] = {
+        "api_url": "http://10.0.5.4:8000/v1/audio/transcriptions",
+        "model_name": "whisper-0",
+    }
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if new:
+        about = "By which jobs choose it; left out, it is made of the name."
+        properties["id"] = {"type": "string", "description": about}
+        schema["required"] = ["api_url"]
+    else:
+        example = {"is_active": True}
+    content = {"schema": {**schema, "additionalProperties": False}, "example": example}
+    return {"requestBody": {"required": True, "content": {"application/json": content}}}
 
 
 def openapi_router(app: FastAPI, version: str) -> APIRouter:

@@ -27,8 +27,8 @@ from jobs.admission import Admission
 UPLOAD = "/gradio_api/upload"
 
 _OURS = re.compile(
-    r"/(health|ready|login|logout|api/jobs(/.*)?|api/models/unload|api/openapi\.json|jobs/.+"
-    r"|v1/.+|asr|detect-language|metrics|mcp)"
+    r"/(health|ready|login|logout|api/(jobs|endpoints)(/.*)?|api/models/unload|api/openapi\.json"
+    r"|jobs/.+|v1/.+|asr|detect-language|metrics|mcp)"
 )
 
 _PAGE = re.compile(

@@ -3,7 +3,7 @@ test compares what the service answers with them."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,6 +43,33 @@ class ErrorAnswer(_Documented):
     )
 
     error: ErrorJson
+
+
+class OpenAIErrorJson(_Documented):
+    message: str
+    """For people, with what can be done about it."""
+    type: str
+    param: str | None
+    """The field that is wrong, where it is one."""
+    code: str
+
+
+class OpenAIErrorAnswer(_Documented):
+    """Every error under /v1."""
+
+    error: OpenAIErrorJson
+
+
+class ModelJson(_Documented):
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class ModelsJson(_Documented):
+    object: str
+    data: list[ModelJson]
 
 
 class GapJson(_Documented):
@@ -166,6 +193,89 @@ class HistoryJson(_Documented):
     history: list[HistoryLineJson]
 
 
+class CheckJson(_Documented):
+    """One line of a test."""
+
+    name: str
+    state: Literal["ok", "warning", "failed", "skipped"]
+    text: str
+    fix: str
+    """What to do about it; may be empty."""
+
+
+class TestedJson(_Documented):
+    """The last test of an endpoint as it is set up now."""
+
+    passed: bool
+    tested_at: float
+    checks: list[CheckJson]
+    word_times: bool
+    """It gives the times of words."""
+    max_clip_s: float | None
+    """Longest clip that it took."""
+    offset_s: float | None
+    """How far its times are off."""
+    speed: float | None
+    """Seconds of audio in a second."""
+    words_right: float | None
+    """Share of the clip's words, 0 to 1."""
+
+
+EXAMPLE_ENDPOINT: dict[str, Any] = {
+    "id": "office",
+    "name": "Office",
+    "api_url": "http://10.0.5.4:8000/v1/audio/transcriptions",
+    "model_name": "whisper-0",
+    "kind": "",
+    "is_active": True,
+    "is_default": True,
+    "priority": 100,
+    "parallel": 2,
+    "timeout_s": 60.0,
+    "timeout_per_audio_s": 4.0,
+    "max_clip_s": 30.0,
+    "mode": "offline",
+    "key": "set",
+    "usable": True,
+    "problem": "",
+    "protocol": "openai",
+    "test": None,
+}
+
+
+class EndpointJson(_Documented):
+    """A remote server. Where ``problem`` says that it cannot be used, the other fields are what
+    stands in the table, whatever that is."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_ENDPOINT]})
+
+    id: str
+    name: str
+    api_url: str
+    model_name: str
+    kind: str
+    is_active: bool
+    is_default: bool
+    priority: int
+    parallel: int
+    timeout_s: float
+    timeout_per_audio_s: float
+    max_clip_s: float
+    mode: str
+    key: str
+    """``set``, ``not set`` or ``from NAME``; keys themselves are never told."""
+    usable: bool
+    problem: str
+    """Why not, and what to do; empty while nothing is wrong."""
+    protocol: str | None
+    """The one that is spoken: openai, asr or funasr."""
+    test: TestedJson | None
+
+
+class EndpointListJson(_Documented):
+    endpoints: list[EndpointJson]
+
+
 class ReleasedJson(_Documented):
     model_config = ConfigDict(extra="allow")
 
@@ -205,7 +315,7 @@ _MEANING = {
     400: "The request, or an option of it, is not valid.",
     401: "Log in, or send an API key.",
     403: "Not allowed.",
-    404: "There is no such job or file.",
+    404: "There is no such job, file or endpoint.",
     408: "The upload stalled.",
     409: "A request with this Idempotency-Key is still being received, or the job was cancelled.",
     413: "The recording is larger than this service takes.",
@@ -220,10 +330,17 @@ _MEANING = {
 }
 
 
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def refusals(
+    *statuses: int, model: type[BaseModel] = ErrorAnswer
+) -> dict[int | str, dict[str, Any]]:
     """Answers that a route gives instead of its own, and those that every route may give."""
     everywhere = (400, 401, 403, 500, 503)
     return {
-        status: {"model": ErrorAnswer, "description": _MEANING[status]}
+        status: {"model": model, "description": _MEANING[status]}
         for status in sorted({*statuses, *everywhere})
     }
+
+
+def openai_refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for routes under /v1."""
+    return refusals(*statuses, model=OpenAIErrorAnswer)

@@ -8,13 +8,13 @@ machine is admitted.
 from __future__ import annotations
 
 import secrets
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from starlette.requests import HTTPConnection
 
 from api.errors import Refused
 from api.proxies import FORWARDED_KEY
-from core.errors import InvalidOption
+from core.networks import networks_of
 from core.settings import Settings
 
 
@@ -23,14 +23,7 @@ class Scrapers:
 
     def __init__(self, settings: Settings) -> None:
         self._token = settings.metrics_token
-        try:
-            self._networks = tuple(
-                ip_network(text.strip(), strict=False) for text in settings.metrics_networks
-            )
-        except ValueError as error:
-            raise InvalidOption(
-                f"WHISPER_METRICS_NETWORKS: {error}.", hint='A JSON list, such as ["10.0.5.0/24"].'
-            ) from error
+        self._networks = networks_of("WHISPER_METRICS_NETWORKS", settings.metrics_networks)
 
     def check(self, request: HTTPConnection, key: str | None, *, from_here: bool) -> None:
         """Raises Refused.

@@ -10,13 +10,11 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeSerializer, URLSafeTimedSerializer
 
 from access.credentials import NamedLines, Users
-from core.errors import InvalidOption
-from core.files import create_file
+from access.secret_file import secret_of
 from core.settings import Settings, root_path_of
 
 VISITOR_DAYS = 400
@@ -27,7 +25,7 @@ class Cookies:
     """Makes and reads the app's cookies."""
 
     def __init__(self, settings: Settings, users: Users) -> None:
-        secret = _secret(settings.data_dir / "secret")
+        secret = secret_of(settings.data_dir / "secret", "everyone must then log in again")
         self._users = users
         self._lifetime_s = int(settings.login_hours * 3600)
         self._path = root_path_of(settings) or "/"
@@ -95,27 +93,3 @@ class Cookies:
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("ascii")
-
-
-def _secret(path: Path) -> str:
-    """The secret of that file, which is made if there is none; readable by its owner alone."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            _make_secret(path)
-        secret = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidOption(
-            f"{path} cannot be used: {error}.",
-            hint="Make the data directory writable for the user the service runs as.",
-        ) from error
-    if len(secret) < 32:
-        raise InvalidOption(
-            f"{path} is damaged.", hint="Delete it; everyone must then log in again."
-        )
-    return secret
-
-
-def _make_secret(path: Path) -> None:
-    # Where another service was first, all use its secret.
-    create_file(path, secrets.token_hex(32).encode(), private=True)

@@ -20,8 +20,6 @@ import logging
 import secrets
 import shutil
 from contextlib import suppress
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -31,12 +29,13 @@ from access.identity import Identity, identity_of
 from api.asgi import Receive, Scope, Send, in_threads, root_of
 from api.errors import Refused
 from api.following import ended
-from api.job_options import Submission, request_of
+from api.job_options import Submission, submission_of
 from api.job_views import job_json
 from api.jobs import job_of
 from api.openapi import option_properties
 from api.upload_body import recording_name
 from core.errors import InvalidOption, SubtitleError
+from jobs.folders import in_use
 from jobs.folders import recording_name as stored_name
 from jobs.options import read_options
 from jobs.results import subtitles_of
@@ -126,16 +125,16 @@ class ToolServer:
         service = self._service
         service.admit(who.client)
         if audio is None:
-            request = request_of(wanted, Path(), wanted.name, who, service.settings)
-            job = service.submit(replace(request, url=wanted.url))
+            job = service.submit(submission_of(wanted, None, None, who, service.settings))
         else:
             name = recording_name(wanted.name or "recording")
             folder = service.folders.incoming / secrets.token_hex(12)
             try:
                 folder.mkdir(parents=True)
-                path = folder / stored_name(name)
-                path.write_bytes(_decoded(audio))
-                job = service.submit(request_of(wanted, path, name, who, service.settings))
+                with in_use(folder):
+                    path = folder / stored_name(name)
+                    path.write_bytes(_decoded(audio))
+                    job = service.submit(submission_of(wanted, path, name, who, service.settings))
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return json.dumps(job_json(job.view(text=False), root))

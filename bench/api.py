@@ -20,7 +20,6 @@ import statistics
 import sys
 import tempfile
 import time
-import wave
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -54,11 +53,7 @@ def clip(speech: Path, seconds: float, path: Path) -> Path:
         if length >= seconds * SAMPLE_RATE:
             break
     samples = np.concatenate(parts)[: round(seconds * SAMPLE_RATE)]
-    with wave.open(str(path), "wb") as written:
-        written.setnchannels(1)
-        written.setsampwidth(2)
-        written.setframerate(SAMPLE_RATE)
-        written.writeframes(samples.astype("<i2").tobytes())
+    soundfile.write(path, samples, SAMPLE_RATE)
     return path
 
 
@@ -213,7 +208,7 @@ def stream_checks(number: int, cost_mib: float, health_s: list[float]) -> list[C
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--streams", type=int, default=1000)
     add_options(parser)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from cli.endpoint_arguments import add_endpoints
 from cli.gpu_arguments import Commands, add_gpu_commands
 from core.settings import Settings
 from jobs.options import OPTIONS, help_of, shown
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     _add_unload(commands)
     commands.add_parser("models", help="list the models, what each can do, takes and where it is")
     add_gpu_commands(commands)
+    add_endpoints(commands)
     _add_access(commands)
     return top
 
@@ -144,7 +146,7 @@ def _add_transcribe(commands: Commands, name: str, about: str) -> None:
 
     where = command.add_argument_group("devices")
     add = where.add_argument
-    _add_options(add, "device", "compute_type")
+    _add_options(add, "device", "compute_type", "where")
     if name in DEVICE:
         command.set_defaults(device=DEVICE[name])
     add("--gpus", metavar="LIST", help="indices or UUIDs, such as 0,1 (default: all)")

@@ -116,8 +116,7 @@ def _contents(
     log = NO_LOG
     if args.log is not None:
         lines = _tail(args.log)
-        cleaned = discretion.clean("".join(lines)) if args.with_names else None
-        log = discretion.clean_log(lines) if cleaned is None else cleaned
+        log = discretion.clean("".join(lines)) if args.with_names else discretion.clean_log(lines)
     listed = [_job(job, history, with_texts=args.with_names) for job, history in jobs]
     return {
         "README.txt": READ_ME.format(names=names),

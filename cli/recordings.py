@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from core.endpoints import LOCAL, Endpoint
 from core.errors import Cancelled, SubtitleError
 from core.events import Event, LanguageDecided
 from core.logs import set_job
@@ -99,6 +100,7 @@ class Recording:
             work_dir=self._folder,
             decided=kept.decided if kept else None,
             journal=kept,
+            where=options.where or LOCAL,
             job_id=self.name,
         )
         with self._changed:
@@ -118,8 +120,10 @@ class Recording:
     def _kept(self) -> CachedSegments | None:
         """What earlier commands have finished of it."""
         request, decode = self._request, self._decode
+        # What an endpoint says today it may not say tomorrow: its model is not known here.
+        remote = request.options.where not in (None, LOCAL)
         # A pipe can be read only once, so a later command cannot resume it.
-        if self._cache is None or not request.path.is_file():
+        if self._cache is None or remote or not request.path.is_file():
             return None
         task, language = decode.task, decode.language
         model = self._transcriber.model_spec(task=task, language=language)
@@ -148,6 +152,7 @@ class Recordings:
         gpus: GPUs to use, indices or UUIDs; None: as the settings say.
         folder: where audio lies while a recording runs.
         cache: what earlier commands have finished; None: nothing is kept.
+        endpoints: remote servers that may be used.
 
     Raises:
         DeviceUnavailable: a GPU was asked for and is not there.
@@ -160,10 +165,13 @@ class Recordings:
         gpus: Sequence[int | str] | None,
         folder: Path,
         cache: SegmentCache | None,
+        endpoints: tuple[Endpoint, ...] = (),
     ) -> None:
         self._transcriber = ParallelWhisperTranscriber(
             settings.model, settings.compute_type, gpus, settings=settings
         )
+        if endpoints:
+            self._transcriber.pool.set_endpoints(endpoints)
         self._settings = settings
         self._folder = folder
         self._cache = cache

@@ -21,6 +21,7 @@ from cli.links import Links, folder_for_links, part_links
 from cli.options import common_request, gpus_of, requests_of, settings_of
 from cli.recordings import Recording, Recordings
 from cli.report import check_writable, report_entry, write_report
+from core.endpoints import LOCAL, Endpoint
 from core.errors import Cancelled, DeviceUnavailable, FileMissing, SubtitleError, UnreadableMedia
 from core.languages import LANGUAGES
 from core.logs import one_line, setup_logging
@@ -62,6 +63,7 @@ def transcribe(args: argparse.Namespace) -> int:
     if urls:
         # Before anything is fetched.
         check_options(common, settings)
+    endpoints = _endpoints(common.options.where or LOCAL, settings)
     if args.report is not None:
         check_writable(args.report)
     on_terminal = sys.stderr.isatty()
@@ -83,7 +85,7 @@ def transcribe(args: argparse.Namespace) -> int:
                 _work_folder(settings) as folder,
                 folder_for_links(folder) if urls else nullcontext(folder) as fetched,
                 # A GPU that is not there is told before a model or a recording is fetched.
-                Recordings(settings, gpus, folder, _cache(args, settings)) as recordings,
+                Recordings(settings, gpus, folder, _cache(args, settings), endpoints) as recordings,
             ):
                 links = Links(fetched, settings, common, requests, display, lambda: stop.asked)
                 command = _Command(recordings, links, display, args.quiet, stop)
@@ -248,6 +250,16 @@ def _stoppable() -> Iterator[_Interrupt]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def _endpoints(where: str, settings: Settings) -> tuple[Endpoint, ...]:
+    """What ``jobs.endpoints.endpoints_for`` says, and raises."""
+    if where == LOCAL:
+        return ()
+    # Only these need the database, which takes as long to load as all the rest.
+    from jobs.endpoints import endpoints_for
+
+    return endpoints_for(where, settings)
 
 
 @contextmanager

@@ -4,6 +4,7 @@
     ├── InputError                 the caller gave us something we cannot use
     │   ├── FileMissing
     │   ├── NoSuchJob
+    │   ├── NoSuchEndpoint
     │   ├── UnreadableMedia        empty, truncated, not media, refused format, libav crash
     │   ├── NoAudioTrack
     │   ├── EncryptedMedia
@@ -21,6 +22,9 @@
     ├── WorkerError
     │   ├── WorkerCrashed
     │   ├── DeviceUnavailable
+    │   │   └── EndpointFailed     a remote server does not answer, or not what was asked
+    │   │       └── EndpointBusy   it says when to come back
+    │   ├── EndpointRefused        a remote server does not take the request: key, model, format
     │   └── OutOfMemory
     ├── Cancelled
     └── Paused                     the service stops; the job goes on when it is back
@@ -53,6 +57,10 @@ class SubtitleError(Exception):
         return f"{self.message} {self.hint}".strip()
 
 
+def _rebuild_busy(message: str, hint: str, retry_after_s: float) -> EndpointBusy:
+    return EndpointBusy(message, hint=hint, retry_after_s=retry_after_s)
+
+
 def _rebuild(cls: type[SubtitleError], message: str, hint: str) -> SubtitleError:
     return cls(message, hint=hint)
 
@@ -67,6 +75,10 @@ class FileMissing(InputError):
 
 class NoSuchJob(InputError):
     default_hint = "Finished jobs are removed after a time; upload the recording again."
+
+
+class NoSuchEndpoint(InputError):
+    default_hint = "See the list: System → Speech endpoints, or the command `endpoints list`."
 
 
 class UnreadableMedia(InputError):
@@ -148,6 +160,29 @@ class WorkerCrashed(WorkerError):
 
 class DeviceUnavailable(WorkerError):
     default_hint = "Check CUDA_VISIBLE_DEVICES and the driver (nvidia-smi), or choose --device cpu."
+
+
+class EndpointFailed(DeviceUnavailable):
+    """Others may be asked instead."""
+
+    default_hint = "See the server's own log, and test the endpoint: System → Speech endpoints."
+
+
+class EndpointBusy(EndpointFailed):
+    default_hint = "It is asked again then."
+
+    def __init__(self, message: str, *, hint: str | None = None, retry_after_s: float = 0.0):
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_busy, (self.message, self.hint, self.retry_after_s)
+
+
+class EndpointRefused(WorkerError):
+    """No other is asked: the setting has to be mended."""
+
+    default_hint = "Check its address, model name and key: System → Speech endpoints."
 
 
 class OutOfMemory(WorkerError):

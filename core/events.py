@@ -110,6 +110,9 @@ WORKER_INCIDENTS = (
     "memory_wait",
     "model_refused",
     "precision_changed",
+    "endpoint_busy",
+    "endpoint_wait",
+    "failover",
 )
 """Kinds of incident that the worker pool counts."""
 

@@ -15,6 +15,14 @@ def disk_is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def how_to_own(folder: Path) -> str:
+    """What makes a data directory writable for the user this process runs as."""
+    return (
+        f"Give it to the service's user, `sudo chown -R {os.getuid()}:{os.getgid()} {folder}` (a"
+        " volume of Docker: docs/docker.md), or choose another with WHISPER_DATA_DIR."
+    )
+
+
 def replace_file(
     path: Path, content: bytes, *, private: bool = False, durable: bool = True
 ) -> None:

@@ -90,6 +90,7 @@ OUT_OF_MEMORY_PYTORCH = KnownError(
     "out of memory in PyTorch",
     (
         "CUDA out of memory",
+        "CUDA error: out of memory",
         "torch.cuda.OutOfMemoryError",
         "torch.OutOfMemoryError",
         "Model actor is out of memory",
@@ -100,6 +101,21 @@ OUT_OF_MEMORY_PYTORCH = KnownError(
     "There, choose a smaller model or fewer requests at a time (vLLM: a smaller"
     " --max-num-seqs), or close other programs that hold the GPU's memory (`nvidia-smi`).",
     OutOfMemory,
+)
+
+OUT_OF_MEMORY_GGML = KnownError(
+    "out of memory in whisper.cpp",
+    ("cudaMalloc failed: out of memory",),
+    "A model that runs on whisper.cpp is out of memory.",
+    OUT_OF_MEMORY_PYTORCH.fix,
+    OutOfMemory,
+)
+ENGINE_DEAD = KnownError(
+    "vLLM's engine dead",
+    ("EngineDeadError", "EngineCore encountered an issue"),
+    "vLLM's engine has died, and its server answers nothing more until it is restarted.",
+    "Restart it: `docker restart NAME` or `sudo systemctl restart NAME`; its log says why it died"
+    " (`docker logs --tail 100 NAME`). Where memory ran out: a smaller --max-num-seqs.",
 )
 
 _LIBRARIES = tuple(
@@ -125,6 +141,8 @@ KNOWN: tuple[KnownError, ...] = (
     OUT_OF_MEMORY,
     OUT_OF_MEMORY_DISGUISED,
     OUT_OF_MEMORY_PYTORCH,
+    OUT_OF_MEMORY_GGML,
+    ENGINE_DEAD,
     *_LIBRARIES,
     # The container toolkit.
     KnownError(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.endpoints import LOCAL
 from core.errors import SubtitleError
 from core.events import (
     Incident,
@@ -60,6 +61,8 @@ class DecodeRequest:
     options: DecodeOptions
     max_workers: int | None = None
     """Workers that may serve the job; None: all."""
+    where: str = LOCAL
+    """``local``, ``shared``, ``remote`` or the id of an endpoint: see ``core.endpoints``."""
     job_id: str = ""
     """For the log."""
 

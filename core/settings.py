@@ -92,6 +92,13 @@ class Settings(BaseSettings):
     """More names of models for programs that speak OpenAI's protocol, and what each stands for:
     ``auto`` or a name of ours; JSON object in the environment."""
 
+    where: str = "local"
+    """Where jobs are decoded that do not say it: ``local``; ``shared``: here and on all active
+    speech endpoints; ``remote``: on the endpoints alone; or the id of one."""
+
+    endpoints: Literal["on", "off"] = "on"
+    """``off``: no audio is sent to a speech endpoint, whatever is set up."""
+
     hub_timeout_s: float = Field(default=5.0, gt=0)
     """Longest wait for a model hub to answer before going on without it."""
 
@@ -163,6 +170,10 @@ class Settings(BaseSettings):
     cpu_fallback: bool = False
     """Go on with a CPU worker when no GPU is left, instead of waiting for one."""
 
+    endpoints_down: Literal["local", "wait"] = "local"
+    """When none of the remote endpoints can be used that a job was sent to: go on with it on this
+    machine, or wait for one."""
+
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "WHISPER_DATABASE_URL", "database_url"),
@@ -174,6 +185,10 @@ class Settings(BaseSettings):
     access: Literal["auto", "login", "open"] = "auto"
     """Who may use the page and the API: ``login``: users and API keys; ``open``: everybody who
     reaches the port; ``auto``: open on 127.0.0.1, login elsewhere."""
+
+    admins: tuple[str, ...] = ("admin",)
+    """Users who may set up speech endpoints, and API keys as ``key:NAME``; JSON list. The only user
+    of a service on 127.0.0.1 always may."""
 
     users_file: Path | None = None
     """Users and their hashed passwords, one ``name:hash`` a line; unset: ``users.txt`` in the data
@@ -187,6 +202,10 @@ class Settings(BaseSettings):
 
     login_hours: float = Field(default=168.0, gt=0)
     """How long a login lasts."""
+
+    secret_key: str | None = Field(default=None, min_length=16, repr=False)
+    """With which keys of speech endpoints are encrypted in the database, 16 random characters or
+    more; unset: a secret in the data directory."""
 
     root_path: str | None = None
     """Path under which a reverse proxy serves the app, ``/subs`` for example."""
@@ -254,6 +273,11 @@ and containers."""
 def library_variables() -> dict[str, str]:
     """Those of ``LIBRARY_VARIABLES`` that are set, for ``doctor``."""
     return {name: os.environ[name] for name in LIBRARY_VARIABLES if name in os.environ}
+
+
+def variable(name: str) -> str:
+    """A variable that an administrator named as the place of a key; empty where it is not set."""
+    return os.environ.get(name, "")
 
 
 def setting_names() -> tuple[str, ...]:

@@ -17,6 +17,8 @@ _GPU = re.compile(r"\bGPU (\d+)(?:;| has a total)")
 _CAPACITY = re.compile(rf"total capaci?ty of {_SIZE}|{_SIZE} total capacity")
 _FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
 _ITS_OWN = re.compile(rf"this process has {_SIZE} memory in use|{_SIZE} reserved in total by PyT")
+# Beside the line above it is the smaller figure.
+_ALLOCATED = re.compile(rf"{_SIZE} already allocated")
 _HOLDER = re.compile(rf"\bProcess (\d+) has {_SIZE} memory in use")
 
 
@@ -61,7 +63,7 @@ def shortage_of(text: str) -> Shortage | None:
         int(gpu[1]) if gpu else None,
         capacity,
         _first(_FREE, text),
-        _first(_ITS_OWN, text),
+        _first(_ITS_OWN, text) or _first(_ALLOCATED, text),
         # Where the driver does not tell, PyTorch prints 17179869184 GiB.
         tuple(each for each in holders if capacity is None or each[1] <= capacity),
     )

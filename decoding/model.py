@@ -20,6 +20,7 @@ from faster_whisper.transcribe import merge_punctuations
 
 from core.pcm import Float32
 from core.types import SAMPLE_RATE, WINDOW_S, DecodeOptions, ModelSpec
+from decoding.parts import AlignedWord, Part
 from decoding.quality import Scores, compression_ratio
 from gpu.cublas import load_cublas
 
@@ -52,32 +53,12 @@ Row = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A sentence or so between two timestamps the model set, on the clip's clock."""
-
-    start_s: float
-    end_s: float
-    tokens: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Decoding:
     """One answer of the decoder."""
 
     parts: tuple[Part, ...]
     text: str
     scores: Scores
-
-
-@dataclass(frozen=True, slots=True)
-class AlignedWord:
-    """A word on the clip's clock; ``part`` is the index of the part it was decoded in."""
-
-    text: str
-    start_s: float
-    end_s: float
-    probability: float
-    part: int
 
 
 class SpeechModel:

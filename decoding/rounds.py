@@ -28,10 +28,11 @@ from dataclasses import dataclass, field, replace
 from core.errors import Cancelled
 from core.languages import DEFAULT_PROMPTS
 from core.pcm import PcmSpool
-from core.types import DecodeOptions, SpeechSpan, TranscriptSegment, Window
+from core.types import DecodeOptions, SpeechSpan, Window
 from decoding import quality
 from decoding.clip import Clip, cut_clip
-from decoding.model import AlignedWord, Decoding, Part, Row, SpeechModel
+from decoding.model import Decoding, Row, SpeechModel
+from decoding.parts import AlignedWord, Part, WindowResult
 from decoding.words import holes, to_segments
 
 log = logging.getLogger("transcriber")
@@ -63,16 +64,6 @@ class WindowState:
             if span.end_s - start_s >= MIN_TAIL_S:
                 return SpeechSpan(start_s, span.end_s)
         return None
-
-
-@dataclass(frozen=True, slots=True)
-class WindowResult:
-    """What a window gave. Without its encoder output, which must not outlive the batch."""
-
-    segments: list[TranscriptSegment]
-    leftover: tuple[SpeechSpan, ...]
-    """Speech without words, on the recording's clock."""
-    redecoded: bool
 
 
 class Decoder:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from core.errors import Cancelled, OutOfMemory
+from core.errors import Cancelled, OutOfMemory, SubtitleError
 from core.events import SegmentFinished
 from core.memory_ladder import MAX_HALVINGS, Event, Situation, Step, next_step
 from core.pcm import PcmSpool
 from core.planning import pack_windows
 from core.types import AudioSegment, Gap, SegmentReport, SpeechSpan, TranscriptSegment, Window
 from decoding.failures import explain_failure, smaller_may_fit
-from decoding.rounds import Decoder, WindowResult
+from decoding.parts import WindowDecoder, WindowResult
 from decoding.words import in_order
 
 log = logging.getLogger("transcriber")
@@ -44,7 +44,7 @@ class SegmentDecoder:
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: WindowDecoder,
         spool: PcmSpool,
         batch_size: int,
         on_started: Callable[[int], None],
@@ -97,13 +97,31 @@ class SegmentDecoder:
                         self._halve(batch)
                         queue.extendleft(reversed(batch))
                         continue
-                failed = {id(progress) for progress, _ in batch}
-                for index in sorted({progress.segment.index for progress, _ in batch}):
-                    self._on_error(index, error)
-                queue = deque(item for item in queue if id(item[0]) not in failed)
+                queue = self._fail(queue, {progress: error for progress, _ in batch})
                 continue
+            failed = {
+                progress: answer
+                for (progress, _), answer in zip(batch, decoded, strict=True)
+                if isinstance(answer, SubtitleError)
+            }
+            queue = self._fail(queue, failed)
             # What is left of a window goes first: its segment is nearest to being done.
-            queue.extendleft(reversed(self._settle(batch, decoded)))
+            settled = [
+                (progress, answer)
+                for (progress, _), answer in zip(batch, decoded, strict=True)
+                if isinstance(answer, WindowResult) and progress not in failed
+            ]
+            queue.extendleft(reversed(self._settle(settled)))
+
+    def _fail(
+        self,
+        queue: deque[tuple[_OpenSegment, Window]],
+        failed: Mapping[_OpenSegment, Exception],
+    ) -> deque[tuple[_OpenSegment, Window]]:
+        """Answer segments with their errors; the queue without their windows."""
+        for progress in sorted(failed, key=lambda each: each.segment.index):
+            self._on_error(progress.segment.index, failed[progress])
+        return deque(item for item in queue if item[0] not in failed)
 
     def _out_of_memory(self, error: Exception, windows: int) -> Step:
         return next_step(
@@ -133,11 +151,11 @@ class SegmentDecoder:
         return [(progress, window) for window in windows]
 
     def _settle(
-        self, batch: Sequence[tuple[_OpenSegment, Window]], decoded: Sequence[WindowResult]
+        self, decoded: Sequence[tuple[_OpenSegment, WindowResult]]
     ) -> list[tuple[_OpenSegment, Window]]:
         """Note what the windows gave; return the windows of the next round."""
         again: list[tuple[_OpenSegment, Window]] = []
-        for (progress, _), one in zip(batch, decoded, strict=True):
+        for progress, one in decoded:
             progress.texts.extend(one.segments)
             progress.leftover.extend(one.leftover)
             progress.redecoded += one.redecoded or progress.round > 1

@@ -12,7 +12,7 @@ from itertools import groupby
 from core.merge import MIN_WORD_S, audit_coverage
 from core.types import SpeechSpan, TranscriptSegment, Word
 from decoding.clip import Clip
-from decoding.model import AlignedWord, Part
+from decoding.parts import AlignedWord, Part
 from decoding.quality import Scores
 
 EDGE_S = 0.1

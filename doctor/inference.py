@@ -101,7 +101,7 @@ def _spec(device: Device, model: ResolvedModel, settings: Settings) -> ModelSpec
         compute_type = "auto"
     elif device.kind == "cuda" and compute_type == "auto":
         compute_type = preferred(device.capability)[0]
-    return model_spec(model, device.kind, compute_type, settings.threads)
+    return model_spec(model, device.runs_on, compute_type, settings.threads)
 
 
 def _limit_s(device: Device) -> float:

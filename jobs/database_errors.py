@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import URL, exc
 
 from core.errors import DatabaseUnavailable, DiskFull, InvalidOption, SubtitleError
-from core.files import disk_is_full
+from core.files import disk_is_full, how_to_own
 
 _WRITABLE = "Make the data directory writable, or choose another with WHISPER_DATA_DIR."
 _DAMAGED = (
@@ -33,7 +33,7 @@ def cannot_write(error: OSError, folder: Path) -> DiskFull | InvalidOption:
         return DiskFull(f"No space left in the data directory {folder}.")
     return InvalidOption(
         f"Cannot write in the data directory {folder}: {error.strerror or error}.",
-        hint=_WRITABLE,
+        hint=how_to_own(folder),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
+from core.endpoints import Endpoint
 from core.errors import DeviceUnavailable, Paused, SubtitleError
 from core.models import AUTO
 from core.settings import Settings
@@ -34,6 +36,9 @@ class Engines:
         self._lock = threading.Lock()
         self._closed = False
         self._pool: WorkerPool | None = None
+        self._own: set[WorkerPool] = set()
+        """Of jobs on other devices than the settings'."""
+        self._endpoints: tuple[Endpoint, ...] = ()
         self._transcribers: dict[tuple[str, str], ParallelWhisperTranscriber] = {}
         self.not_ready = ""
         """Why the settings' model is not there; empty once it is."""
@@ -51,7 +56,34 @@ class Engines:
                     # Jobs wait when no device is left, instead of failing.
                     wait_for_devices=True,
                 )
+                self._tell_endpoints(self._pool)
             return self._pool
+
+    def set_endpoints(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """The remote servers that jobs may use from now on, also those that run."""
+        with self._lock:
+            before, self._endpoints = self._endpoints, endpoints
+            for pool in (self._pool, *self._own):
+                if pool is not None and before != endpoints:
+                    pool.set_endpoints(endpoints)
+
+    def trust_endpoint(self, endpoint_id: str) -> None:
+        """It has passed a test: it gets work again, whatever it was taken out for."""
+        with self._lock:
+            for pool in (self._pool, *self._own):
+                if pool is not None:
+                    pool.endpoint_tested(endpoint_id)
+
+    def endpoint_workers(self) -> tuple[WorkerStatus, ...]:
+        """What the slots of endpoints do; empty before the pool is needed."""
+        if not self._endpoints or self._pool is None:
+            return ()
+        found: tuple[WorkerStatus, ...] = self._pool.endpoint_status()
+        return found
+
+    def _tell_endpoints(self, pool: WorkerPool) -> None:
+        if self._endpoints:
+            pool.set_endpoints(self._endpoints)
 
     def only_cpus(self, device: str = AUTO) -> bool:
         """Whether every device that would take a job is a CPU. False also where a GPU was asked for
@@ -93,6 +125,26 @@ class Engines:
                     model, compute_type, settings=self._settings, pool=pool
                 )
             return self._transcribers[key]
+
+    @contextmanager
+    def lent(
+        self, model: str, compute_type: str, device: str
+    ) -> Iterator[ParallelWhisperTranscriber]:
+        """The shared transcriber, or one with workers of its own where a job asks for another
+        device than the settings'."""
+        if device == AUTO:
+            yield self.transcriber(model, compute_type)
+            return
+        settings = self._settings.model_copy(update={"device": device})
+        with ParallelWhisperTranscriber(model, compute_type, settings=settings) as own:
+            with self._lock:
+                self._own.add(own.pool)
+                self._tell_endpoints(own.pool)
+            try:
+                yield own
+            finally:
+                with self._lock:
+                    self._own.discard(own.pool)
 
     def preload(self) -> float:
         """Load the settings' model in all workers; the seconds it took. It never raises: what went

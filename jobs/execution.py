@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from core.endpoints import LOCAL
 from core.errors import Cancelled, DatabaseUnavailable, FileMissing
 from core.events import Finished, LanguageDecided
 from core.logs import without_secrets
@@ -46,8 +47,8 @@ class Executor:
     folders: JobFolders
     store: JobStore
     outbox: Outbox
-    transcriber: Callable[[str, str], ParallelWhisperTranscriber]
-    """The shared one of a model and compute type."""
+    transcriber: Callable[[str, str, str], AbstractContextManager[ParallelWhisperTranscriber]]
+    """The one for a model, compute type and device (``Engines.lent``)."""
     closed: threading.Event
 
     def run(self, job: Job, folder: Path) -> PipelineResult:
@@ -60,12 +61,13 @@ class Executor:
         if request.only_gaps:
             return self._fill_gaps(job, request, folder)
         options, decode = request.options, request.options.decode(self.settings)
-        with self._transcriber_for(options) as transcriber:
+        with self._transcriber(options) as transcriber:
             task, language = decode.task, decode.language
             job.uses(transcriber.resolve(job.progress_text, task=task, language=language).name)
             model = transcriber.model_spec(task=task, language=language)
+            where = options.where or LOCAL
             journal = self._patiently(
-                job, lambda: SegmentJournal(self.store, self.outbox, job.id, model, decode)
+                job, lambda: SegmentJournal(self.store, self.outbox, job.id, model, decode, where)
             )
             if journal.size:
                 text = f"Resumed with {journal.size} finished segments."
@@ -80,6 +82,7 @@ class Executor:
                 max_workers=None if options.multi_gpu else 1,
                 decided=_decided(job) if language is None else None,
                 journal=journal,
+                where=where,
                 job_id=job.id,
             )
             job.stoppable(run.cancel)
@@ -96,7 +99,7 @@ class Executor:
         tried = gaps.worth_trying(kept.transcript.gaps, kept.transcript.duration_s)
         options, decode = request.options, request.options.decode(self.settings)
         decode = replace(decode, language=decode.language or kept.transcript.language)
-        with self._transcriber_for(options) as transcriber:
+        with self._transcriber(options) as transcriber:
             transcriber.resolve(job.progress_text, task=decode.task, language=decode.language)
             run = transcriber.start(
                 request.path,
@@ -138,16 +141,10 @@ class Executor:
             name = kept_name(found.name if request.name is None else request.name)
             return self.folders.adopt(job.id, found.path, found.name, "move"), name
 
-    @contextmanager
-    def _transcriber_for(self, options: JobOptions) -> Iterator[ParallelWhisperTranscriber]:
-        """The shared one, or one with workers of its own where the job asks for another device."""
-        model, compute_type = options.model, options.compute_type
-        if options.device == AUTO:
-            yield self.transcriber(model, compute_type)
-            return
-        settings = self.settings.model_copy(update={"device": options.device})
-        with ParallelWhisperTranscriber(model, compute_type, settings=settings) as own:
-            yield own
+    def _transcriber(
+        self, options: JobOptions
+    ) -> AbstractContextManager[ParallelWhisperTranscriber]:
+        return self.transcriber(options.model, options.compute_type, options.device)
 
     def _keep(self, job: Job, result: PipelineResult) -> None:
         if job.request.output_dir is None:

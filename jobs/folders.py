@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from core.errors import DiskFull, FileMissing, InvalidOption
-from core.files import disk_is_full, replace_file
+from core.files import disk_is_full, how_to_own, replace_file
 from jobs.request import Adoption
 
 log = logging.getLogger(__name__)
@@ -199,5 +199,5 @@ def _explained(error: OSError, root: Path) -> DiskFull | InvalidOption:
         return DiskFull(f"No space left for the job's folder in {root}.")
     return InvalidOption(
         f"Cannot make the job's folder in {root}: {error.strerror or error}.",
-        hint="Make the data directory writable, or choose another with WHISPER_DATA_DIR.",
+        hint=how_to_own(root),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
+from core.endpoints import LOCAL
 from core.events import SegmentEnd
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec
@@ -29,11 +30,12 @@ class SegmentJournal:
         job_id: str,
         model: ModelSpec,
         options: DecodeOptions,
+        where: str = LOCAL,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._job_id = job_id
-        self._segment_keys = SegmentKeys(model, options)
+        self._segment_keys = SegmentKeys(model, options, where)
         self._known = store.segments(job_id)
         self._keys: dict[int, str] = {}
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import CapacityError
+from jobs.endpoints import Endpoints
 from jobs.folders import JobFolders
 from jobs.outbox import Outbox
 from jobs.queue import JobQueue
@@ -28,6 +29,9 @@ TICK_S = 0.5
 """Between two looks for cancellations: the user is promised an end within two seconds."""
 
 BEAT_EVERY_S = 5.0
+ENDPOINTS_EVERY_S = 3.0
+"""Between two looks whether somebody has changed the speech endpoints."""
+
 ORPHANS_EVERY_S = 5.0
 """Between two looks for jobs of services that died."""
 
@@ -41,6 +45,7 @@ class Maintenance:
     Args:
         keep_s: how long ended jobs and their files are kept.
         enqueue: takes a record, and kind and text of the line in its history.
+        endpoints: what the pools use.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Maintenance:
         folders: JobFolders,
         keep_s: float,
         enqueue: Callable[[JobRecord, str, str], object],
+        endpoints: Endpoints,
     ) -> None:
         self.store = store
         self.outbox = outbox
@@ -61,6 +67,7 @@ class Maintenance:
         self.folders = folders
         self.keep_s = keep_s
         self.enqueue = enqueue
+        self.endpoints = endpoints
         self._closed = threading.Event()
         self._no_database = False
         self._thread = threading.Thread(target=self._run, name="job maintenance", daemon=True)
@@ -80,6 +87,7 @@ class Maintenance:
             self._forget_ended: FORGET_AFTER_S / 6,
             self._hear_cancels: TICK_S,
             self.take_over: ORPHANS_EVERY_S,
+            self.endpoints.look: ENDPOINTS_EVERY_S,
         }
         due_s = dict.fromkeys(every_s, 0.0)
         while not self._closed.is_set():

@@ -135,6 +135,9 @@ class JobOptions(BaseModel):
     """auto: GPUs where there are any, otherwise the CPU."""
     multi_gpu: Annotated[bool, Shown(label="Use all devices")] = True
     """Off: use one worker only."""
+    where: Annotated[str | None, Shown(label="Where", flag="--where", metavar="WHERE")] = None
+    """local: on this machine; shared: here and on all active speech endpoints; remote: on the
+    endpoints, the default first; or the id of one."""
 
     def decode(self, settings: Settings) -> DecodeOptions:
         """How the model is to decode, with the settings' beam and batch where none was chosen."""

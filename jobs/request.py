@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from core.endpoints import LOCAL as HERE
 from core.errors import FileMissing, InvalidOption, ModelError, UnreadableMedia
 from core.logs import one_line, without_secrets
 from core.models import AUTO, check_request, find_model, unknown_model
@@ -99,6 +100,7 @@ def with_defaults(options: JobOptions, settings: Settings) -> JobOptions:
             "compute_type": compute_type,
             "beam_size": decode.beam_size,
             "batch_size": decode.batch_size,
+            "where": options.where or (HERE if settings.endpoints == "off" else settings.where),
         }
     )
 

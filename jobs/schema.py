@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 
 MAX_TEXT = 10_000
@@ -174,3 +175,25 @@ memory_peaks = Table(
     Column("runs", Integer, nullable=False),
 )
 """What ``gpu.peaks`` learns from."""
+
+asr_configs = Table(
+    "asr_configs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, server_default=""),
+    Column("api_url", Text, server_default=""),
+    Column("model_name", Text, server_default=""),
+    Column("is_active", Boolean, server_default=false()),
+    Column("is_default", Boolean, server_default=false()),
+    Column("kind", Text, server_default=""),
+    Column("api_key", Text, server_default=""),
+    Column("priority", Integer, server_default="100"),
+    Column("parallel", Integer, server_default="2"),
+    Column("timeout_s", Double, server_default="60"),
+    Column("timeout_per_audio_s", Double, server_default="4"),
+    Column("max_clip_s", Double, server_default="30"),
+    Column("mode", Text, server_default="offline"),
+    Column("capabilities", Text, server_default=""),
+)
+"""Remote speech endpoints (``jobs.endpoint_rows``). People write here by psql, so that every column
+but the id may be left out, and may hold anything."""

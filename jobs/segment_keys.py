@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from core.endpoints import LOCAL
 from core.events import SegmentEnd
 from core.pcm import PcmSpool
 from core.types import SAMPLE_RATE, AudioSegment, DecodeOptions, ModelSpec, PlanOptions
@@ -47,9 +48,11 @@ class SegmentKeys:
     Args:
         options: as they were asked for. The language that was then detected is not among them: it
             follows from the audio, and a run that goes on is given it.
+        where: of the job. What endpoints may have decoded is not mixed with what this machine
+            decodes; nobody here knows which model a server had on the day.
     """
 
-    def __init__(self, model: ModelSpec, options: DecodeOptions) -> None:
+    def __init__(self, model: ModelSpec, options: DecodeOptions, where: str = LOCAL) -> None:
         weights = Path(model.path) / "model.bin"
         parts = (
             KEY_VERSION,
@@ -59,6 +62,7 @@ class SegmentKeys:
             weights.stat().st_size if weights.is_file() else 0,
             # A segment's text does not depend on what shares its batch (tests/decoding).
             dump(replace(options, batch_size=1)),
+            *(() if where == LOCAL else (where,)),
         )
         self._base = repr(parts).encode()
 

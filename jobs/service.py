@@ -25,6 +25,7 @@ from core.settings import Settings
 from gpu.support import runs_on_cpus
 from jobs.admission import Admission
 from jobs.database import Database
+from jobs.endpoints import Endpoints
 from jobs.engines import Engines
 from jobs.execution import Executor
 from jobs.folders import JobFolders
@@ -85,15 +86,13 @@ class JobService:
         self.runner = Runner(settings.data_dir, self.store)
         self.runner.start()
         executor = Executor(
-            settings,
-            self.folders,
-            self.store,
-            self._outbox,
-            self.engines.transcriber,
-            self._closed,
+            settings, self.folders, self.store, self._outbox, self.engines.lent, self._closed
         )
         self._queue = JobQueue(settings.max_running_jobs, executor, on_success=self._worked)
         self.admission = Admission(settings)
+        self.endpoints = Endpoints(
+            settings, self.database, self.engines.set_endpoints, self.engines.trust_endpoint
+        )
         self.maintenance = Maintenance(
             store=self.store,
             outbox=self._outbox,
@@ -102,7 +101,9 @@ class JobService:
             folders=self.folders,
             keep_s=settings.keep_jobs_hours * 3600.0,
             enqueue=self._enqueue,
+            endpoints=self.endpoints,
         )
+        self.endpoints.look()
         # Before the first submission: the job that waited longest goes first.
         self.maintenance.take_over()
         self.maintenance.start()
@@ -120,6 +121,8 @@ class JobService:
         check(request, self.settings)
         wanted = with_defaults(request.options, self.settings)
         self.engines.check_compute_type(wanted.compute_type, wanted.device)
+        if not request.only_gaps:  # which are tried again on this machine
+            self.endpoints.check_where(request.options.where)
 
     def admit(self, client: str) -> None:
         """Refuse a client's next job before its recording is uploaded.
@@ -249,7 +252,7 @@ class JobService:
     def retry_gaps(
         self, job_id: str, *, model: str | None = None, device: str | None = None
     ) -> JobHandle:
-        """Decode a finished job's gaps again, and nothing else; the job's files are replaced.
+        """Decode a finished job's gaps again here, and nothing else; its files are replaced.
 
         Raises:
             NoSuchJob, FileMissing: it, or its recording, is gone.
@@ -352,10 +355,10 @@ class JobService:
             raise
 
     def _settled(self, request: JobRequest) -> JobRequest:
-        """With a beam and batch that stay when the service is started again with other settings:
-        finished segments hold only for the options they were decoded with."""
-        decode = request.options.decode(self.settings)
-        return request.choosing(beam_size=decode.beam_size, batch_size=decode.batch_size)
+        """With a beam, a batch and a place that stay when the service is started again with other
+        settings: finished segments hold only for the options they were decoded with."""
+        chosen = with_defaults(request.options, self.settings)
+        return request.choosing(**chosen.model_dump(include={"beam_size", "batch_size", "where"}))
 
     def _record(self, job_id: str, request: JobRequest, source_id: str | None) -> JobRecord:
         return JobRecord(

@@ -18,8 +18,9 @@ import anyio
 import httpcore
 
 from core.errors import InvalidOption
+from core.networks import Network
 from jobs.webhook_rules import private_webhook
-from media.addresses import Network, may_connect
+from media.addresses import may_connect
 
 TIMEOUT_S = 30.0
 """For the whole call, however slowly the receiver answers."""

@@ -5,20 +5,15 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from core.errors import InvalidOption
+from core.networks import Network, networks_of
 from core.settings import Settings
-from media.addresses import Network, literal_address, may_connect, parse_networks
+from media.addresses import literal_address, may_connect
 from media.download import check_link
 
 
 def webhook_networks(settings: Settings) -> tuple[Network, ...]:
     """Private networks webhooks may lead into. Raises InvalidOption for what is none."""
-    try:
-        return parse_networks(settings.webhook_networks)
-    except ValueError as error:
-        raise InvalidOption(
-            f"WHISPER_WEBHOOK_NETWORKS is not valid: {error}.",
-            hint='Write addresses or networks: ["10.0.5.4", "10.0.6.0/24"].',
-        ) from error
+    return networks_of("WHISPER_WEBHOOK_NETWORKS", settings.webhook_networks)
 
 
 def check_webhook(url: str, settings: Settings) -> None:

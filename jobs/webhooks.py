@@ -68,7 +68,6 @@ class Webhooks:
         self._storage_id = storage_id
         self._body = body
         self._closed = threading.Event()
-        self._no_database = False
         self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
 
     def __enter__(self) -> Webhooks:

@@ -14,11 +14,11 @@ from ipaddress import (
     IPv6Address,
     IPv6Network,
     ip_address,
-    ip_network,
 )
 
+from core.networks import Network
+
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 _NOT_PUBLIC: tuple[Network, ...] = (
     # This Python calls them global; the first is public, but a service of the Azure cloud.
@@ -32,11 +32,6 @@ _UNICAST = IPv6Network("2000::/3")
 """All that is given out of IPv6; the rest is reserved or has a special meaning."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")
-
-
-def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks of addresses and ``10.0.5.0/24``. Raises ValueError for anything else."""
-    return tuple(ip_network(text.strip(), strict=False) for text in texts)
 
 
 def may_connect(address: Address, admitted: Iterable[Network] = ()) -> bool:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from core.errors import DiskFull, DownloadFailed, DownloadRefused, InvalidOption, SubtitleError
 from core.logs import plain_line
-from media.addresses import Network, parse_networks
+from core.networks import Network, networks_of
 from media.child import Send
 from media.download_errors import BY_HAND, explain
 from media.download_guard import NetworkGuard
@@ -70,19 +70,12 @@ class DownloadLimits:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Raises InvalidOption for networks that are none."""
-        try:
-            networks = parse_networks(settings.download_networks)
-        except ValueError as error:
-            raise InvalidOption(
-                f"WHISPER_DOWNLOAD_NETWORKS is not valid: {error}.",
-                hint='Write addresses or networks: ["10.0.5.4", "10.0.6.0/24"].',
-            ) from error
         return cls(
             max_bytes=settings.max_upload_mib * MIB,
             max_length_s=settings.max_audio_hours * 3600.0,
             timeout_s=settings.download_timeout_s,
             sites=settings.download_sites,
-            networks=networks,
+            networks=networks_of("WHISPER_DOWNLOAD_NETWORKS", settings.download_networks),
             cookies=settings.download_cookies,
             min_free_bytes=settings.min_free_mib * MIB,
         )

@@ -21,7 +21,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from core.errors import DownloadRefused
-from media.addresses import Network, literal_address, may_connect
+from core.networks import Network
+from media.addresses import literal_address, may_connect
 
 log = logging.getLogger(__name__)
 

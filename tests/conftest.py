@@ -45,6 +45,7 @@ SLOW = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="fuzz for long: make test-all")
+    parser.addoption("--docker", action="store_true", help="build and run the image: test-docker")
 
 
 def pytest_configure(config: pytest.Config) -> None:

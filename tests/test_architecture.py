@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "app",
     },
     "jobs": {
+        "endpoints",
         "parallel_transcriber",
         "transcription_run",
         "workers",
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transcription_run": {"ingest", "media", "core"},
     "ingest": {"media", "vad", "core"},
     "workers": {"gpu", "core"},
+    "endpoints": {"decoding", "core"},
     "transcriber": {
         "transcription_run",
         "ingest",
@@ -289,7 +291,9 @@ def test_every_file_says_why_it_exists() -> None:
 
 def test_a_worker_process_loads_nothing_heavy() -> None:
     modules = [
-        module_name(path) for path in app_sources() if package(path) in ("workers", "decoding")
+        module_name(path)
+        for path in app_sources()
+        if package(path) in ("workers", "decoding", "endpoints")
     ]
     code = (
         "import importlib, sys\n"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import logging
-import re
 import threading
 from collections.abc import AsyncIterator
 from functools import partial
@@ -27,11 +26,9 @@ from ui import scripts
 from ui.entries import toast
 from ui.jobs_tab import QUIET
 from ui.live_view import HEARTBEAT_S, MAX_WATCHERS
-from ui.markup import text
+from ui.markup import text, with_commands
 
 log = logging.getLogger(__name__)
-
-_COMMAND = re.compile(r"`([^`]+)`")
 
 _SPOKEN: dict[Severity, str] = {
     "ok": "Fine",
@@ -159,10 +156,10 @@ def report(found: Diagnosis) -> str:
 def _finding(finding: Finding) -> str:
     fix = ""
     if finding.fix:
-        fix = f'<p class="fix"><b>Fix:</b> {_with_commands(finding.fix)}</p>'
+        fix = f'<p class="fix"><b>Fix:</b> {with_commands(finding.fix)}</p>'
     return (
         f'<li class="finding finding-{finding.severity}">{_mark(finding.severity)}'
-        f"<div><p>{_with_commands(finding.text)}</p>{fix}</div></li>"
+        f"<div><p>{with_commands(finding.text)}</p>{fix}</div></li>"
     )
 
 
@@ -170,10 +167,6 @@ def _mark(severity: Severity) -> str:
     return (
         f'<span class="mark" role="img" aria-label="{_SPOKEN[severity]}">{MARKS[severity]}</span>'
     )
-
-
-def _with_commands(words: str) -> str:
-    return _COMMAND.sub(r"<code>\1</code>", text(words))
 
 
 def _running(line: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 
 from core.errors import SubtitleError
 from jobs.states import JobState
 from subtitles.sanitize import clean_text
 from ui import wording
+
+_COMMAND = re.compile(r"`([^`]+)`")
 
 
 def text(value: object) -> str:
@@ -45,6 +48,11 @@ def problem_text(message: str, hint: str) -> str:
     what = f'<span class="what">{text(message)}</span>'
     todo = f'<span class="hint">{text(hint)}</span>' if hint else ""
     return f'<p class="problem" role="alert">{what} {todo}</p>'
+
+
+def with_commands(words: str) -> str:
+    """Text in which ``commands`` in back quotes are shown as such."""
+    return _COMMAND.sub(r"<code>\1</code>", text(words))
 
 
 def bullets(lines: Iterable[str]) -> str:

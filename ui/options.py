@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from access.identity import Identity
+from core.endpoints import Endpoint
 from core.languages import LANGUAGES
 from core.models import AUTO, ENGLISH, MODELS, ModelInfo, find_model
 from core.settings import Settings
@@ -18,6 +19,7 @@ from jobs.options import OPTIONS, JobOptions, help_of, read_options, shown
 from jobs.request import JobRequest
 from model_store.store import available_models
 from subtitles.formats import FORMATS
+from ui.where_choice import where_choices, where_info, where_update
 
 MAX_TRACK = 16
 
@@ -29,7 +31,7 @@ ANY_LANGUAGE = ("Detect automatically", "auto")
 FIELDS = (
     *("model", "language", "task", "formats", "compute_type", "multi_gpu", "vad_threshold"),
     *("min_segment_duration", "max_segment_duration", "beam_size", "batch_size"),
-    *("initial_prompt", "hotwords", "audio_track"),
+    *("initial_prompt", "hotwords", "audio_track", "where"),
 )
 """Options that have a control on the page, in the order of a form's inputs."""
 
@@ -79,11 +81,19 @@ def language_choices(info: ModelInfo | None) -> list[tuple[str, str]]:
 class OptionsForm:
     """Draws the controls into the current Gradio block; ``inputs`` are an event's inputs.
 
-    ``only_cpus``: no GPU takes jobs here, so what needs one is not offered.
+    Args:
+        only_cpus: no GPU takes jobs here, so what needs one is not offered.
+        active: the endpoints that jobs may use now.
     """
 
-    def __init__(self, settings: Settings, only_cpus: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        only_cpus: bool,
+        active: Callable[[], tuple[Endpoint, ...]] = tuple,
+    ) -> None:
         self._settings = settings
+        self._active = active
         self._compute_types = compute_types(only_cpus)
         with gr.Row():
             self.model = gr.Dropdown(
@@ -115,8 +125,15 @@ class OptionsForm:
             label=shown("formats").label,
             elem_id="formats",
         )
+        self.where = gr.Dropdown(
+            where_choices(()), value=None, visible=False, label=shown("where").label,
+            elem_id="where",
+        )  # fmt: skip
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
             self._advanced(settings)
+        self._wire_model()
+
+    def _wire_model(self) -> None:
         self.model.change(
             _fit_to_model,
             [self.model, self.language, self.task],
@@ -163,6 +180,27 @@ class OptionsForm:
             info="For films with several languages or commentaries",
         )
 
+    def wire_where(self) -> None:
+        """It is there while there is something to choose, and says where the audio goes."""
+        blocks = gr.context.Context.root_block
+        assert blocks is not None, "the form is drawn inside the page"
+        quiet: dict[str, Any] = {
+            "show_progress": "hidden",
+            "api_visibility": "private",
+            "concurrency_limit": EVENTS_AT_ONCE,
+        }
+        blocks.load(self.where_now, self.where, self.where, **quiet)
+        self.where.input(
+            lambda where: gr.update(info=where_info(where, self._active())),
+            self.where,
+            self.where,
+            **quiet,
+        )
+
+    def where_now(self, chosen: str | None) -> Any:
+        """The control as it is to be now; what was chosen stays while it can be had."""
+        return where_update(self._active(), chosen or self._settings.where)
+
     @property
     def inputs(self) -> list[Any]:
         return [getattr(self, name) for name in FIELDS]
@@ -180,6 +218,7 @@ class OptionsForm:
             "task": task,
             "formats": gr.update(value=list(options.formats)),
             "audio_track": gr.update(value=0 if track is None else track + 1),
+            "where": where_update(self._active(), options.where or self._settings.where),
         }
         if options.compute_type not in self._compute_types:
             # An earlier job may have had a GPU.

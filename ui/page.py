@@ -14,6 +14,7 @@ from ui import entries as page_entries
 from ui import scripts
 from ui.doctor_tab import DoctorTab
 from ui.endpoint import ProcessAudio
+from ui.endpoints_tab import EndpointsTab
 from ui.finetune_tab import FinetuneTab
 from ui.jobs_tab import QUIET, JobsTab
 from ui.memory_tab import MemoryTab
@@ -58,10 +59,16 @@ class Page:
             if not open_to_strangers(settings):
                 with gr.Tab("Doctor"):
                     DoctorTab(settings).wire()
+            # For administrators alone, who are known once somebody opens the page.
+            with gr.Tab("System", visible=False) as system:
+                gr.HTML("<h2>Speech endpoints</h2>", apply_default_css=False, js_on_load=None)
+                endpoints = EndpointsTab(settings, service)
         self._one.wire()
         self._many.wire(tab)
         self._memory.wire(memory)
         self._finetune.wire(tuning)
+        where, form = self._one.form.where, self._one.form
+        endpoints.wire(system, lambda event: event.success(form.where_now, where, where, **QUIET))
         self._wire()
         ProcessAudio(service, self._one.handlers.watchers)
 

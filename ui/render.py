@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+from core.endpoints import LOCAL
 from core.types import Cue, Gap
 from jobs.records import HistoryEntry, JobView
 from jobs.states import JobState
@@ -127,6 +128,8 @@ def _outcome(view: JobView) -> Iterable[str]:
     else:
         line = wording.verdict(len(view.cues), view.gaps, view.report, view.language)
         yield f'<p class="verdict" role="status">{text(line)}</p>'
+        if view.report is not None and view.request.options.where not in (None, LOCAL):
+            yield f'<p class="note">{text(wording.shares(view.report))}</p>'
 
 
 def downloads(job_id: str, outputs: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 _HERE = Path(__file__).parent
-CSS = (_HERE / "style.css", _HERE / "memory.css", _HERE / "doctor.css")
+CSS = (_HERE / "style.css", _HERE / "memory.css", _HERE / "doctor.css", _HERE / "endpoints.css")
 
 _SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")

@@ -49,7 +49,9 @@ class TranscribeTab:
         with gr.Row(elem_classes="columns", equal_height=False):
             with gr.Column(scale=5, min_width=320, elem_classes="form-column"):
                 self._recordings(settings)
-                self.form = OptionsForm(settings, service.engines.only_cpus())
+                self.form = OptionsForm(
+                    settings, service.engines.only_cpus(), lambda: service.endpoints.active
+                )
             with gr.Column(scale=6, min_width=320, elem_classes="results"):
                 self._results()
         self.opened = [self.entries, self.selector, self.start, self.example, self.cancel]
@@ -133,6 +135,7 @@ class TranscribeTab:
     def wire(self) -> None:
         """The events of the tab itself; those that come from the other tab are the page's."""
         handlers, details = self.handlers, self.details
+        self.form.wire_where()
         blocks = gr.context.Context.root_block
         assert blocks is not None, "a tab is drawn inside the page"
         begun = [

@@ -70,7 +70,7 @@ class LoadAdmission:
         """How many windows a worker decodes at a time: mixed cards take different batches."""
         options, model = state.job.request.options, slot.local(state.model)
         asked, batch = options.batch_size, batch_as_asked(slot, state)
-        if self.plan_batch is not None:
+        if self.plan_batch is not None and slot.endpoint is None:
             batch = self.plan_batch(slot.device, model, options.beam_size, asked)
         batch = min(batch, slot.batches.get(model, batch))
         if self._batches.get((slot.label, model)) != batch:

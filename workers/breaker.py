@@ -5,11 +5,15 @@
        │                                             └──── one more failure ───┤
        └──────────────── a finished segment ───────────────────────────────────┘
 
+A remote endpoint that is busy pauses until the time it names, without a trial afterwards. One that
+refuses the request is out until its configuration changes or a test of it succeeds.
+
 Pure: no processes and no clock of its own.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from core.errors import DeviceUnavailable, SubtitleError, WorkerCrashed
@@ -42,6 +46,8 @@ class Breaker:
     """Why it was taken out, in words."""
     error: SubtitleError | None = None
     """The same as jobs get it where no other slot is left."""
+    paused: bool = False
+    """Out because it said when to come back: no failure, and no trial afterwards."""
 
     @property
     def out(self) -> bool:
@@ -77,10 +83,28 @@ class Breaker:
         self.trip(error.message, error, now, limits)
         return True
 
+    def pause(self, error: SubtitleError, until_s: float) -> bool:
+        """Leave an endpoint alone that is busy; True when that is news since it last worked."""
+        news = not self.reason
+        self.out_until_s, self.paused = until_s, True
+        self.reason, self.error = error.message.rstrip("."), error
+        return news
+
+    def refuse(self, error: SubtitleError) -> None:
+        """Out until somebody mends the setting: no try of ours can help."""
+        self.outs += 1
+        self.trial = self.paused = False
+        self.out_until_s = math.inf
+        self.reason, self.error = error.message.rstrip("."), error
+
+    @property
+    def refused(self) -> bool:
+        return self.out_until_s == math.inf
+
     def trip(self, reason: str, error: SubtitleError, now: float, limits: PoolLimits) -> None:
         """Take the slot out now."""
         self.outs += 1
-        self.trial = False
+        self.trial = self.paused = False
         self.out_until_s = now + self.wait_s(limits)
         self.reason, self.error = reason.rstrip("."), error
 
@@ -91,15 +115,20 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """A segment was finished; True when that brings the slot back."""
-        back = self.out or self.trial
+        back = (self.out and not self.paused) or self.trial
         self.deaths = self.errors = self.outs = 0
         self.out_until_s, self.trial, self.reason, self.error = None, False, "", None
+        self.paused = False
         return back
 
     def let_in(self, now: float) -> bool:
-        """Begin a trial when its time has come."""
+        """Begin a trial when its time has come; after a pause, go on as before it."""
         if self.out_until_s is None or now < self.out_until_s:
             return False
-        self.out_until_s, self.trial = None, True
+        self.out_until_s = None
+        if self.paused:
+            self.paused = False
+            return True
+        self.trial = True
         self.deaths = self.errors = 0
         return True

@@ -8,11 +8,13 @@ Where MIG is on for a card, CUDA can use its MIG devices alone, and each of them
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from core.endpoints import Endpoint
 from core.errors import DeviceUnavailable
 from gpu.nvml import GpuDevice, GpuList, MigDevice, find_device, read_gpus
 from workers.resources import available_mib, usable_cores
@@ -29,8 +31,8 @@ class Device:
     """A place for one worker process."""
 
     label: str
-    """As the log says it: ``GPU 0``, ``CPU 1``."""
-    kind: Literal["cpu", "cuda"]
+    """As the log says it: ``GPU 0``, ``CPU 1``, ``Endpoint vLLM``."""
+    kind: Literal["cpu", "cuda", "endpoint"]
     visible: str = ""
     """What the worker sees as ``CUDA_VISIBLE_DEVICES``; empty hides every GPU."""
     name: str = ""
@@ -38,6 +40,26 @@ class Device:
     capability: tuple[int, int] | None = None
     total_mib: int | None = None
     """Memory of the GPU; None for CPUs and where it is unknown."""
+    endpoint: Endpoint | None = None
+    """The remote server that decodes for a slot of that kind."""
+
+    @property
+    def runs_on(self) -> Literal["cpu", "cuda"]:
+        """What a model that is loaded there runs on; also the one beside an endpoint."""
+        return "cuda" if self.kind == "cuda" else "cpu"
+
+
+def endpoint_devices(endpoints: Sequence[Endpoint]) -> tuple[Device, ...]:
+    """Slots for remote servers; of several with one name, each has its id in the label too."""
+    names = Counter(endpoint.label for endpoint in endpoints)
+    return tuple(
+        Device(
+            each.label if names[each.label] == 1 else f"{each.label} ({each.id})",
+            "endpoint",
+            endpoint=each,
+        )
+        for each in endpoints
+    )
 
 
 def find_devices(

@@ -11,12 +11,15 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
+from core.endpoints import Endpoint
 from core.errors import ModelError
 from core.events import SegmentFinished
 from core.pcm import PcmSpool
 from core.types import AudioSegment, DecodeOptions, ModelSpec, Window
 
 DEFAULT_ENGINE = "decoding.engine:WhisperEngine"
+ENDPOINT_ENGINE = "endpoints.engine:EndpointEngine"
+"""Of a remote endpoint's slot; it gets the endpoint as its second argument."""
 
 
 class Engine(Protocol):
@@ -51,6 +54,7 @@ class Engine(Protocol):
 
 
 EngineFactory = Callable[[ModelSpec], Engine]
+EndpointEngineFactory = Callable[[ModelSpec, Endpoint], Engine]
 
 
 def import_factory(name: str) -> EngineFactory:

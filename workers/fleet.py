@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import monotonic
 
+from core.endpoints import Endpoint
 from core.errors import DeviceUnavailable, OutOfMemory
 from gpu.peaks import Peak
 from workers.admission import LoadAdmission
 from workers.backend import SlotBackend
-from workers.devices import Device
+from workers.breaker import Breaker
+from workers.devices import Device, endpoint_devices
 from workers.messages import (
     Heartbeat,
     LoadEnded,
@@ -24,7 +26,7 @@ from workers.messages import (
     WorkerReady,
 )
 from workers.pending import Task
-from workers.pool_state import PoolState
+from workers.pool_state import PoolState, list_of
 from workers.result_handler import ResultHandler
 from workers.scheduler import Scheduler
 from workers.slot_state import SlotEvent
@@ -57,6 +59,8 @@ class WorkerStatus:
     starts: int = 0
     """Workers that were started in this slot, and models that they loaded."""
     loads: int = 0
+    endpoint: str | None = None
+    """Id of the remote server behind it; None: a device of this machine."""
 
     @property
     def last_heard_s(self) -> float | None:
@@ -103,7 +107,9 @@ class Fleet:
         """Start what is missing and not in back-off; try again what was out long enough."""
         for slot in self.pool.slots:
             if slot.breaker.let_in(now):
-                log.info("[%s] is tried again: %s", slot.label, slot.breaker.reason)
+                # An endpoint's log line is that of the segment it is tried with.
+                level = logging.INFO if slot.endpoint is None else logging.DEBUG
+                log.log(level, "[%s] is tried again: %s", slot.label, slot.breaker.reason)
                 slot.refused.clear()
                 slot.load_kills.clear()
                 slot.respawn_s = now
@@ -162,10 +168,49 @@ class Fleet:
                 slot.load(slot.local(choice), now)
 
     def remove_outs(self) -> None:
-        """End the workers of slots that were taken out while they lived."""
+        """End the workers of slots that were taken out while they lived, and forget the slots of
+        removed endpoints. The worker of an endpoint that is out is not to blame, and stays."""
         for slot in self.pool.slots:
-            if slot.breaker.out and slot.idle:
+            if slot.breaker.out and slot.idle and slot.endpoint is None:
                 slot.replace("its slot was taken out")
+        self.pool.slots[:] = [s for s in self.pool.slots if s.alive or not s.removed]
+
+    def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Slots for these and for no others. What changed begins anew: its breaker, its speed."""
+        wanted = {device.endpoint: device for device in endpoint_devices(endpoints)}
+        for slot in self.pool.slots:
+            if slot.endpoint is None or slot.removed:
+                continue
+            device = wanted.pop(slot.endpoint, None)
+            if device is not None:
+                slot.device = device
+                continue
+            log.info("[%s] is switched off, or set up anew", slot.label)
+            slot.removed = True
+            slot.replace("its endpoint was switched off or set up anew")
+        threads = self.pool.slots[0].threads
+        self.pool.slots += [WorkerSlot(device, threads) for device in wanted.values()]
+
+    def trust(self, endpoint_id: str) -> None:
+        """A test of the endpoint succeeded: whatever it was out for is over."""
+        for slot in self.pool.slots:
+            if slot.endpoint is not None and slot.endpoint.id == endpoint_id:
+                slot.breaker = Breaker()
+
+    def take_back(self, now: float) -> None:
+        """Tasks that other slots are much sooner done with go back to the queue."""
+        for slot in self.scheduler.given_back(self.pool.slots, now):
+            assert slot.task is not None, "a task is taken back from who has one"
+            task, entries = slot.task, list(slot.task.open.values())
+            log.info(
+                "[%s] %s: others are sooner done",
+                *(slot.label, f"{list_of(entries)} taken back"),
+                extra=task.state.about,
+            )
+            slot.too_slow(task, now - task.given_s)
+            for entry in entries:
+                entry.avoid.add(slot.label)
+            slot.recall(task, now + self.pool.limits.cancel_grace_s)
 
     def recall_ending(self, now: float) -> None:
         """Take tasks of ending jobs back from their workers."""
@@ -224,7 +269,10 @@ class Fleet:
         if error is not None or slot.model not in (None, message.model):
             self.admission.changed()
         slot.load_ended(None if error else message.model)
-        if error is None:
+        if slot.endpoint is not None:
+            if error is not None:
+                self.results.retries.endpoints.charge(slot, error, now)
+        elif error is None:
             slot.loads += 1
             log.debug("[%s] ready in %.1fs", slot.label, message.elapsed_s)
             slot.load_kills.pop(message.model, None)
@@ -275,4 +323,5 @@ def _status(slot: WorkerSlot) -> WorkerStatus:
         unloaded=slot.unloaded,
         starts=slot.starts,
         loads=slot.loads,
+        endpoint=None if slot.endpoint is None else slot.endpoint.id,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.languages import LANGUAGE_PATIENCE_S
 
@@ -22,6 +22,18 @@ class PoolLimits:
     retry_out_max_s: float = 3600.0
     """A slot that was taken out is tried again after this time, then after twice as long, up to
     an hour: a driver that was reset is back in minutes, a broken card costs a load an hour."""
+
+    endpoint_errors_to_retire: int = 2
+    endpoint_retry_s: float = 15.0
+    endpoint_retry_max_s: float = 600.0
+    """The same three for remote endpoints: a server that restarts is back in seconds, and to ask it
+    again costs a request."""
+
+    endpoint_busy_s: float = 5.0
+    """How long an endpoint that is busy is left alone where it does not say when to come back."""
+
+    endpoints_wait: bool = False
+    """Jobs for endpoints wait while none of theirs can be used, instead of being decoded here."""
 
     stable_s: float = 600.0
     """A worker that lived this long does not count as part of a row of deaths."""
@@ -114,3 +126,12 @@ class PoolLimits:
     switch_model_s: float = 20.0
     """A worker busy with one model's jobs changes to another model's job when that has waited
     this long with no worker: less would spend the time on loading, twice for each change."""
+
+    def of_endpoints(self) -> PoolLimits:
+        """With what holds for a remote endpoint's slot."""
+        return replace(
+            self,
+            errors_to_retire=self.endpoint_errors_to_retire,
+            retry_out_s=self.endpoint_retry_s,
+            retry_out_max_s=self.endpoint_retry_max_s,
+        )

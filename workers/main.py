@@ -30,7 +30,7 @@ from core.logs import set_job, setup_logging
 from core.process_memory import return_to_system
 from core.types import ModelSpec
 from gpu.peaks import Peak
-from workers.engine import Engine, import_factory
+from workers.engine import EndpointEngineFactory, Engine, import_factory
 from workers.messages import (
     CancelTask,
     Command,
@@ -48,7 +48,7 @@ from workers.messages import (
     WorkerSpec,
 )
 from workers.meter import MemoryMeter
-from workers.reporting import TaskReporter, portable
+from workers.reporting import SERVERS_FAULTS, TaskReporter, portable
 
 log = logging.getLogger(__name__)
 
@@ -156,15 +156,17 @@ class WorkerLoop:
             self._model = self._engine = None
             return_to_system()
         failure: SubtitleError | None = None
-        log.info("Loading Whisper model: %s on %s", model.name, model.device)
+        if self._spec.device.endpoint is None:
+            log.info("Loading Whisper model: %s on %s", model.name, model.device)
         begun = time.monotonic()
         self._meter.loads(model)
         try:
-            engine = import_factory(self._spec.engine)(model)
+            engine = self._build(model)
             engine.warm_up()
             self._model, self._engine = model, engine
         except Exception as error:
-            log.exception("Model %s cannot be loaded", model.name)
+            level = logging.DEBUG if isinstance(error, SERVERS_FAULTS) else logging.ERROR
+            log.log(level, "Model %s cannot be loaded", model.name, exc_info=True)
             if not isinstance(error, SubtitleError):
                 error = ModelError(
                     f"Model {model.name} cannot be loaded on {self._label}:"
@@ -173,6 +175,12 @@ class WorkerLoop:
             failure = portable(error)
         self.send(LoadEnded(model, time.monotonic() - begun, failure))
         return self._engine
+
+    def _build(self, model: ModelSpec) -> Engine:
+        factory, endpoint = import_factory(self._spec.engine), self._spec.device.endpoint
+        if endpoint is None:
+            return factory(model)
+        return cast(EndpointEngineFactory, factory)(model, endpoint)
 
     def _run_task(self, task: Decode) -> None:
         begun = time.monotonic()
@@ -207,7 +215,8 @@ class WorkerLoop:
             try:
                 language, probability = engine.detect_language(task.spool, task.language_windows)
             except Exception as error:
-                log.exception("✗ Language detection failed")
+                level = logging.DEBUG if isinstance(error, SERVERS_FAULTS) else logging.ERROR
+                log.log(level, "✗ Language detection failed", exc_info=True)
                 self.send(TaskError(task.task_id, portable(error)))
                 return
             log.info("Language: %s (%.0f%%)", language, 100 * probability)

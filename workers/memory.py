@@ -225,14 +225,14 @@ def _card(device: Device, free_mib: float = 0.0, total_mib: float | None = None)
         total_mib=(device.total_mib or 0.0) if total_mib is None else total_mib,
         name=device.name,
         capability=device.capability,
-        kind=device.kind,
+        kind=device.runs_on,
     )
 
 
 def held_mib(device: Device, pid: int | None) -> float | None:
     """Memory in use now where a worker has its model: of the whole card, or by the worker's process
     on a CPU. None where it cannot be read."""
-    if device.kind == "cpu":
+    if device.kind != "cuda":
         return None if pid is None else resident_mib(pid)
     gpu = find_device(device.visible, read_gpus())
     return gpu.used_mib if gpu is not None and gpu.total_mib else None

@@ -52,6 +52,10 @@ class Decode:
         """Encoder passes the whole task needs at least."""
         return max(1, sum(len(segment.windows) for segment in self.segments))
 
+    @property
+    def speech_s(self) -> float:
+        return sum(segment.speech_s for segment in self.segments)
+
 
 @dataclass(frozen=True, slots=True)
 class CancelTask:

@@ -56,6 +56,9 @@ class MemoryMeter:
         self._batch_size = max(self._batch_size, batch_size)
         self._beam_size = max(self._beam_size, beam_size)
         name = CPU if self.device.kind == "cpu" else self.device.name
+        if self.device.kind == "endpoint":
+            # Its memory is not here.
+            return None
         # A folder may be called anything, and a card without a name is no card to learn from.
         info = find_model(model.name)
         if info is None or not name:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass, field
 
+from core.endpoints import LOCAL, SHARED
 from core.errors import SubtitleError
 from core.events import SegmentFailed, SegmentFinished
 from core.pool_job import PoolJob
@@ -90,6 +91,9 @@ class PendingSegment:
     """Labels of slots where it went wrong; another one is preferred."""
     bound: str | None = None
     """Label of the slot it is to be tried on next, while that slot can be used."""
+    endpoint_finished: dict[str, int] = field(default_factory=dict)
+    """What an endpoint had finished when this failed there first: if it finished more and this
+    fails again, that is hardly the endpoint."""
     failed_on: dict[str, SubtitleError] = field(default_factory=dict)
     """Slots where it raised: if it succeeds elsewhere, that was their fault."""
     part: int = 0
@@ -145,10 +149,23 @@ class PoolJobState:
     """It has work, and no worker can load its model for lack of memory. Its owner has been told."""
     waits_for_device: bool = False
     """No device is left. Its owner has been told."""
+    endpoints_wait: bool = False
+    """It waits while no endpoint that it was sent to can be used, instead of being decoded here."""
+    route: str | None = None
+    """Where a job that was sent to endpoints is decoded now, as its owner was told last."""
 
     @property
     def model(self) -> ModelSpec:
         return self.job.request.model
+
+    @property
+    def where(self) -> str:
+        return self.job.request.where
+
+    @property
+    def sent(self) -> bool:
+        """To endpoints alone, or to one of them."""
+        return self.where not in (LOCAL, SHARED)
 
     @property
     def about(self) -> dict[str, str]:

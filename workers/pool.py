@@ -23,6 +23,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from types import TracebackType
 
+from core.endpoints import Endpoint
 from core.errors import DeviceUnavailable
 from core.logs import LogFormat
 from core.pcm import PcmSpool
@@ -31,9 +32,9 @@ from core.types import ModelSpec
 from gpu.choice import Card
 from gpu.manager import Released, gpu_manager
 from gpu.peaks import Peak
-from workers.backend import StartBackend
+from workers.backend import SlotBackend, StartBackend
 from workers.devices import Device
-from workers.engine import DEFAULT_ENGINE
+from workers.engine import DEFAULT_ENGINE, ENDPOINT_ENGINE
 from workers.fleet import WorkerStatus
 from workers.limits import PoolLimits
 from workers.memory import Fits, PlanBatch
@@ -57,6 +58,7 @@ class WorkerPool:
         devices: Sequence[Device],
         *,
         engine: str = DEFAULT_ENGINE,
+        endpoint_engine: str = ENDPOINT_ENGINE,
         threads: int = 1,
         log_level: str = "info",
         log_format: LogFormat = "plain",
@@ -71,7 +73,7 @@ class WorkerPool:
     ) -> None:
         """
         Args:
-            engine: the factory as "module:callable"; see ``workers.engine``.
+            engine, endpoint_engine: the factories as "module:callable"; see ``workers.engine``.
             wait_for_devices: jobs wait when no slot is left; False: they fail.
             cpu_fallback: CPU slots that work only while every slot of ``devices`` is out.
             fits: whether a model fits into memory, ``workers.memory.MemoryFit()`` for example;
@@ -88,21 +90,21 @@ class WorkerPool:
         self.cards = tuple(cards)
         spec = partial(
             WorkerSpec,
-            engine=engine,
             threads=threads,
             log_level=log_level,
             log_format=log_format,
             heartbeat_s=limits.heartbeat_s,
         )
         slots = [WorkerSlot(device, threads) for device in devices]
-        slots += [
-            WorkerSlot(device, threads, reserve=True, state=SlotState.DORMANT)
-            for device in cpu_fallback
-        ]
+        dormant = partial(WorkerSlot, threads=threads, reserve=True, state=SlotState.DORMANT)
+        slots += [dormant(device) for device in cpu_fallback]
+
+        def begin(device: Device) -> SlotBackend:
+            name = engine if device.endpoint is None else endpoint_engine
+            return start(spec(device=device, engine=name, parent_pid=os.getpid()))
+
         self._supervisor = Supervisor(
-            slots,
-            lambda device: start(spec(device=device, parent_pid=os.getpid())),
-            limits,
+            *(slots, begin, limits),
             wait_for_devices=wait_for_devices,
             fits=fits,
             plan_batch=plan_batch,
@@ -148,9 +150,30 @@ class WorkerPool:
         self._supervisor.post(lambda: self._supervisor.preload(model, future))
         return future
 
+    def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Have a slot for each of these remote servers and for no others, from any thread and while
+        jobs run. The work of one that is gone, or has other settings now, goes elsewhere."""
+        self._on_supervisor(lambda: self._supervisor.set_endpoints(endpoints))
+
+    def endpoint_tested(self, endpoint_id: str) -> None:
+        """A test of it succeeded: it gets work again, whatever it was taken out for."""
+        self._on_supervisor(lambda: self._supervisor.trust_endpoint(endpoint_id))
+
+    def _on_supervisor(self, call: Callable[[], None]) -> None:
+        with self._lock:
+            if not self._started:
+                # There is no thread yet that owns the slots.
+                call()
+                return
+        self._supervisor.post(call)
+
     def status(self) -> tuple[WorkerStatus, ...]:
-        """One line per slot; cheap enough for every health check."""
-        return self._supervisor.status
+        """One line per slot of this machine; cheap enough for every health check."""
+        return tuple(each for each in self._supervisor.status if each.endpoint is None)
+
+    def endpoint_status(self) -> tuple[WorkerStatus, ...]:
+        """The same for each remote endpoint."""
+        return tuple(each for each in self._supervisor.status if each.endpoint is not None)
 
     def counters(self) -> Mapping[str, int]:
         """How often each kind of ``core.events.Incident`` happened since the pool began."""

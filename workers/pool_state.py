@@ -17,6 +17,7 @@ from core.memory_ladder import Event, Situation, Step, next_step
 from core.types import ModelSpec
 from workers.limits import PoolLimits
 from workers.pending import PendingSegment, PoolJobState
+from workers.routing import hopes
 from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
@@ -26,12 +27,20 @@ log = logging.getLogger(__name__)
 class PoolState:
     """Owned by the supervisor's thread; any thread may read ``counters``."""
 
-    slots: Sequence[WorkerSlot]
+    slots: list[WorkerSlot]
+    """Endpoints come and go."""
     limits: PoolLimits
     jobs: list[PoolJobState] = field(default_factory=list)
     counters: Mapping[str, int] = field(default_factory=dict)
     """By kind of incident, since the pool began; replaced as a whole."""
     _counts: Counter[str] = field(default_factory=Counter)
+
+    def limits_of(self, slot: WorkerSlot) -> PoolLimits:
+        return self.limits if slot.endpoint is None else self.limits.of_endpoints()
+
+    def concerned(self, slot: WorkerSlot) -> list[PoolJobState]:
+        """The jobs that count on a slot."""
+        return [state for state in self.jobs if slot in hopes(state, self.slots)]
 
     def tell(
         self,
@@ -69,6 +78,9 @@ class PoolState:
     def taken_out(self, slot: WorkerSlot) -> None:
         """Tell all jobs that they go on without this slot; once, however often it is tried."""
         breaker = slot.breaker
+        if slot.endpoint is not None:
+            self._endpoint_out(slot)
+            return
         minutes = breaker.wait_s(self.limits) / 60
         if breaker.outs > 1:
             log.warning(
@@ -78,9 +90,23 @@ class PoolState:
         self.tell(
             "device_out",
             f"{slot.label} is taken out: {breaker.reason}. It is tried again in {minutes:.3g} min.",
+            self.concerned(slot),
             slot=slot,
             level=logging.ERROR,
         )
+
+    def _endpoint_out(self, slot: WorkerSlot) -> None:
+        """A server may be away for days: after the first time no line, unless it now refuses."""
+        breaker = slot.breaker
+        if breaker.refused:
+            then = "It is asked no more until it is set up anew or a test of it succeeds."
+        else:
+            then = f"It is tried again in {breaker.wait_s(self.limits_of(slot)):.3g} s."
+        text = f"{slot.label} is taken out: {breaker.reason}. {then}"
+        if breaker.outs > 1 and not breaker.refused:
+            log.debug("[%s] %s", slot.label, text)
+            return
+        self.tell("device_out", text, self.concerned(slot), slot=slot, level=logging.ERROR)
 
     def model_refused(self, slot: WorkerSlot, model: ModelSpec, *, logged: bool = False) -> None:
         """Tell the jobs that want it that a slot does not load a model. ``model`` as it is there;

@@ -10,11 +10,13 @@ import pickle
 import traceback
 from collections.abc import Callable
 
-from core.errors import SubtitleError, WorkerError
+from core.errors import EndpointFailed, EndpointRefused, SubtitleError, WorkerError
 from core.events import SegmentFinished
 from workers.messages import Decode, Message, SegmentDone, Started, TaskError
 
 log = logging.getLogger(__name__)
+
+SERVERS_FAULTS = (EndpointFailed, EndpointRefused)
 
 
 class TaskReporter:
@@ -64,7 +66,9 @@ class TaskReporter:
 
     def _send_error(self, index: int, error: Exception) -> None:
         text = "".join(traceback.format_exception(error)).rstrip()
-        log.error("✗ ERROR in segment %d: %s", index, error, extra={"traceback_text": text})
+        # A server's fault is no fault of this code, and the pool tells of it once, not each time.
+        level = logging.DEBUG if isinstance(error, SERVERS_FAULTS) else logging.ERROR
+        log.log(level, "✗ ERROR in segment %d: %s", index, error, extra={"traceback_text": text})
         self._send(TaskError(self._task_id, portable(error), index))
 
 

@@ -23,6 +23,7 @@ from workers.messages import (
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.pool_state import PoolState, list_of
 from workers.retry_policy import RetryPolicy
+from workers.slot_state import SlotState
 from workers.worker_slot import WorkerSlot
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,10 @@ class ResultHandler:
         elif message.index is None:
             for entry in task.open.values():
                 entry.avoid.add(slot.label)
-            self._no_language(slot, state, message.error)
+            if slot.endpoint is not None:
+                self.retries.endpoints.charge(slot, message.error, now)
+            else:
+                self._no_language(slot, state, message.error)
         else:
             entry = self._answered(slot, task, message.index)
             if entry is not None:
@@ -71,8 +75,15 @@ class ResultHandler:
         state.job.transcribe_s += now - task.given_s
         self._tell_lost(slot, task, died)
         self.retries.raised(slot, task, now)
+        if slot.state is SlotState.LEAVING or task.cancel_by_s is not None:
+            # Taken from it, through no fault of anybody.
+            for entry in task.open.values():
+                state.put(entry)
+            task.open.clear()
+            self._release(task)
+            return False
         in_detection = bool(task.command.language_windows) and state.job.language is None
-        if in_detection and state.ending is None:
+        if in_detection and state.ending is None and slot.endpoint is None:
             self._no_language(
                 slot, state, WorkerCrashed(f"Language detection killed the worker ({died}).")
             )
@@ -98,8 +109,9 @@ class ResultHandler:
             state.job.emit(JobEnded(state.ending))
 
     def _tell_lost(self, slot: WorkerSlot, task: Task, died: str) -> None:
-        if task.state.ending is not None:
-            log.info("[%s] worker ended with a task of a job that is ending: %s", slot.label, died)
+        taken = slot.state is SlotState.LEAVING or task.cancel_by_s is not None
+        if taken or task.state.ending is not None:
+            log.info("[%s] worker ended with a task that was taken from it: %s", slot.label, died)
             return
         entries = [*task.open.values(), *(entry for entry, _ in task.failed)]
         doing = f" with {list_of(entries)} in work" if entries else ""
@@ -153,10 +165,10 @@ class ResultHandler:
             compute_type=task.model.compute_type,
         )
         task.finished += 1
+        slot.finished += 1
         if slot.breaker.succeeded():
-            self.pool.tell(
-                "device_back", f"{slot.label} works again.", slot=slot, level=logging.INFO
-            )
+            text, jobs = f"{slot.label} works again.", self.pool.concerned(slot)
+            self.pool.tell("device_back", text, jobs, slot=slot, level=logging.INFO)
         self.retries.succeeded_elsewhere(slot, entry, now)
         reduced = report.reduced_batch
         if reduced and reduced != task.reduced_batch:

@@ -4,6 +4,7 @@
     killed, hung ─► again on another slot ─► its windows one by one ─► gap
     out of memory ► as core.memory_ladder says: the last four steps of it
     device failed ► fresh process, and the slot's breaker counts
+    endpoint ─────► see workers.endpoint_faults
 
 Each step is one log line and one incident. A window is given up only after it failed alone.
 """
@@ -18,6 +19,7 @@ from typing import NamedTuple
 from core.errors import OutOfMemory, SubtitleError
 from core.memory_ladder import Event, Situation, Step, next_step
 from workers.breaker import blames_device
+from workers.endpoint_faults import EndpointFaults, Failed
 from workers.pending import PendingSegment, PoolJobState, Split, Task
 from workers.pool_state import PoolState, list_of
 from workers.scheduler import others
@@ -42,12 +44,16 @@ class RetryPolicy:
     """Judges failures; the supervisor's thread calls it."""
 
     pool: PoolState
+    endpoints: EndpointFaults
 
     def raised(self, slot: WorkerSlot, task: Task, now: float) -> bool:
         """Judge the segments of a task that came back with an error. Whether the worker's process
         is to be replaced: a context that ran out of memory or failed may stay broken
         (TranscriptionSuite#268)."""
         failed, task.failed = task.failed, []
+        if slot.endpoint is not None:
+            self._endpoint_raised(slot, task, failed, now)
+            return False
         memory = [each for each in failed if isinstance(each[1], OutOfMemory)]
         device = [each for each in failed if each not in memory and blames_device(each[1])]
         plain = [each for each in failed if each not in memory and each not in device]
@@ -69,11 +75,21 @@ class RetryPolicy:
                 self._charge(slot, device[0][1], now)
         return bool(memory or device)
 
+    def _endpoint_raised(self, slot: WorkerSlot, task: Task, failed: Failed, now: float) -> None:
+        if failed and task.state.ending is None:
+            for entry, error in self.endpoints.raised(slot, task, failed, now):
+                reason = f"failed {entry.device_errors} times: {error.message}"
+                self._exhausted(slot, task.state, entry, reason)
+
     def killed(
         self, slot: WorkerSlot, state: PoolJobState, entry: PendingSegment, reason: str
     ) -> bool:
         """The only suspect of a worker's death. Whether that was its doing for sure, so that it
         does not count against the slot."""
+        if slot.endpoint is not None:
+            if self.endpoints.elsewhere(slot, state, entry):
+                self._exhausted(slot, state, entry, f"killed its workers ({reason})")
+            return False
         entry.kills += 1
         limits = self.pool.limits
         limit = limits.outside_kills_to_fail if reason == FROM_OUTSIDE else limits.kills_to_fail
@@ -99,7 +115,8 @@ class RetryPolicy:
         )
         if entry.bound != slot.label:
             entry.avoid.add(slot.label)
-        entry.alone = True
+        # What an endpoint does not do is no reason to suspect the segment.
+        entry.alone |= slot.endpoint is None
         state.put(entry)
 
     def succeeded_elsewhere(self, slot: WorkerSlot, entry: PendingSegment, now: float) -> None:

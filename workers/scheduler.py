@@ -19,9 +19,11 @@ from dataclasses import dataclass, field, replace
 from core.languages import LANGUAGE_SEGMENTS, voting_windows
 from core.types import ModelSpec, Window
 from gpu.choice import CPU_BATCH
+from workers import speed
 from workers.limits import PoolLimits
 from workers.messages import Decode
 from workers.pending import PendingSegment, PoolJobState, Task
+from workers.routing import admits
 from workers.worker_slot import WorkerSlot
 
 MayLoad = Callable[[WorkerSlot, ModelSpec, float], bool]
@@ -31,7 +33,10 @@ BatchOf = Callable[[WorkerSlot, PoolJobState], int]
 
 
 def batch_as_asked(slot: WorkerSlot, state: PoolJobState) -> int:
-    """What the job asks for, whatever the device has."""
+    """What the job asks for, whatever the device has; of an endpoint, as many as it is sent at a
+    time."""
+    if slot.endpoint is not None:
+        return slot.endpoint.parallel
     return state.job.request.options.batch_size or CPU_BATCH
 
 
@@ -116,7 +121,9 @@ class Scheduler:
         for state in foreign:
             since = state.unserved_since_s
             patient = since is None or now - since < self.limits.switch_model_s
-            unserved = not any(other.serves(state.model) for other in slots)
+            unserved = not any(
+                other.serves(state.model) and admits(state, other, slots) for other in slots
+            )
             if unserved and not (has_own_work and patient):
                 wanted.append(state)
         if not any(slot.has(s.model) for s in active):
@@ -149,12 +156,64 @@ class Scheduler:
         elsewhere = others(state, slot, slots)
         better = {other.label for other in elsewhere if other.alive and other.has(state.model)}
         promised = {other.label for other in elsewhere}
-        return [
+        free = [
             entry
             for entry in state.waiting
             if (slot.label not in entry.avoid or not better - entry.avoid)
             and (entry.bound is None or entry.bound == slot.label or entry.bound not in promised)
         ]
+        return self._worth(state, free, slot, slots, now)
+
+    def _worth(
+        self,
+        state: PoolJobState,
+        entries: list[PendingSegment],
+        slot: WorkerSlot,
+        slots: Sequence[WorkerSlot],
+        now: float,
+    ) -> list[PendingSegment]:
+        """Without those that the other slots are done with before this one would be."""
+        rate = speed.rate_of(slot, state.model, slots)
+        if rate is None or not entries or not state.input_finished:
+            return entries
+        rivals = self._rivals(state, slot, slots, now)
+        work_s = self._left_s(state)
+        return [
+            entry
+            for entry in entries
+            if speed.worth(rate, entry.segment.speech_s, rivals, entry.avoid, work_s)
+        ]
+
+    def given_back(self, slots: Sequence[WorkerSlot], now: float) -> list[WorkerSlot]:
+        """Slots whose task is to be taken back, because others are much sooner done with it."""
+        found = []
+        for slot in slots:
+            task = slot.task
+            if task is None or task.cancel_by_s is not None or task.command.language_windows:
+                continue
+            state = task.state
+            if state.ending is not None or not state.input_finished:
+                continue
+            rivals = self._rivals(state, slot, slots, now)
+            own_s = sum(entry.segment.speech_s for entry in task.open.values())
+            rate = speed.rate_of(slot, state.model, slots)
+            work_s = self._left_s(state, own_s)
+            if speed.should_give_back(slot, task, rate, rivals, work_s, now):
+                found.append(slot)
+        return found
+
+    def _rivals(
+        self, state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
+    ) -> list[speed.Rival]:
+        serving = [s for s in slots if s.has(state.model) and _may_serve(state, s, slots)]
+        return speed.rivals_of(slot, state.model, serving, now)
+
+    def _left_s(self, state: PoolJobState, more_s: float = 0.0) -> float:
+        """Speech that is done before the job is, seconds: jobs take turns, and while this one's is
+        done, as much of each other one's."""
+        waiting_s = sum(entry.segment.speech_s for entry in state.waiting)
+        sharing = sum(bool(s.waiting) for s in self.jobs if s is not state and s.ending is None)
+        return (waiting_s + more_s) * (1 + sharing)
 
     def _may_detect(self, state: PoolJobState, now: float) -> bool:
         if state.input_finished or len(state.waiting) >= LANGUAGE_SEGMENTS:
@@ -176,11 +235,13 @@ class Scheduler:
             chosen = choices[:1]
             language_windows = voting_windows([entry.segment for entry in state.waiting])
             state.detecting = True
+        elif speed.unproven(slot):
+            chosen = [_first_piece(state, choices, slot)]
         elif not state.begun or choices[0].alone:
             chosen = choices[:1]
         else:
             sharers = [s for s in slots if _may_serve(state, s, slots)]
-            chosen = _batch(state, choices, sharers, batch_size)
+            chosen = _batch(state, choices, slot, sharers, batch_size)
         state.begun = True
         state.tasks += 1
         for entry in chosen:
@@ -209,10 +270,12 @@ def others(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -
 
 
 def _may_serve(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> bool:
-    """Whether the job's limit of workers leaves room for this one.
+    """Whether the job may be decoded there, and its limit of workers leaves room for this one.
 
     Those that have worked on it come first; before any has, those that have its model.
     """
+    if not admits(state, slot, slots):
+        return False
     limit = state.job.request.max_workers
     if limit is None or slot.label in state.labels:
         return True
@@ -221,6 +284,7 @@ def _may_serve(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot
         for other in slots
         if other is not slot
         and other.may_serve(state.model)
+        and admits(state, other, slots)
         and (
             other.label in state.labels or (not slot.has(state.model) and other.serves(state.model))
         )
@@ -228,10 +292,24 @@ def _may_serve(state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot
     return len(ahead) < limit
 
 
+def _first_piece(
+    state: PoolJobState, choices: list[PendingSegment], slot: WorkerSlot
+) -> PendingSegment:
+    """For an endpoint that has to show what it can: nothing that it failed with before, and where
+    others could do it meanwhile, little."""
+    fresh = [entry for entry in choices if slot.label not in entry.avoid] or choices
+    return fresh[0] if state.sent else min(fresh, key=lambda entry: entry.segment.speech_s)
+
+
 def _batch(
-    state: PoolJobState, choices: list[PendingSegment], slots: Sequence[WorkerSlot], batch_size: int
+    state: PoolJobState,
+    choices: list[PendingSegment],
+    slot: WorkerSlot,
+    slots: Sequence[WorkerSlot],
+    batch_size: int,
 ) -> list[PendingSegment]:
-    """Segments for one encoder batch, leaving their share to the other workers.
+    """Segments for one encoder batch, leaving their share to the other workers, by their speed
+    where it is known.
 
     While more is to come, only workers idle now need a share; when the last segment is known,
     every worker that will be free before the end does.
@@ -239,10 +317,11 @@ def _batch(
     ready = [entry for entry in choices if not entry.alone]
     queued = sum(entry.windows for entry in ready)
     if state.input_finished:
-        sharers = sum(slot.serves(state.model) for slot in slots)
+        sharers = [s for s in slots if s.serves(state.model)]
     else:
-        sharers = sum(slot.idle and slot.has(state.model) for slot in slots)
-    share = math.ceil(queued / max(1, sharers))
+        sharers = [s for s in slots if s.idle and s.has(state.model)]
+    part = speed.part_of(slot, state.model, sharers)
+    share = math.ceil(queued * part - 1e-6)
     limit = min(batch_size, share)
     if state.input_finished and share <= 1:
         return [max(ready, key=lambda entry: entry.segment.speech_s)]

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from multiprocessing.connection import wait
 from time import monotonic
 
+from core.endpoints import Endpoint
 from core.errors import Cancelled, SubtitleError, WorkerCrashed
 from core.pool_job import JobEnded, PoolJob
 from core.types import AudioSegment, ModelSpec
@@ -25,6 +26,7 @@ from gpu.peaks import Peak
 from workers.admission import LoadAdmission
 from workers.backend import SlotBackend
 from workers.devices import Device
+from workers.endpoint_faults import EndpointFaults
 from workers.feasibility import Feasibility
 from workers.fleet import Fleet, WorkerStatus
 from workers.limits import PoolLimits
@@ -48,7 +50,7 @@ class Supervisor:
 
     def __init__(
         self,
-        slots: Sequence[WorkerSlot],
+        slots: list[WorkerSlot],
         start: Callable[[Device], SlotBackend],
         limits: PoolLimits,
         *,
@@ -60,7 +62,8 @@ class Supervisor:
         self.pool = PoolState(slots, limits)
         admission = LoadAdmission(self.pool, fits, plan_batch, patient=wait_for_devices)
         self._scheduler = Scheduler(limits, admission.may_load, admission.batch_of, self.pool.jobs)
-        self._results = ResultHandler(self.pool, RetryPolicy(self.pool))
+        retries = RetryPolicy(self.pool, EndpointFaults(self.pool))
+        self._results = ResultHandler(self.pool, retries)
         self._fleet = Fleet(self.pool, start, admission, self._scheduler, self._results, on_peak)
         self._unloader = Unloader(self.pool, self._scheduler)
         self._feasibility = Feasibility(self.pool, admission, wait_for_devices)
@@ -111,12 +114,21 @@ class Supervisor:
         else:
             self._unloader.release(done)
 
+    def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        if not self._closing:
+            self._fleet.set_endpoints(endpoints)
+            self.status = self._fleet.status()
+
+    def trust_endpoint(self, endpoint_id: str) -> None:
+        self._fleet.trust(endpoint_id)
+
     def submit(self, job: PoolJob) -> None:
         if self._closing:
             job.emit(JobEnded(Cancelled("The worker pool is closed.")))
             return
         self._forget_failures(job.request.model)
-        self._scheduler.enter(PoolJobState(job))
+        wait = self.pool.limits.endpoints_wait
+        self._scheduler.enter(PoolJobState(job, endpoints_wait=wait))
 
     def add(self, job: PoolJob, segments: tuple[AudioSegment, ...]) -> None:
         state = self._state(job)
@@ -209,6 +221,7 @@ class Supervisor:
         self._fleet.remove_outs()
         if working:
             self._fleet.dispatch(now)
+            self._fleet.take_back(now)
         for state in self.pool.jobs:
             self._feasibility.watch_loading(state, now)
         self._unloader.look(now)
@@ -269,7 +282,8 @@ class Supervisor:
         for entry in list(self._preloads):
             model, future, begun_s = entry
             error = self._feasibility.no_hope(model)
-            pending = any(slot.may_serve(model) and not slot.has(model) for slot in self.pool.slots)
+            local = [slot for slot in self.pool.slots if slot.endpoint is None]
+            pending = any(slot.may_serve(model) and not slot.has(model) for slot in local)
             if error is not None:
                 future.set_exception(error)
             elif not pending:

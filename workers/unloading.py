@@ -52,7 +52,7 @@ class Unloader:
         self._forget_preload()
         wish = _Wish(answer, monotonic() + ANSWER_S)
         for slot in self.pool.slots:
-            if slot.state in ASLEEP:
+            if slot.state in ASLEEP or slot.removed:
                 continue
             model = slot.loading or slot.model
             if model is None or slot.state not in AT_WORK:
@@ -94,7 +94,8 @@ class Unloader:
         """Answer the requests whose workers are back, and those that have waited long enough."""
         slots = {slot.label: slot for slot in self.pool.slots}
         for wish in list(self._wishes):
-            ended = [slots[label] for label in wish.held_mib]
+            # An endpoint may have been switched off since.
+            ended = [slots[label] for label in wish.held_mib if label in slots]
             if now < wish.by_s and any(slot.alive and slot.state not in AT_WORK for slot in ended):
                 continue
             self._wishes.remove(wish)

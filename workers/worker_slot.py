@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+from core.endpoints import Endpoint
 from core.errors import ComputeTypeUnsupported, OutOfMemory, SubtitleError, WorkerCrashed
 from core.memory_ladder import Event, Situation, Step, next_step
 from core.models import AUTO
@@ -24,6 +25,12 @@ wait; nothing more can be done about it, and its slot goes on without it."""
 
 PIPE_GRACE_S = 1.0
 """A dying process closes its pipe a moment before it is gone; longer than this it is not dying."""
+
+REMOTE_TYPE = "remote"
+"""Compute type of a model that a remote endpoint has."""
+
+MIN_SPEECH_S = 0.1
+"""A task without speech is no measure of speed."""
 
 Shown = Literal["starting", "loading", "idle", "busy", "dead", "retired"]
 """A slot's state in words for health checks and people."""
@@ -86,11 +93,22 @@ class WorkerSlot:
     """Windows at a time after memory ran out; no batch here is larger again."""
     load_kills: dict[ModelSpec, int] = field(default_factory=dict)
     pace: dict[ModelSpec, float] = field(default_factory=dict)
-    """Seconds of work for a second of window, measured."""
+    """Seconds of work for a second of window, measured; pessimistic, to know what hangs."""
+    rates: dict[ModelSpec | None, float] = field(default_factory=dict)
+    """Seconds of work for a second of speech, measured; to share work out (``workers.speed``)."""
+    finished: int = 0
+    """Segments that were finished here."""
+    removed: bool = False
+    """Its endpoint was switched off or set up anew; the slot goes when its worker has ended."""
 
     @property
     def label(self) -> str:
         return self.device.label
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """The remote server behind it; None: a device of this machine."""
+        return self.device.endpoint
 
     @property
     def alive(self) -> bool:
@@ -99,7 +117,7 @@ class WorkerSlot:
     @property
     def usable(self) -> bool:
         """It has a worker or will have one in a moment."""
-        return not self.breaker.out and self.state not in ASLEEP
+        return not self.breaker.out and not self.removed and self.state not in ASLEEP
 
     @property
     def idle(self) -> bool:
@@ -130,6 +148,9 @@ class WorkerSlot:
     def variants(self, model: ModelSpec) -> tuple[ModelSpec, ...]:
         """The model as this slot may run it, best first: in every compute type the card is good at
         where that was left open, and a GPU's model on the CPU in int8, its fastest type."""
+        if self.endpoint is not None:
+            threads = self.threads if model.device == "cuda" else model.threads
+            return (replace(model, device="cpu", compute_type=REMOTE_TYPE, threads=threads),)
         if self.device.kind == "cpu" and model.device == "cuda":
             local = replace(model, device="cpu", compute_type="int8", threads=self.threads)
             return (local,)
@@ -158,6 +179,9 @@ class WorkerSlot:
                 self.refused.setdefault(variant, error)
 
     def has(self, model: ModelSpec) -> bool:
+        if self.endpoint is not None:
+            # Nothing has to be loaded here before its first task.
+            return self.alive
         return self.local(model) == self.model
 
     def serves(self, model: ModelSpec) -> bool:
@@ -252,6 +276,11 @@ class WorkerSlot:
     def hang_s(self, task: Task, limits: PoolLimits) -> float:
         """When silence in a task becomes a hang, from the audio of one batch."""
         batch_s = WINDOW_S * task.batch
+        if self.endpoint is not None:
+            # Its engine gives up by itself; this is for one that does not.
+            clip_s = min(batch_s, self.endpoint.max_clip_s)
+            patience_s = self.endpoint.timeout_s + self.endpoint.timeout_per_audio_s * clip_s
+            return limits.hang_pace_floor_s + patience_s
         pace = self.pace.get(task.model)
         if pace is not None:
             return limits.hang_pace_floor_s + limits.hang_pace * pace * batch_s
@@ -264,6 +293,21 @@ class WorkerSlot:
         """Learn from a finished task; a slower one counts at once, faster ones gradually."""
         pace = elapsed_s / (WINDOW_S * task.command.windows)
         self.pace[task.model] = max(pace, (self.pace.get(task.model, pace) + pace) / 2)
+        rate = elapsed_s / max(MIN_SPEECH_S, task.command.speech_s)
+        self.rates[self._rate_key(task.model)] = ((self.rate(task.model) or rate) + rate) / 2
+
+    def too_slow(self, task: Task, elapsed_s: float) -> None:
+        """Learn from a task that was taken back: it would have taken longer still."""
+        rate = elapsed_s / max(MIN_SPEECH_S, task.command.speech_s)
+        self.rates[self._rate_key(task.model)] = max(rate, self.rate(task.model) or rate)
+
+    def rate(self, model: ModelSpec) -> float | None:
+        """Seconds of work for a second of speech; None: not measured."""
+        return self.rates.get(self._rate_key(model))
+
+    def _rate_key(self, model: ModelSpec) -> ModelSpec | None:
+        """What an endpoint decodes with does not depend on what a job's model is called here."""
+        return model if self.endpoint is None else None
 
     def bury(self, reason: str, now: float, limits: PoolLimits, *, excused: bool = False) -> bool:
         """The worker is gone: forget it, and decide when there is another. ``excused``: its death

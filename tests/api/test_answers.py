@@ -41,6 +41,9 @@ def test_every_error_has_a_status_of_its_own(kind: type[SubtitleError]) -> None:
         (errors.DiskFull("x"), 507, None),
         (errors.Paused(), 503, "30"),
         (errors.OutOfMemory("x"), 503, "60"),
+        (errors.EndpointFailed("x"), 503, "60"),
+        (errors.EndpointRefused("x"), 502, None),
+        (errors.NoSuchEndpoint("x"), 404, None),
         (errors.Cancelled(), 409, None),
     ],
 )

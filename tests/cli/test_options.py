@@ -44,7 +44,8 @@ def test_every_option_arrives() -> None:
     text = """transcribe a.mkv --model m --language zh --task translate --formats vtt,srt
         --output-dir out --device cuda --gpus 0,GPU-1 --workers 3 --threads 2 --compute-type int8
         --beam-size 2 --batch-size 4 --min-segment 5 --max-segment 25.5 --vad-threshold 0.4
-        --prompt P --hotwords H --audio-track 1 --no-word-timestamps --quiet"""
+        --prompt P --hotwords H --audio-track 1 --no-word-timestamps --quiet
+        --where office"""
     args = parser().parse_args(text.split())
     settings = settings_of(args)
     assert settings == build_settings(
@@ -56,6 +57,7 @@ def test_every_option_arrives() -> None:
             "compute_type": "int8",
             "beam_size": 2,
             "batch_size": 4,
+            "where": "office",
         }
     )
     assert gpus_of(args) == ["0", "GPU-1"]
@@ -77,6 +79,7 @@ def test_every_option_arrives() -> None:
         hotwords="H",
         audio_track=1,
         word_timestamps=False,
+        where="office",
     )
 
 

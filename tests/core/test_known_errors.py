@@ -24,6 +24,11 @@ SAID: list[tuple[str, type[SubtitleError], str]] = [
     ("mkl_malloc: failed to allocate memory", OutOfMemory, "smaller model"),
     ("CUDA out of memory. Tried to allocate 1.34 GiB. GPU 0 has a total capacity of 23.57 GiB",
      OutOfMemory, "--max-num-seqs"),
+    ("RuntimeError: CUDA error: out of memory", OutOfMemory, "smaller model"),
+    ("ggml_backend_cuda_buffer_type_alloc_buffer: allocating 2960.00 MiB on device 0: cudaMalloc"
+     " failed: out of memory", OutOfMemory, "smaller model"),
+    ("vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue. See stack trace"
+     " (above) for the root cause.", DeviceUnavailable, "docker restart"),
     ("torch.cuda.OutOfMemoryError", OutOfMemory, "smaller model"),
     ("torch.OutOfMemoryError", OutOfMemory, "smaller model"),
     ("Model actor is out of memory, model id: whisper-0", OutOfMemory, "smaller model"),

@@ -13,7 +13,8 @@ import soundfile
 from core.events import SegmentFinished
 from core.pcm import PcmSpool
 from core.types import SAMPLE_RATE, DecodeOptions, ModelSpec, Window
-from decoding.model import Part, SpeechModel, split_parts
+from decoding.model import SpeechModel, split_parts
+from decoding.parts import Part
 from tests.decoding.hearing import ENGLISH, Outcome, Wrapped, planned, transcribed
 from tests.spoken import MAX_WER, OTHER_SPEECH, Recording, joined, to_int16, word_errors
 from transcriber import WhisperEngine

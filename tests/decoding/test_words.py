@@ -8,7 +8,7 @@ import pytest
 from core.merge import MIN_WORD_S
 from core.types import SAMPLE_RATE, SpeechSpan, TranscriptSegment, Word
 from decoding.clip import Clip
-from decoding.model import AlignedWord, Part
+from decoding.parts import AlignedWord, Part
 from decoding.quality import Scores
 from decoding.words import (
     EDGE_S,

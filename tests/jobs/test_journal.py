@@ -80,9 +80,10 @@ def journal(
     outbox: Outbox,
     model: ModelSpec = MODEL,
     options: DecodeOptions | None = None,
+    where: str = "local",
 ) -> SegmentJournal:
     assert outbox.flush(PATIENCE_S)
-    return SegmentJournal(store, outbox, "a", model, options or DecodeOptions())
+    return SegmentJournal(store, outbox, "a", model, options or DecodeOptions(), where)
 
 
 def finished(index: int) -> SegmentFinished:
@@ -134,8 +135,9 @@ def test_a_segment_that_was_given_up_is_not_tried_by_a_restart(
         {"options": DecodeOptions(initial_prompt="Dr. Kim")},
         {"options": DecodeOptions(language="de")},
         {"options": DecodeOptions(task="translate")},
+        {"where": "shared"},
     ],
-    ids=["model", "compute type", "beam", "prompt", "language", "task"],
+    ids=["model", "compute type", "beam", "prompt", "language", "task", "where"],
 )
 def test_another_model_or_option_is_decoded_anew(
     store: JobStore, outbox: Outbox, spool: PcmSpool, changed: dict[str, object]

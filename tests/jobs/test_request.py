@@ -77,12 +77,18 @@ def test_what_a_request_leaves_open_the_settings_decide(tmp_path: Path) -> None:
     chosen = with_defaults(JobOptions(), settings)
     assert (chosen.model, chosen.compute_type) == ("small", "int8")
     assert (chosen.beam_size, chosen.batch_size) == (2, 3)
+    assert chosen.where == "local"
+    far = Settings(where="remote")
+    assert with_defaults(JobOptions(), far).where == "remote"
+    assert with_defaults(JobOptions(), far.model_copy(update={"endpoints": "off"})).where == "local"
     # What GPUs alone can do says nothing of a job for the CPU.
     for_gpus = Settings(compute_type="float16")
     assert with_defaults(JobOptions(), for_gpus).compute_type == "float16"
     assert with_defaults(JobOptions(device="cpu"), for_gpus).compute_type == "auto"
     assert with_defaults(JobOptions(device="cpu"), settings).compute_type == "int8"
-    named = JobOptions(model="base", compute_type="float32", beam_size=1, batch_size=0)
+    named = JobOptions(
+        model="base", compute_type="float32", beam_size=1, batch_size=0, where="shared"
+    )
     assert with_defaults(named, settings) == named
 
 

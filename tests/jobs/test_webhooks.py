@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from core.errors import InvalidOption
+from core.networks import parse_networks
 from core.settings import Settings
 from jobs import webhooks
 from jobs.database import Database
@@ -25,7 +26,6 @@ from jobs.webhook_call import Caller
 from jobs.webhook_rules import check_webhook
 from jobs.webhook_store import WebhookStore
 from jobs.webhooks import Webhooks
-from media.addresses import parse_networks
 from telemetry.metrics import REGISTRY, WEBHOOK_OUTCOMES
 from tests.hooks import Receiver, receiving
 from tests.jobs.test_store import record

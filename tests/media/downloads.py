@@ -11,7 +11,7 @@ import pytest
 
 from bench.processes import children
 from core.errors import SubtitleError
-from media.addresses import parse_networks
+from core.networks import parse_networks
 from media.download import Downloaded, DownloadLimits, download
 from media.download_child import MIB
 from tests.link_server import LinkServer, serving

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from media.addresses import literal_address, may_connect, parse_networks
+from core.networks import parse_networks
+from media.addresses import literal_address, may_connect
 
 REFUSED = {
     "loopback": "127.0.0.1 127.255.255.254 ::1",

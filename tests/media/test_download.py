@@ -19,8 +19,8 @@ from core.errors import (
     SubtitleError,
     WorkerCrashed,
 )
+from core.networks import parse_networks
 from core.settings import Settings
-from media.addresses import parse_networks
 from media.download import DownloadLimits, check_link, check_site, download
 from media.download_child import MIB
 from tests.jobs.recordings import SHORT

@@ -12,6 +12,8 @@ from core.events import (
     TranscriptSoFar,
 )
 from core.types import Gap, SegmentReport, TranscriptSegment
+from jobs.states import JobState
+from telemetry import metrics
 from telemetry.job_metrics import JobMetrics
 from telemetry.metrics import REGISTRY
 
@@ -127,3 +129,8 @@ def test_the_queue_is_as_old_as_the_job_that_waits_longest(state: str) -> None:
     assert first not in JobMetrics.waiting
     second.changed({"state": state})
     assert second not in JobMetrics.waiting
+
+
+def test_every_state_of_a_job_is_counted() -> None:
+    active = {state for state in JobState if state.active}
+    assert ({*metrics.ACTIVE_STATES}, {*metrics.ENDED_STATES}) == (active, {*JobState} - active)

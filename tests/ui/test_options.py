@@ -37,6 +37,7 @@ SHOWN: dict[str, Any] = {
     "initial_prompt": "  In this lecture, ",
     "hotwords": "",
     "audio_track": 2,
+    "where": None,
 }
 
 
@@ -94,6 +95,7 @@ def test_a_type_that_needs_a_gpu_is_offered_only_where_there_is_one(
 ) -> None:
     form = OptionsForm.__new__(OptionsForm)  # without its controls
     form._settings = Settings(models_dir=models_dir)
+    form._active = tuple
     form._compute_types = compute_types(only_cpus)
     assert {"auto", "int8", "float32"} <= set(form._compute_types)
     assert ("float16" in form._compute_types) is not only_cpus

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UnreadableMedia
-from core.types import Cue, Gap, JobReport
+from core.types import Cue, Gap, JobReport, SegmentReport
 from jobs.records import HistoryEntry, JobView
 from jobs.request import JobRequest
 from jobs.states import JobState
@@ -127,6 +127,20 @@ def test_the_final_line_says_how_it_ended(view: JobView, line: str) -> None:
     assert line in shown.text
     assert "progress" not in dict(shown.elements)
     assert {"class": "verdict", "role": "status"} in shown.attributes("p")
+
+
+def test_a_job_that_left_this_machine_says_who_did_what() -> None:
+    devices = ["Endpoint Office", "CPU 0", "Endpoint Office"]
+    segments = tuple(
+        SegmentReport(
+            index=i, start_s=i, end_s=i + 1, windows=1, texts=1, elapsed_s=1, device=device
+        )
+        for i, device in enumerate(devices)
+    )
+    done = replace(COMPLETE, report=replace(REPORT, segments=segments))
+    told = "Decoded by CPU 0: 1 segment; Endpoint Office: 2 segments."
+    assert told not in card(done).text
+    assert told in card(replace(done, request=done.request.choosing(where="shared"))).text
 
 
 def test_every_state_has_its_own_words_and_its_own_look() -> None:

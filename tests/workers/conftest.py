@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.endpoints import LOCAL
 from core.errors import SubtitleError
 from core.events import Incident, SegmentFailed, SegmentFinished
 from core.pcm import PcmSpool
@@ -163,11 +164,21 @@ class Bench:
         return pool
 
     def submit(
-        self, pool: WorkerPool, model: ModelSpec, count: int = 0, **options: object
+        self,
+        pool: WorkerPool,
+        model: ModelSpec,
+        count: int = 0,
+        *,
+        where: str = LOCAL,
+        **options: object,
     ) -> WatchedJob:
         """A job; with a count, all its segments are added and the input is finished."""
-        decode = DecodeOptions(**{"language": "en", **options})  # type: ignore[arg-type]
-        job = WatchedJob(pool, DecodeRequest(model=model, options=decode), self.spool)
+        # A worker that may hold several segments takes as many as there happen to be while the
+        # input is not finished; a test of who does what cannot bear that.
+        one_each = {"batch_size": 1} if where != LOCAL else {}
+        decode = DecodeOptions(**{"language": "en", **one_each, **options})  # type: ignore[arg-type]
+        request = DecodeRequest(model=model, options=decode, where=where)
+        job = WatchedJob(pool, request, self.spool)
         if count:
             job.add(segments(count))
             job.finish_input()

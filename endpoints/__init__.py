@@ -1,0 +1,1 @@
+"""Remote speech servers: their protocols, what their answers are worth, and an engine on them."""
