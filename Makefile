@@ -6,6 +6,7 @@
 #   make test       run the tests            (ARGS="-k name" for some)
 #   make test-fast  those without a browser, a model or a process, for every change
 #   make test-all   all tests, and fuzz for long
+#   make test-docker   build the image, and try containers of it
 #   make lint       check style, types, Dockerfile and Compose file
 #   make bench      measure against faster-whisper
 #   make freeze     write constraints.txt from .venv
@@ -16,7 +17,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: setup serve test test-fast test-all lint fix bench freeze clean
+.PHONY: setup serve test test-fast test-all test-docker lint fix bench freeze clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -38,6 +39,10 @@ serve: setup
 test test-all: setup $(VENV)/.dev
 	-@scripts/system_packages.sh chromium=chromium ffmpeg=ffmpeg initdb=postgresql nginx=nginx prometheus=prometheus
 	$(PYTEST) $(if $(filter test-all,$@),--long) $(ARGS)
+
+test-docker: setup $(VENV)/.dev
+	-@scripts/system_packages.sh debootstrap=debootstrap
+	$(PY) -m pytest --docker tests/containers $(ARGS)
 
 test-fast: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev
 	$(PYTEST) -m "not (browser or model or process)" $(ARGS)
@@ -73,8 +78,8 @@ $(VENV)/.runtime $(VENV)/.runtime-gpu: $(VENV)/.created $(RUNTIME) constraints.t
 	env -u PYTHONDONTWRITEBYTECODE $(PY) -c "$(COMPILE)"
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.created requirements-dev.txt constraints.txt scripts/install.sh
-	scripts/install.sh $(PY) requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.created requirements-dev.txt requirements-peers.txt constraints.txt scripts/install.sh
+	scripts/install.sh $(PY) requirements-dev.txt requirements-peers.txt
 	@touch $@
 
 # Writes the stamp itself, and only if both models are there; otherwise the next set-up tries again.

@@ -15,6 +15,7 @@ from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -150,8 +151,22 @@ def test_compose_has_what_the_operators_rely_on() -> None:
         assert service["init"] is True
         assert service["stop_grace_period"] == "60s"
         assert service["shm_size"]
+        assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]
         targets = {volume.partition(":")[2] for volume in service["volumes"]}
         assert targets == {"/app/models", "/app/data", "/app/cache"}
+
+
+def test_the_database_of_compose_is_optional_and_keeps_its_data() -> None:
+    parsed = compose()
+    postgres = parsed["services"]["postgres"]
+    assert postgres["profiles"] == ["postgres"]
+    assert "ports" not in postgres
+    (volume,) = postgres["volumes"]
+    assert volume.partition(":")[0] in parsed["volumes"]
+    address = re.search(r"DATABASE_URL=(\S+)", read("docker-compose.yml"))
+    assert address is not None
+    url = urlsplit(address[1])
+    assert (url.username, url.hostname) == (postgres["environment"]["POSTGRES_USER"], "postgres")
 
 
 def test_compose_and_image_name_the_same_folders_and_check() -> None:
@@ -177,6 +192,26 @@ def test_the_image_and_the_package_hold_every_package() -> None:
     assert modules <= set(setuptools["py-modules"])
     kept = set(read(".dockerignore").splitlines())
     assert {f"!{top}/" for top in tops} | {f"!{module}.py" for module in modules} <= kept
+
+
+def test_the_image_knows_its_version() -> None:
+    # It is read from there: the image holds the project's files and not its package.
+    assert "!pyproject.toml" in read(".dockerignore").splitlines()
+
+
+def test_the_models_are_installed_with_the_files_that_the_image_has_by_then(tmp_path: Path) -> None:
+    # Only those, so that a change of other code does not install the models again.
+    before, _, _ = read("Dockerfile").partition("python -m scripts.install_models")
+    for line in before.splitlines():
+        if line.startswith("COPY "):
+            *files, folder = line.split()[1:]
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            for file in files:
+                shutil.copy(ROOT / file, tmp_path / folder)
+    # Without site-packages, where the project itself is found: these modules need no package.
+    command = [sys.executable, "-S", "-c", "import scripts.install_models"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_settings_file_enters_neither_the_repository_nor_the_image() -> None:

@@ -1,0 +1,68 @@
+"""What is in the image, and what is not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.containers.conftest import BASE, IMAGE
+from tests.containers.engine import ROOT, Engine
+
+
+def inside(engine: Engine, image: str, script: str) -> str:
+    return engine.run("run", "--rm", "--network=none", "--entrypoint=sh", image, "-c", script)
+
+
+def test_it_runs_as_nobody_special_and_says_what_it_is(engine: Engine, image: str) -> None:
+    config = engine.inspect(image)["Config"]
+    assert config["User"] == "1000:1000"
+    assert config["Labels"]["org.opencontainers.image.licenses"] == "MIT"
+    assert config["Healthcheck"]["Test"][0] == "CMD"
+    assert {*config["Volumes"]} == {"/app/models", "/app/data", "/app/cache"}
+
+
+def test_it_holds_the_app_and_nothing_else(engine: Engine, image: str) -> None:
+    names = inside(engine, image, "ls -A /app").split()
+    assert {"app.py", "pyproject.toml", "docs"} <= {*names}
+    assert not {".git", "tests", "bench", ".env", "Dockerfile", "deploy"} & {*names}
+    for program in ("gcc", "cc", "make", "git"):
+        assert inside(engine, image, f"command -v {program} || echo none").strip() == "none"
+    # pip, its cache, and what it was told of a mirror.
+    assert inside(engine, image, "ls /opt/venv/bin/pip* 2>/dev/null || echo none").strip() == "none"
+    found = inside(
+        engine,
+        image,
+        "find / -xdev \\( -name pip.conf -o -path '*/.cache/pip' \\) 2>/dev/null || true",
+    )
+    assert found == ""
+
+
+def test_both_models_are_there_without_a_network(engine: Engine, image: str) -> None:
+    listed = inside(engine, image, "cd /app && python -m cli.main models")
+    for name in ("tiny.en", "base"):
+        assert any(name in line and "installed" in line for line in listed.splitlines()), listed
+
+
+def test_a_change_of_code_costs_the_last_layer_alone(
+    engine: Engine, image: str, tmp_path: Path
+) -> None:
+    changed = tmp_path / "project"
+    ignored = shutil.ignore_patterns(".git", ".venv", "models", "data", ".*_cache", "__pycache__")
+    shutil.copytree(ROOT, changed, ignore=ignored, symlinks=True)
+    with (changed / "app.py").open("a", encoding="utf-8") as file:
+        file.write("\n# changed\n")
+    tag = f"{IMAGE}-changed"
+    engine.build(changed, tag, "cpu", BASE, tmp_path)
+    before, after = (engine.inspect(each)["RootFS"]["Layers"] for each in (image, tag))
+    engine.run("rmi", "--force", tag)
+    assert before[:-1] == after[:-1]
+    assert before[-1] != after[-1]
+
+
+@pytest.mark.parametrize("command", ["doctor", "plan --gpu 24", "gpu"])
+def test_commands_work_inside(engine: Engine, image: str, command: str) -> None:
+    said = inside(engine, image, f"cd /app && python -m cli.main {command} 2>&1 || true")
+    assert "Traceback" not in said
+    assert said.strip()
