@@ -42,6 +42,8 @@ class Device:
     """Memory of the GPU; None for CPUs and where it is unknown."""
     endpoint: Endpoint | None = None
     """The remote server that decodes for a slot of that kind."""
+    node: str = ""
+    """The machine of the cluster that it belongs to, by its id there; empty: this machine."""
 
     @property
     def runs_on(self) -> Literal["cpu", "cuda"]:

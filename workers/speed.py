@@ -39,7 +39,12 @@ def alike(one: WorkerSlot, other: WorkerSlot) -> bool:
     if one.endpoint is not None or other.endpoint is not None:
         return one is other
     mine, its = one.device, other.device
-    return mine.kind == its.kind and mine.name == its.name and mine.capability == its.capability
+    return (mine.node, mine.kind, mine.name, mine.capability) == (
+        its.node,
+        its.kind,
+        its.name,
+        its.capability,
+    )
 
 
 def rate_of(slot: WorkerSlot, model: ModelSpec, slots: Sequence[WorkerSlot]) -> float | None:
