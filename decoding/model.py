@@ -17,6 +17,7 @@ import numpy.typing as npt
 from faster_whisper import WhisperModel
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import merge_punctuations
+from threadpoolctl import ThreadpoolController
 
 from core.pcm import Float32
 from core.types import SAMPLE_RATE, WINDOW_S, DecodeOptions, ModelSpec
@@ -78,6 +79,7 @@ class SpeechModel:
         self._on_gpu = spec.device == "cuda"
         self._samples = int(WINDOW_S * SAMPLE_RATE)
         self._tokenizers: dict[tuple[str, str], Tokenizer] = {}
+        self._blas = ThreadpoolController()
 
     @property
     def is_multilingual(self) -> bool:
@@ -110,7 +112,10 @@ class SpeechModel:
         # Silence is padded as audio, as in training; faster-whisper pads the log-mel with zeros,
         # which is the level of speech, and the model then hears more sentences than there are.
         padded = np.pad(clip, (0, self._samples - len(clip)))
-        mel: Float32 = self._model.feature_extractor(padded)[..., :3000]
+        # On one thread: the sums' last bits depend on how many share them, and with them the text.
+        # A machine must give the same whatever its number of cores.
+        with self._blas.limit(limits=1, user_api="blas"):
+            mel: Float32 = self._model.feature_extractor(padded)[..., :3000]
         return mel.astype(np.float32)
 
     def detect_language(self, rows: Sequence[Row]) -> list[dict[str, float]]:
