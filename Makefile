@@ -78,8 +78,8 @@ $(VENV)/.runtime $(VENV)/.runtime-gpu: $(VENV)/.created $(RUNTIME) constraints.t
 	env -u PYTHONDONTWRITEBYTECODE $(PY) -c "$(COMPILE)"
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.created requirements-dev.txt requirements-peers.txt constraints.txt scripts/install.sh
-	scripts/install.sh $(PY) requirements-dev.txt requirements-peers.txt
+$(VENV)/.dev: $(VENV)/.created requirements-dev.txt requirements-cluster.txt requirements-peers.txt constraints.txt scripts/install.sh
+	scripts/install.sh $(PY) requirements-dev.txt requirements-cluster.txt requirements-peers.txt
 	@touch $@
 
 # Writes the stamp itself, and only if both models are there; otherwise the next set-up tries again.

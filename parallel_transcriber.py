@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from cluster.link import ClusterLink
 from core.defaults import decode_options, for_model
 from core.endpoints import LOCAL
 from core.events import LanguageDecided
@@ -227,6 +228,19 @@ class ParallelWhisperTranscriber:
         self.close()
 
 
+def link_of(settings: Settings) -> ClusterLink | None:
+    """The settings' cluster; None without one. Raises InvalidOption: Ray is not installed."""
+    if settings.cluster is None:
+        return None
+    return ClusterLink(
+        settings.cluster,
+        token=settings.cluster_token or "",
+        threads=settings.threads,
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+
+
 def make_pool(
     settings: Settings,
     *,
@@ -272,4 +286,5 @@ def make_pool(
         plan_batch=memory.batch,
         on_peak=gpu_manager.peaks.add,
         cards=cards,
+        cluster=link_of(settings) if multi_gpu else None,
     )

@@ -57,7 +57,7 @@ def _fault(health: Health) -> str:
     if not health.alive:
         return health.reason
     # A slot without a process whose workers never died is about to start its first.
-    lost = [w for w in health.workers if w.pid is None and (w.deaths or w.state == "retired")]
+    lost = [w for w in health.workers if not w.alive and (w.deaths or w.state == "retired")]
     if health.workers and len(lost) == len(health.workers):
         return health.reason or "No worker is alive."
     return ""

@@ -96,7 +96,7 @@ def _workers(health: Health) -> tuple[Metric, ...]:
     loads = CounterMetricFamily("whisper_model_loads", "Models loaded.", None, ["device"])
     for worker in health.workers:
         device, retired = [worker.label], worker.state == "retired"
-        up.add_metric(device, worker.pid is not None and not retired)
+        up.add_metric(device, worker.alive and not retired)
         out.add_metric(device, retired)
         starts.add_metric(device, worker.starts)
         loads.add_metric(device, worker.loads)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+from cli.cluster_arguments import add_cluster
 from cli.endpoint_arguments import add_endpoints
 from cli.gpu_arguments import Commands, add_gpu_commands
 from core.settings import Settings
@@ -80,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     _add_unload(commands)
     commands.add_parser("models", help="list the models, what each can do, takes and where it is")
     add_gpu_commands(commands)
+    add_cluster(commands)
     add_endpoints(commands)
     _add_access(commands)
     return top

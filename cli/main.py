@@ -24,6 +24,7 @@ RUN = {
     "plan": "cli.plan:plan",
     "plan-finetune": "cli.plan_finetune:show_plan",
     "doctor": "cli.doctor:doctor",
+    "cluster": "cli.cluster:cluster",
     "endpoints": "cli.endpoints:endpoints",
     "users": "cli.access:users",
     "keys": "cli.access:keys",

@@ -102,6 +102,7 @@ WORKER_INCIDENTS = (
     "segment_given_up",
     "batch_halved",
     "worker_recycled",
+    "machine_lost",
     "other_device",
     "device_out",
     "device_back",

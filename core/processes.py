@@ -42,8 +42,11 @@ class ChildProcess:
     standard input. Any thread may call :meth:`kill` and :meth:`join`.
     """
 
-    def __init__(self, target: Callable[..., object], *args: object, name: str) -> None:
-        """Start it. ``name`` is what ``ps`` and ``top`` show.
+    def __init__(
+        self, target: Callable[..., object], *args: object, name: str, stderr: int | None = None
+    ) -> None:
+        """Start it. ``name`` is what ``ps`` and ``top`` show; ``stderr`` the descriptor it logs to,
+        None: this process's.
 
         Raises:
             WorkerError: the target or an argument cannot be sent to another process.
@@ -60,7 +63,7 @@ class ChildProcess:
             self.sentinel, lifeline = Pipe(duplex=False)
             ours.enter_context(self.sentinel)
             theirs.enter_context(lifeline)
-            self._process = _start(name, their_connection.fileno(), lifeline.fileno())
+            self._process = _start(name, stderr, their_connection.fileno(), lifeline.fileno())
             # The child has copies; with ours open, too, no pipe would tell of its end.
             theirs.close()
             with suppress(ConnectionError):  # it ended at once: its sentinel tells
@@ -105,7 +108,7 @@ def _pickled(order: object, name: str) -> memoryview:
         raise WorkerError(f"The process {name!r} cannot be told what to do: {error}") from error
 
 
-def _start(name: str, *descriptors: int) -> subprocess.Popen[bytes]:
+def _start(name: str, stderr: int | None, *descriptors: int) -> subprocess.Popen[bytes]:
     # Ctrl-C reaches every process of the terminal. The mask is inherited: blocked here, the signal
     # is blocked in the child from its first instruction on, before the child can ignore it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -114,6 +117,7 @@ def _start(name: str, *descriptors: int) -> subprocess.Popen[bytes]:
             # -P: modules of core/ must not stand before those of Python.
             [sys.executable, "-P", str(_MAIN), *map(str, descriptors), name],
             stdin=subprocess.DEVNULL,
+            stderr=stderr,
             pass_fds=descriptors,
         )
     finally:

@@ -99,6 +99,14 @@ class Settings(BaseSettings):
     endpoints: Literal["on", "off"] = "on"
     """``off``: no audio is sent to a speech endpoint, whatever is set up."""
 
+    cluster: str | None = Field(default=None, pattern=r"^(auto|ray://[^\s/]+:\d+)$")
+    """Ray cluster whose devices work beside this machine's: ``ray://HOST:10001``, or ``auto`` where
+    this machine belongs to it; unset: this machine alone. Needs ``requirements-cluster.txt``."""
+
+    cluster_token: str | None = Field(default=None, min_length=32, repr=False)
+    """What the machines of a cluster show each other, 32 random characters or more: the same for
+    the service, ``cluster head`` and every ``cluster join``."""
+
     hub_timeout_s: float = Field(default=5.0, gt=0)
     """Longest wait for a model hub to answer before going on without it."""
 
@@ -276,7 +284,8 @@ def library_variables() -> dict[str, str]:
 
 
 def variable(name: str) -> str:
-    """A variable that an administrator named as the place of a key; empty where it is not set."""
+    """A variable that is no setting of ours: one that an administrator named as the place of a key,
+    or one of Python's or a driver's. Empty where it is not set."""
     return os.environ.get(name, "")
 
 

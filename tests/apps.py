@@ -108,4 +108,5 @@ def running_app(folder: Path, **settings: str) -> Iterator[App]:
         code = app.process.poll()
         code = stop_app(app) if code is None else code
     assert code == 0
-    assert "Traceback" not in app.log.read_text()
+    said = app.log.read_text()
+    assert "Traceback" not in said, said

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ui": {"jobs", "doctor", "subtitles", "model_store", "finetuning", "gpu", "access", "core"},
     "api": {"jobs", "subtitles", "model_store", "telemetry", "access", "core"},
     "cli": {
+        "cluster",
         "parallel_transcriber",
         "transcription_run",
         "jobs",
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "doctor": {"parallel_transcriber", "workers", "model_store", "gpu", "access", "core"},
     "parallel_transcriber": {
+        "cluster",
         "transcription_run",
         "ingest",
         "workers",
@@ -62,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transcription_run": {"ingest", "media", "core"},
     "ingest": {"media", "vad", "core"},
     "workers": {"gpu", "core"},
+    "cluster": {"workers", "model_store", "core"},
     "endpoints": {"decoding", "core"},
     "transcriber": {
         "transcription_run",

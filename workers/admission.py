@@ -152,5 +152,6 @@ class LoadAdmission:
 
 
 def same_memory(one: WorkerSlot, other: WorkerSlot) -> bool:
-    """All CPU workers share the machine's memory, workers of one GPU that GPU's."""
-    return (one.device.kind, one.device.visible) == (other.device.kind, other.device.visible)
+    """All CPU workers share their machine's memory, workers of one GPU that GPU's."""
+    mine, its = one.device, other.device
+    return (mine.node, mine.kind, mine.visible) == (its.node, its.kind, its.visible)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from typing import Protocol
 
+from workers.devices import Device
 from workers.messages import Command, Message, WorkerSpec
 
 
@@ -37,6 +38,10 @@ class SlotBackend(Protocol):
     def ended(self) -> bool:
         """Nothing of it runs any more. Messages from before may still be there."""
 
+    @property
+    def lost(self) -> bool:
+        """Its machine is gone or cannot be reached: its end is nobody's fault. Known after it."""
+
     def waitables(self) -> Sequence[Connection | int]:
         """What ``multiprocessing.connection.wait`` takes: ready when there is a message or the
         end."""
@@ -52,6 +57,20 @@ class SlotBackend(Protocol):
 
     def reap(self) -> str:
         """Free what it held, after the end or instead of waiting for it; why it ended."""
+
+
+class Cluster(Protocol):
+    """Other machines, whose devices are slots of a pool as well (``cluster.link.ClusterLink``)."""
+
+    def start(self, tell: Callable[[tuple[Device, ...]], None]) -> None:
+        """Look for devices. ``tell`` is called with all that there are, on each change and from any
+        thread."""
+
+    def worker(self, spec: WorkerSpec) -> SlotBackend:
+        """A worker on one of them."""
+
+    def close(self) -> None:
+        """After the last worker's end."""
 
 
 StartBackend = Callable[[WorkerSpec], SlotBackend]

@@ -43,7 +43,7 @@ class Device:
     endpoint: Endpoint | None = None
     """The remote server that decodes for a slot of that kind."""
     node: str = ""
-    """The machine of the cluster that it belongs to, by its id there; empty: this machine."""
+    """Name of the machine in the cluster that it belongs to; empty: this machine."""
 
     @property
     def runs_on(self) -> Literal["cpu", "cuda"]:

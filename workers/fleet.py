@@ -6,7 +6,7 @@ The supervisor's hands; used on its thread only. Nothing here waits for a worker
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -61,6 +61,10 @@ class WorkerStatus:
     loads: int = 0
     endpoint: str | None = None
     """Id of the remote server behind it; None: a device of this machine."""
+    alive: bool = True
+    """There is a worker, in a process of this machine (``pid``) or of another one."""
+    node: str = ""
+    """Name of its machine in the cluster; empty: this machine."""
 
     @property
     def last_heard_s(self) -> float | None:
@@ -71,7 +75,7 @@ class WorkerStatus:
     def proven(self) -> bool:
         """A real inference was made with its model, which may have been given back since."""
         if self.unloaded:
-            return self.pid is not None
+            return self.alive
         return self.state in ("idle", "busy") and self.model is not None
 
 
@@ -178,18 +182,33 @@ class Fleet:
     def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
         """Slots for these and for no others. What changed begins anew: its breaker, its speed."""
         wanted = {device.endpoint: device for device in endpoint_devices(endpoints)}
-        for slot in self.pool.slots:
-            if slot.endpoint is None or slot.removed:
-                continue
+        old = [slot for slot in self.pool.slots if slot.endpoint is not None and not slot.removed]
+        for slot in old:
             device = wanted.pop(slot.endpoint, None)
             if device is not None:
                 slot.device = device
-                continue
-            log.info("[%s] is switched off, or set up anew", slot.label)
-            slot.removed = True
-            slot.replace("its endpoint was switched off or set up anew")
+            else:
+                self._remove(slot, "its endpoint was switched off or set up anew")
+        self._add(wanted.values())
+
+    def set_nodes(self, devices: Sequence[Device]) -> None:
+        """Slots for these devices of other machines, and for no others there."""
+        wanted = {device.label: device for device in devices}
+        old = [slot for slot in self.pool.slots if slot.device.node and not slot.removed]
+        for slot in old:
+            if wanted.pop(slot.label, None) is None:
+                self._remove(slot, "its machine has left the cluster")
+        self._add(wanted.values())
+
+    def _add(self, devices: Iterable[Device]) -> None:
         threads = self.pool.slots[0].threads
-        self.pool.slots += [WorkerSlot(device, threads) for device in wanted.values()]
+        self.pool.slots += [WorkerSlot(device, threads) for device in devices]
+
+    def _remove(self, slot: WorkerSlot, reason: str) -> None:
+        """Its work goes elsewhere, and it is forgotten when its worker has ended."""
+        log.info("[%s] is gone: %s", slot.label, reason)
+        slot.removed = True
+        slot.replace(reason)
 
     def trust(self, endpoint_id: str) -> None:
         """A test of the endpoint succeeded: whatever it was out for is over."""
@@ -289,6 +308,8 @@ class Fleet:
     def _bury(self, slot: WorkerSlot, worker: SlotBackend, now: float) -> None:
         reason = worker.reap()
         task, model = slot.task, slot.loading
+        if worker.lost and slot.state not in EXCUSED:
+            self._machine_lost(slot, reason)
         excused = slot.state in EXCUSED
         if task is not None:
             excused |= self.results.worker_lost(slot, task, reason, now)
@@ -307,6 +328,20 @@ class Fleet:
             self.pool.model_refused(slot, refused)
         self.admission.changed()
 
+    def _machine_lost(self, slot: WorkerSlot, reason: str) -> None:
+        """Whatever its worker did is done by others; nothing and nobody is suspected."""
+        task = slot.task
+        entries = [] if task is None else list(task.open.values())
+        doing = f" with {list_of(entries)} in work, which others do" if entries else ""
+        self.pool.tell(
+            "machine_lost",
+            f"{slot.label} is lost{doing} ({reason}).",
+            [] if task is None else [task.state],
+            slot=slot,
+            segments=entries,
+        )
+        slot.on(SlotEvent.LET_GO)
+
 
 def _status(slot: WorkerSlot) -> WorkerStatus:
     model = slot.loading or slot.model
@@ -324,4 +359,6 @@ def _status(slot: WorkerSlot) -> WorkerStatus:
         starts=slot.starts,
         loads=slot.loads,
         endpoint=None if slot.endpoint is None else slot.endpoint.id,
+        alive=slot.alive,
+        node=slot.device.node,
     )

@@ -178,6 +178,9 @@ class MemoryFit:
         return " ".join(each.text for each in advise(setup, card, peaks=self._peaks))
 
     def _see(self, device: Device) -> Card | None:
+        if device.node:
+            # What other programs of that machine take shows when the model is loaded.
+            return None if device.total_mib is None else _card(device, device.total_mib)
         if device.kind == "cuda":
             return _see(device, self._gpus())
         found = self._cpu()
@@ -232,6 +235,8 @@ def _card(device: Device, free_mib: float = 0.0, total_mib: float | None = None)
 def held_mib(device: Device, pid: int | None) -> float | None:
     """Memory in use now where a worker has its model: of the whole card, or by the worker's process
     on a CPU. None where it cannot be read."""
+    if device.node:
+        return None
     if device.kind != "cuda":
         return None if pid is None else resident_mib(pid)
     gpu = find_device(device.visible, read_gpus())

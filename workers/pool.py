@@ -32,7 +32,7 @@ from core.types import ModelSpec
 from gpu.choice import Card
 from gpu.manager import Released, gpu_manager
 from gpu.peaks import Peak
-from workers.backend import SlotBackend, StartBackend
+from workers.backend import Cluster, SlotBackend, StartBackend
 from workers.devices import Device
 from workers.engine import DEFAULT_ENGINE, ENDPOINT_ENGINE
 from workers.fleet import WorkerStatus
@@ -70,6 +70,7 @@ class WorkerPool:
         on_peak: Callable[[Peak], None] | None = None,
         cards: Sequence[Card] = (),
         start: StartBackend = Worker,
+        cluster: Cluster | None = None,
     ) -> None:
         """
         Args:
@@ -83,25 +84,22 @@ class WorkerPool:
             cards: the slots' GPUs before any worker takes memory, to plan what fits.
             on_peak: called with the most memory that workers took, on the pool's thread.
             start: what does the work behind a slot; ``Worker`` is a process of this machine.
+            cluster: other machines, whose devices become slots too, as they come and go.
         """
         if not devices:
             raise DeviceUnavailable("A pool needs at least one slot.")
         self.devices = tuple(devices)
         self.cards = tuple(cards)
-        spec = partial(
-            WorkerSpec,
-            threads=threads,
-            log_level=log_level,
-            log_format=log_format,
-            heartbeat_s=limits.heartbeat_s,
-        )
+        spec = partial(WorkerSpec, threads=threads, log_level=log_level, log_format=log_format)
+        spec = partial(spec, heartbeat_s=limits.heartbeat_s)
         slots = [WorkerSlot(device, threads) for device in devices]
         dormant = partial(WorkerSlot, threads=threads, reserve=True, state=SlotState.DORMANT)
         slots += [dormant(device) for device in cpu_fallback]
 
         def begin(device: Device) -> SlotBackend:
             name = engine if device.endpoint is None else endpoint_engine
-            return start(spec(device=device, engine=name, parent_pid=os.getpid()))
+            begun = spec(device=device, engine=name, parent_pid=os.getpid())
+            return cluster.worker(begun) if cluster and device.node else start(begun)
 
         self._supervisor = Supervisor(
             *(slots, begin, limits),
@@ -110,6 +108,7 @@ class WorkerPool:
             plan_batch=plan_batch,
             on_peak=on_peak,
         )
+        self._cluster = cluster
         self._lock = threading.Lock()
         self._started = False
 
@@ -127,6 +126,8 @@ class WorkerPool:
                 atexit.register(self.close)
                 gpu_manager.holds_memory(self)
                 self._supervisor.start()
+                if self._cluster is not None:
+                    self._cluster.start(self._set_nodes)
 
     def submit(self, request: DecodeRequest, spool: PcmSpool, on_event: OnEvent) -> PoolJob:
         """A new job, which shares the workers with the others from now on.
@@ -155,6 +156,10 @@ class WorkerPool:
         jobs run. The work of one that is gone, or has other settings now, goes elsewhere."""
         self._on_supervisor(lambda: self._supervisor.set_endpoints(endpoints))
 
+    def _set_nodes(self, devices: tuple[Device, ...]) -> None:
+        """Have a slot for each of these devices of other machines, and for no others there."""
+        self._supervisor.post(lambda: self._supervisor.set_nodes(devices))
+
     def endpoint_tested(self, endpoint_id: str) -> None:
         """A test of it succeeded: it gets work again, whatever it was taken out for."""
         self._on_supervisor(lambda: self._supervisor.trust_endpoint(endpoint_id))
@@ -168,7 +173,8 @@ class WorkerPool:
         self._supervisor.post(call)
 
     def status(self) -> tuple[WorkerStatus, ...]:
-        """One line per slot of this machine; cheap enough for every health check."""
+        """One line per slot of this machine and the cluster's; cheap enough for every health
+        check."""
         return tuple(each for each in self._supervisor.status if each.endpoint is None)
 
     def endpoint_status(self) -> tuple[WorkerStatus, ...]:
@@ -217,6 +223,8 @@ class WorkerPool:
         self._supervisor.post(lambda: self._supervisor.close(grace_s))
         if threading.current_thread() is not self._supervisor.thread:
             self._supervisor.thread.join()
+        if self._cluster is not None:
+            self._cluster.close()
 
     def __enter__(self) -> WorkerPool:
         return self

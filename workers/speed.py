@@ -124,8 +124,8 @@ def should_give_back(
 ) -> bool:
     """Whether others would be done with a task, and with all else, before the slot that has it.
 
-    An endpoint that takes longer than it should may take as long again, or for ever. A device of
-    this machine that does is watched otherwise.
+    What is not of this machine and takes longer than it should may take as long again, or for ever.
+    A device of this machine that does is watched otherwise.
     """
     avoid = {label for entry in task.open.values() for label in entry.avoid}
     left = [r for r in rivals if not alike(slot, r.slot) and r.slot.label not in avoid]
@@ -133,7 +133,8 @@ def should_give_back(
         return False
     elapsed_s = now - task.given_s
     expected_s = 0.0 if rate is None else rate * task.command.speech_s
-    if expected_s <= elapsed_s and slot.endpoint is None:
+    here = slot.endpoint is None and not slot.device.node
+    if expected_s <= elapsed_s and here:
         return False
     remaining_s = expected_s - elapsed_s if expected_s > elapsed_s else elapsed_s
     longest_s = max(entry.segment.speech_s for entry in task.open.values())

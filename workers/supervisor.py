@@ -119,6 +119,11 @@ class Supervisor:
             self._fleet.set_endpoints(endpoints)
             self.status = self._fleet.status()
 
+    def set_nodes(self, devices: Sequence[Device]) -> None:
+        if not self._closing:
+            self._fleet.set_nodes(devices)
+            self.status = self._fleet.status()
+
     def trust_endpoint(self, endpoint_id: str) -> None:
         self._fleet.trust(endpoint_id)
 
@@ -282,7 +287,8 @@ class Supervisor:
         for entry in list(self._preloads):
             model, future, begun_s = entry
             error = self._feasibility.no_hope(model)
-            local = [slot for slot in self.pool.slots if slot.endpoint is None]
+            # Other machines come and go: nobody waits for them to be ready.
+            local = [s for s in self.pool.slots if s.endpoint is None and not s.device.node]
             pending = any(slot.may_serve(model) and not slot.has(model) for slot in local)
             if error is not None:
                 future.set_exception(error)

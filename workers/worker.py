@@ -28,15 +28,23 @@ REAP_S = 1.0
 class Worker:
     """One process and the parent's end of its pipe."""
 
-    def __init__(self, spec: WorkerSpec) -> None:
-        """Raises OSError where the system has no process or descriptor left."""
+    lost = False
+    """This machine is here."""
+
+    def __init__(self, spec: WorkerSpec, *, stderr: int | None = None) -> None:
+        """``stderr``: the descriptor it logs to; None: this process's.
+
+        Raises OSError where the system has no process or descriptor left.
+        """
         self.spec = spec
         self.spawned_s = self.heard_s = time.monotonic()
         self.closed_s: float | None = None
         """When the pipe ended. Normally the process has then ended too, or is about to."""
         self.killed_s: float | None = None
         self._kill_reason: str | None = None
-        self._process = ChildProcess(worker_main, spec, name=f"whisper worker {spec.device.label}")
+        self._process = ChildProcess(
+            worker_main, spec, name=f"whisper worker {spec.device.label}", stderr=stderr
+        )
         self.connection, self.sentinel = self._process.connection, self._process.sentinel
         self.pid = self._process.pid
 

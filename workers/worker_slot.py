@@ -99,7 +99,8 @@ class WorkerSlot:
     finished: int = 0
     """Segments that were finished here."""
     removed: bool = False
-    """Its endpoint was switched off or set up anew; the slot goes when its worker has ended."""
+    """Its endpoint was switched off or set up anew, or its machine has left the cluster; the slot
+    goes when its worker has ended."""
 
     @property
     def label(self) -> str:
@@ -154,6 +155,10 @@ class WorkerSlot:
         if self.device.kind == "cpu" and model.device == "cuda":
             local = replace(model, device="cpu", compute_type="int8", threads=self.threads)
             return (local,)
+        if self.device.kind == "cuda" and model.device == "cpu":
+            # A GPU of the cluster beside the CPUs of this machine, whose usual type says nothing.
+            left_open = AUTO if model.compute_type == "int8" else model.compute_type
+            model = replace(model, device="cuda", compute_type=left_open)
         if model.compute_type != AUTO:
             return (model,)
         types = preferred(self.device.capability) if self.device.kind == "cuda" else ("int8",)

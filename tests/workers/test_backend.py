@@ -44,6 +44,7 @@ class ThreadBackend:
     thread does, which closes its end of the pipe."""
 
     pid = None
+    lost = False
 
     def __init__(self, spec: WorkerSpec) -> None:
         self.spec = spec

@@ -1,0 +1,5 @@
+"""Pools as tests/workers has them."""
+
+from tests.workers.conftest import bench
+
+__all__ = ["bench"]
