@@ -18,6 +18,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from itertools import count
 from multiprocessing.connection import Connection
+from typing import Protocol
 
 from cluster.bridge import bridge_main
 from cluster.protocol import Begin, BridgeSpec, End, Look, News, OfRun, Order, Places, Tell
@@ -42,12 +43,22 @@ SILENT_S = 10.0
 LOST = "the cluster cannot be reached"
 
 
+class Orders(Protocol):
+    """What a worker needs of its link."""
+
+    def order(self, order: Order) -> None:
+        """Have the bridge do it."""
+
+    def forget(self, run: int) -> None:
+        """Nothing of that run reaches its worker any more."""
+
+
 class RemoteWorker:
     """The ``workers.backend.SlotBackend`` of a place in the cluster."""
 
     pid = None
 
-    def __init__(self, link: ClusterLink, run: int) -> None:
+    def __init__(self, link: Orders, run: int) -> None:
         self.spawned_s = self.heard_s = time.monotonic()
         self.killed_s: float | None = None
         self.closed_s: float | None = None
