@@ -5,6 +5,7 @@
 #
 # Where packages come through a mirror, its settings reach the build as secrets and stay in no layer:
 #   --secret id=pip,src=/etc/pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
+#   --secret id=apt,src=/etc/apt/sources.list
 # BASE_IMAGE is for hosts that have the same image under another name.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 
@@ -14,10 +15,16 @@ ENV PATH=/opt/venv/bin:$PATH \
 
 # What is installed. It has pip, which the images do without.
 FROM base AS packages
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_NO_COMPILE=1
+ENV PIP_COMPILE=0 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1
 WORKDIR /build
+# For strip.
+# hadolint ignore=DL3008
+RUN --mount=type=secret,id=apt,target=/etc/apt/sources.list \
+    apt-get update -q \
+    && apt-get install -y -q --no-install-recommends binutils \
+    && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/venv
 COPY requirements.txt requirements-vad.txt constraints.txt ./
 COPY scripts/install.sh scripts/
@@ -33,11 +40,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     python -m scripts.install_models --models-dir /tmp/models --stamp /tmp/complete \
     && test -e /tmp/complete
+COPY scripts/slim_packages.sh scripts/
 # Compiled once here, because a container may not write: only what the app imports, since all of it
-# would take 130 MB more.
-RUN python -c "import alembic.command, av, fastapi, faster_whisper, gradio, mcp.server, onnxruntime, \
-opentelemetry.exporter.otlp.proto.http.trace_exporter, prometheus_client, psycopg, pysubs2, uvicorn, \
-yt_dlp.extractor"
+# would take 100 MB more.
+RUN scripts/slim_packages.sh python \
+    && python -c "import alembic.command, av, fastapi, faster_whisper, gradio, mcp.server, \
+onnxruntime, opentelemetry.exporter.otlp.proto.http.trace_exporter, prometheus_client, psycopg, \
+pysubs2, uvicorn, yt_dlp.extractor.bilibili, yt_dlp.extractor.youtube"
 
 FROM packages AS cpu-packages
 RUN python -m pip uninstall --yes --quiet pip setuptools

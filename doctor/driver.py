@@ -14,8 +14,8 @@ OLDEST_CUDA = (12, 0)
 """The runtime inside the wheel is CUDA 12's; every driver of that family can run it."""
 
 GIVE_GPU = (
-    "If the host has GPUs, start the container with them: `docker compose up -d whisper-for-subs`,"
-    " or `docker run --gpus all …`."
+    "If the host has GPUs, start the container with them:"
+    " `WHISPER_GPUS=nvidia docker compose up -d`, or `docker run --gpus all …`."
 )
 
 

@@ -121,14 +121,8 @@ def test_every_setting_stands_in_the_docs_with_its_default() -> None:
             assert row[1].lower() == default.replace(f"{PROJECT}/".lower(), ""), name
 
 
-def test_compose_passes_every_setting_into_the_container() -> None:
-    fixed_in_the_image = {"host", "port", "models_dir", "data_dir"}
-    wanted = {environment_names(f)[0] for f in Settings.model_fields if f not in fixed_in_the_image}
-    services = compose()["services"].values()
-    ours = [service for service in services if service["image"].startswith("whisper-for-subs:")]
-    assert len(ours) == 2
-    for service in ours:
-        assert wanted <= set(service["environment"])
+GPUS = ("nvidia", "cdi", "none")
+"""Values of WHISPER_GPUS; each is a file that the service extends."""
 
 
 def compose() -> dict[str, Any]:
@@ -136,24 +130,82 @@ def compose() -> dict[str, Any]:
     return parsed
 
 
-def test_compose_has_what_the_operators_rely_on() -> None:
-    services = compose()["services"]
-    gpu, cpu = services["whisper-for-subs"], services["whisper-for-subs-cpu"]
-    assert gpu["container_name"] == "whisper-for-subs"
-    assert "profiles" not in gpu
-    (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
-    assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
-    assert cpu["profiles"] == ["cpu"]
-    assert cpu["environment"]["WHISPER_DEVICE"] == "cpu"
-    assert "deploy" not in cpu
-    for service in (gpu, cpu):
-        assert service["ports"] == ["7860:7860"]
-        assert service["init"] is True
-        assert service["stop_grace_period"] == "60s"
-        assert service["shm_size"]
-        assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]
-        targets = {volume.partition(":")[2] for volume in service["volumes"]}
-        assert targets == {"/app/models", "/app/data", "/app/cache"}
+def app_service(gpus: str) -> dict[str, Any]:
+    """The app as Compose starts it: what its own file says goes before what it extends."""
+    own = dict(compose()["services"]["whisper-for-subs"])
+    extended = own.pop("extends")
+    assert extended["file"] == "deploy/gpus/${WHISPER_GPUS:-nvidia}.yml"
+    other = yaml.safe_load(read(f"deploy/gpus/{gpus}.yml"))["services"][extended["service"]]
+    assert {*own} & {*other} == {"environment"}
+    assert not {*own["environment"]} & {*other["environment"]}
+    return {**other, **own, "environment": {**other["environment"], **own["environment"]}}
+
+
+@pytest.mark.parametrize("gpus", GPUS)
+def test_compose_passes_every_setting_into_the_container(gpus: str) -> None:
+    fixed_in_the_image = {"host", "port", "models_dir", "data_dir"}
+    wanted = {environment_names(f)[0] for f in Settings.model_fields if f not in fixed_in_the_image}
+    passed_on = app_service(gpus)["environment"]
+    assert wanted <= {*passed_on}
+    assert {name for name, value in passed_on.items() if value} <= {"WHISPER_DEVICE"}
+
+
+@pytest.mark.parametrize("gpus", GPUS)
+def test_compose_has_what_the_operators_rely_on(gpus: str) -> None:
+    service = app_service(gpus)
+    assert "profiles" not in service
+    assert service["container_name"] == "${WHISPER_CONTAINER:-whisper-for-subs}"
+    assert service["ports"] == ["${WHISPER_PORT:-7860}:7860"]
+    assert service["init"] is True
+    assert service["stop_grace_period"] == "60s"
+    assert service["shm_size"]
+    assert service["extra_hosts"] == ["host.docker.internal:host-gateway"]
+    targets = {volume.partition(":")[2] for volume in service["volumes"]}
+    assert targets == {"/app/models", "/app/data", "/app/cache"}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device"),
+    [
+        ("nvidia", {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}),
+        (
+            "cdi",
+            {"driver": "cdi", "device_ids": ["nvidia.com/gpu=all"], "capabilities": ["gpu"]},
+        ),
+    ],
+)
+def test_compose_asks_for_all_gpus(gpus: str, device: dict[str, Any]) -> None:
+    service = app_service(gpus)
+    assert service["deploy"] == {"resources": {"reservations": {"devices": [device]}}}
+    assert service["build"]["target"] == "gpu"
+    assert service["environment"]["WHISPER_DEVICE"] is None
+
+
+def test_compose_asks_for_no_gpu_where_there_is_none() -> None:
+    service = app_service("none")
+    assert "deploy" not in service
+    assert service["build"]["target"] == "cpu"
+    assert service["environment"]["WHISPER_DEVICE"] == "cpu"
+
+
+@pytest.mark.parametrize("gpus", GPUS)
+def test_compose_gives_the_container_no_more_than_it_needs(gpus: str) -> None:
+    service = app_service(gpus)
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"] == "${WHISPER_MEMORY_LIMIT:-32g}"
+    assert service["pids_limit"] == "${WHISPER_PIDS_LIMIT:-4096}"
+    assert [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]
+    assert not {"privileged", "cap_add", "devices", "pid", "network_mode"} & {*service}
+
+
+def test_every_variable_of_the_compose_file_is_explained() -> None:
+    files = ["docker-compose.yml", *(f"deploy/gpus/{gpus}.yml" for gpus in GPUS)]
+    texts = [read(file) for file in files]
+    used = {name for text in texts for name in re.findall(r"(?<!\$)\$\{(WHISPER_\w+)", text)}
+    section = read("docs/docker.md").partition("## Variables of Compose\n")[2].partition("\n## ")[0]
+    assert used == {*re.findall(r"^\| `(WHISPER_\w+)` \|", section, re.MULTILINE)}
 
 
 def test_the_database_of_compose_is_optional_and_keeps_its_data() -> None:

@@ -58,6 +58,7 @@ class Engine:
             f"--build-arg=BASE_IMAGE={base}",
             f"--secret=id=pip,src={_pip_settings(secrets)}",
             f"--secret=id=ca,src={AUTHORITIES}",
+            f"--secret=id=apt,src={_apt_sources(secrets)}",
             f"--target={target}",
             f"--tag={tag}",
             str(folder),
@@ -90,6 +91,18 @@ def _pip_settings(folder: Path) -> Path:
         if option in ("index-url", "extra-index-url", "trusted-host", "proxy"):
             lines.append(f"{option} = {value.strip(chr(39))}")
     file = folder / "pip.conf"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    file.chmod(0o600)
+    return file
+
+
+def _apt_sources(folder: Path) -> Path:
+    """Where this machine's apt gets Debian's packages, for another one."""
+    told = "deb $(REPO_URI) $(CODENAME) $(COMPONENT)"
+    command = ["apt-get", "indextargets", "--format", told, "Created-By: Packages"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in listed.splitlines() if "/debian/ bookworm main" in line]
+    file = folder / "sources.list"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     file.chmod(0o600)
     return file

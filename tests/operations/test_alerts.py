@@ -64,9 +64,9 @@ def test_compose_mounts_what_the_configurations_name() -> None:
     (job,) = config["scrape_configs"]
     assert job["authorization"]["credentials_file"] in services["prometheus"]["entrypoint"][2]
     host, _, port = job["static_configs"][0]["targets"][0].partition(":")
-    for name in ("whisper-for-subs", "whisper-for-subs-cpu"):
-        assert host in services[name]["networks"]["default"]["aliases"]
-        assert f"{port}:{port}" in services[name]["ports"]
+    app = services["whisper-for-subs"]
+    assert host in app["networks"]["default"]["aliases"]
+    assert app["ports"] == [f"${{WHISPER_PORT:-{port}}}:{port}"]
     provisioning = DEPLOY / "grafana" / "provisioning"
     (source,) = yaml.safe_load((provisioning / "datasources" / "prometheus.yml").read_text())[
         "datasources"
