@@ -56,6 +56,8 @@ COPY requirements-gpu.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
     scripts/install.sh python requirements-gpu.txt \
+    # Second builds of the runtime compiler, which cuBLAS does not open.
+    && find /opt/venv -name 'libnvrtc*.alt.so*' -delete \
     && python -m pip uninstall --yes --quiet pip setuptools
 
 # The images but for what is installed and the code, which come last because they change most.

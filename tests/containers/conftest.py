@@ -1,4 +1,4 @@
-"""The image, built once from the project's own Dockerfile, and containers of it."""
+"""The images, built once from the project's own Dockerfile, and containers of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.engine import ROOT, Engine
+from tests.browser import browser as browser
+from tests.browser import profile as profile
+from tests.containers.compose import Compose, program
+from tests.containers.engine import ROOT, Engine, own_name
+from tests.containers.service import Service
 
 BASE = "whisper-for-subs-tests:base"
 IMAGE = "whisper-for-subs-tests:cpu"
+OTHERS = "whisper-for-subs-tests:others"
+
+HERE = Path(__file__).parent
 
 HARDENED = (
     "--init",
@@ -21,14 +28,15 @@ HARDENED = (
     "--tmpfs=/tmp",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
-    "--pids-limit=512",
-    "--memory=4g",
+    "--pids-limit=4096",
+    "--memory=32g",
 )
 """As docker-compose.yml runs it."""
 
 
 @pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest) -> Engine:
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """It has nothing of a test run that was killed, and keeps nothing of this one."""
     if not request.config.getoption("docker"):
         pytest.skip("builds an image: make test-docker")
     if os.getuid() != 0 or shutil.which("debootstrap") is None:
@@ -36,21 +44,35 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     found = Engine.found()
     if found is None:
         pytest.skip("no Docker engine runs here that builds with secrets")
-    return found
+    found.sweep(lambda pid: not Path(f"/proc/{pid}").exists())
+    yield found
+    found.sweep(lambda pid: pid == os.getpid())
 
 
 @pytest.fixture(scope="session")
-def image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+def base_image(engine: Engine) -> str:
+    """Debian with Python, in place of Docker's image."""
+    subprocess.run([HERE / "base_image.sh", BASE], check=True)
+    return BASE
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image for machines without a GPU."""
-    script = Path(__file__).with_name("base_image.sh")
-    subprocess.run([script, BASE], check=True)
-    engine.build(ROOT, IMAGE, "cpu", BASE, tmp_path_factory.mktemp("secrets"))
+    engine.build(ROOT, IMAGE, base_image, tmp_path_factory.mktemp("secrets"), "--target=cpu")
     return IMAGE
+
+
+@pytest.fixture(scope="session")
+def others(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian's PostgreSQL and Prometheus, in place of the images that the Compose file names."""
+    engine.build(HERE / "others", OTHERS, base_image, tmp_path_factory.mktemp("secrets"))
+    return OTHERS
 
 
 @pytest.fixture
 def volume(engine: Engine) -> Iterator[str]:
-    name = engine.run("volume", "create").strip()
+    name = engine.run("volume", "create", own_name()).strip()
     yield name
     engine.run("volume", "rm", "--force", name)
 
@@ -66,8 +88,9 @@ def start(engine: Engine, image: str, volume: str) -> Iterator[Start]:
 
     def run(*options: str, command: tuple[str, ...] = (), **settings: str) -> str:
         variables = [f"--env={name}={value}" for name, value in settings.items()]
+        named = f"--name={own_name()}"
         ids.append(
-            engine.run("run", "-d", *HARDENED, *options, *variables, image, *command).strip()
+            engine.run("run", "-d", named, *HARDENED, *options, *variables, image, *command).strip()
         )
         return ids[-1]
 
@@ -75,3 +98,34 @@ def start(engine: Engine, image: str, volume: str) -> Iterator[Start]:
     left = engine.run("ps", "--all", "--quiet", "--no-trunc").split()
     for container in {*ids} & {*left}:
         engine.run("rm", "--force", "--volumes", container)
+
+
+Serve = Callable[..., Service]
+
+
+@pytest.fixture
+def serve(engine: Engine, start: Start, volume: str) -> Serve:
+    """Starts the app with a data volume, the test's own if no other is named; it has a port."""
+
+    def run(*options: str, data: str = volume, **settings: str) -> Service:
+        mounted = f"--volume={data}:/app/data"
+        return Service(engine, start(mounted, "--publish=127.0.0.1::7860", *options, **settings))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def compose(engine: Engine, image: str) -> Iterator[Callable[..., Compose]]:
+    """Makes projects of docker-compose.yml, for a machine without a GPU. They go in the end."""
+    if not program():
+        pytest.skip("no Docker Compose here: apt-get install docker-compose")
+    made: list[Compose] = []
+
+    def make(*files: Path, profiles: tuple[str, ...] = (), **variables: str) -> Compose:
+        settings = {"WHISPER_GPUS": "none", "WHISPER_IMAGE": image, **variables}
+        made.append(Compose(*files, profiles=profiles, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.down()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Whom this machine trusts, its package mirror's authority included."""
+
+PREFIX = "whisper-for-subs-tests"
+"""Begins the name of everything that tests make. The process that made it follows."""
+
+_numbers = itertools.count()
+
+
+def own_name() -> str:
+    """A new name for a container, a volume or a project of this process."""
+    return f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
 
 
 class Engine:
@@ -50,19 +63,22 @@ class Engine:
             raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr or done.stdout}")
         return done.stdout
 
-    def build(self, folder: Path, tag: str, target: str, base: str, secrets: Path) -> None:
-        """The project's own Dockerfile, with this machine's way to its packages."""
+    def build(self, folder: Path, tag: str, base: str, secrets: Path, *options: str) -> None:
+        """From the folder's Dockerfile, with this machine's way to its packages. What had the tag
+        before goes, unless a container needs it."""
         self.run(
             "build",
             "--network=host",
+            f"--label={PREFIX}",
             f"--build-arg=BASE_IMAGE={base}",
             f"--secret=id=pip,src={_pip_settings(secrets)}",
             f"--secret=id=ca,src={AUTHORITIES}",
             f"--secret=id=apt,src={_apt_sources(secrets)}",
-            f"--target={target}",
+            *options,
             f"--tag={tag}",
             str(folder),
         )
+        self.run("image", "prune", "--force", f"--filter=label={PREFIX}")
 
     def inspect(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("inspect", name))[0]
@@ -78,6 +94,18 @@ class Engine:
         )
         return done.stdout
 
+    def sweep(self, made_by: Callable[[int], bool]) -> None:
+        """Remove the containers, networks and volumes of such test processes."""
+        for kind, name, remove in (
+            (("ps", "--all"), "{{.Names}}", ("rm", "--force", "--volumes")),
+            (("network", "ls"), "{{.Name}}", ("network", "rm")),
+            (("volume", "ls"), "{{.Name}}", ("volume", "rm", "--force")),
+        ):
+            for each in self.run(*kind, "--format", name).split():
+                found = re.match(rf"{PREFIX}-(\d+)-", each)
+                if found and made_by(int(found[1])):
+                    self.run(*remove, each)
+
 
 def _pip_settings(folder: Path) -> Path:
     """Where this machine's pip gets its packages, as a configuration for another one."""
@@ -90,19 +118,19 @@ def _pip_settings(folder: Path) -> Path:
         option = name.rpartition(".")[2]
         if option in ("index-url", "extra-index-url", "trusted-host", "proxy"):
             lines.append(f"{option} = {value.strip(chr(39))}")
-    file = folder / "pip.conf"
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    file.chmod(0o600)
-    return file
+    return _private(folder / "pip.conf", lines)
 
 
 def _apt_sources(folder: Path) -> Path:
-    """Where this machine's apt gets Debian's packages, for another one."""
+    """Where this machine's apt gets Debian's packages, for the base image's Debian."""
     told = "deb $(REPO_URI) $(CODENAME) $(COMPONENT)"
     command = ["apt-get", "indextargets", "--format", told, "Created-By: Packages"]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    lines = [line for line in listed.splitlines() if "/debian/ bookworm main" in line]
-    file = folder / "sources.list"
+    lines = [line for line in listed.splitlines() if line.endswith("/debian/ bookworm main")]
+    return _private(folder / "sources.list", lines)
+
+
+def _private(file: Path, lines: list[str]) -> Path:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     file.chmod(0o600)
     return file

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.conftest import BASE, IMAGE
+from tests.containers.conftest import IMAGE
 from tests.containers.engine import ROOT, Engine
 
 
@@ -46,7 +46,7 @@ def test_both_models_are_there_without_a_network(engine: Engine, image: str) -> 
 
 
 def test_a_change_of_code_costs_the_last_layer_alone(
-    engine: Engine, image: str, tmp_path: Path
+    engine: Engine, base_image: str, image: str, tmp_path: Path
 ) -> None:
     changed = tmp_path / "project"
     ignored = shutil.ignore_patterns(".git", ".venv", "models", "data", ".*_cache", "__pycache__")
@@ -54,11 +54,32 @@ def test_a_change_of_code_costs_the_last_layer_alone(
     with (changed / "app.py").open("a", encoding="utf-8") as file:
         file.write("\n# changed\n")
     tag = f"{IMAGE}-changed"
-    engine.build(changed, tag, "cpu", BASE, tmp_path)
+    engine.build(changed, tag, base_image, tmp_path, "--target=cpu")
     before, after = (engine.inspect(each)["RootFS"]["Layers"] for each in (image, tag))
-    engine.run("rmi", "--force", tag)
+    engine.run("rmi", tag)
     assert before[:-1] == after[:-1]
     assert before[-1] != after[-1]
+
+
+def test_it_stays_small(engine: Engine, image: str) -> None:
+    # docs/docker.md says what is in it. The base weighs 145 MB here.
+    assert engine.inspect(image)["Size"] <= 900e6
+
+
+EVERY_MODULE = """
+import importlib, pathlib, sys
+for path in sorted(pathlib.Path(".").rglob("*.py")):
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    if name.split(".")[0] not in ("models", "data", "cache") and "migrations" not in name:
+        importlib.import_module(name)
+needed = {name.split(".")[0] for name in sys.modules}
+print(*sorted(needed & {"av", "ctranslate2", "gradio", "onnxruntime", "pandas", "psycopg"}))
+"""
+
+
+def test_nothing_that_the_app_imports_was_taken_out(engine: Engine, image: str) -> None:
+    found = engine.run("run", "--rm", "--network=none", image, "python", "-c", EVERY_MODULE)
+    assert found.split() == ["av", "ctranslate2", "gradio", "onnxruntime", "pandas", "psycopg"]
 
 
 @pytest.mark.parametrize("command", ["doctor", "plan --gpu 24", "gpu"])
@@ -66,3 +87,16 @@ def test_commands_work_inside(engine: Engine, image: str, command: str) -> None:
     said = inside(engine, image, f"cd /app && python -m cli.main {command} 2>&1 || true")
     assert "Traceback" not in said
     assert said.strip()
+
+
+@pytest.mark.parametrize(("device", "mark"), [("auto", "i"), ("cuda", "✗")])
+def test_the_doctor_says_that_the_container_has_no_gpu_and_how_to_give_it_one(
+    engine: Engine, image: str, device: str, mark: str
+) -> None:
+    settings = (f"--env=WHISPER_DEVICE={device}", "--env=NVIDIA_VISIBLE_DEVICES=all")
+    doctor = "python -m cli.main doctor || true"
+    said = engine.run("run", "--rm", "--network=none", *settings, image, "sh", "-c", doctor)
+    finding = f"{mark} The container has no GPU: no /dev/nvidia*, NVIDIA_VISIBLE_DEVICES is 'all'."
+    lines = [line.strip() for line in said.splitlines()]
+    assert finding in lines, said
+    assert "WHISPER_GPUS=nvidia docker compose up -d" in lines[lines.index(finding) + 1]

@@ -1,94 +1,69 @@
-"""A container as operators have it: hardened, stopped, killed, with a volume that is wrong."""
+"""A container as operators have it: hardened, replaced, with a volume that is wrong."""
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 
-import httpx
+from tests.containers.conftest import IMAGE, Serve, Start
+from tests.containers.engine import Engine, own_name
+from tests.containers.service import OPEN, Service
+from tests.jobs.recordings import SHORT, joined
+from tests.waiting import eventually
 
-from tests.containers.conftest import IMAGE, Start
-from tests.containers.engine import Engine
-from tests.jobs.recordings import SHORT
-from tests.waiting import PATIENCE_S, eventually
+VOLUME = Path(__file__).with_name("data") / "volume.tar.gz"
+"""The data volume of a killed service of the release before speech endpoints: a database at its
+fourth migration, a job that is complete, and one that had just begun."""
 
-OPEN = {"WHISPER_ACCESS": "open", "WHISPER_MODEL": "tiny.en"}
-
-
-def address(engine: Engine, container: str) -> str:
-    return f"http://127.0.0.1:{engine.run('port', container, '7860').split(':')[-1].strip()}"
-
-
-def healthy(engine: Engine, container: str) -> bool:
-    state = engine.inspect(container)["State"]
-    assert state["Running"], engine.logs(container)
-    try:
-        return httpx.get(f"{address(engine, container)}/health", timeout=10.0).status_code == 200
-    except httpx.TransportError:
-        return False
+FINISHED, BEGUN = "ot3uXrZh_U5i-E4M", "sWG39f12fFiy-nDB"
+"""Its jobs."""
 
 
-def submit(url: str) -> str:
-    answer = httpx.post(
-        f"{url}/api/jobs",
-        params={"name": "talk.flac", "language": "en"},
-        content=SHORT.read_bytes(),
-        timeout=PATIENCE_S,
-    )
-    assert answer.status_code == 202, answer.text
-    job: str = answer.json()["id"]
-    return job
-
-
-def subtitles(url: str, job: str) -> bytes:
-    def ended() -> bool:
-        found = json.loads(httpx.get(f"{url}/api/jobs/{job}", timeout=PATIENCE_S).text)
-        return bool(found["ended"])
-
-    eventually(ended, "the job ends")
-    answer = httpx.get(f"{url}/jobs/{job}/files/srt", timeout=PATIENCE_S)
-    assert answer.status_code == 200, answer.text
-    return answer.content
-
-
-def test_it_makes_subtitles_and_keeps_them_over_a_stop_and_a_new_container(
-    engine: Engine, start: Start, volume: str
-) -> None:
-    data = f"--volume={volume}:/app/data"
-    first = start(data, "--publish=127.0.0.1::7860", **OPEN)
-    eventually(lambda: healthy(engine, first), "it is healthy")
-    url = address(engine, first)
-    job = submit(url)
-    srt = subtitles(url, job)
+def test_it_keeps_its_work_over_a_stop_and_a_new_container(engine: Engine, serve: Serve) -> None:
+    first = serve(**OPEN)
+    first.wait_ready()
+    job = first.submit(SHORT)
+    srt = first.subtitles(job)
     assert b"-->" in srt
-    said = engine.logs(first)
-    for line in ("Initialized ParallelWhisperTranscriber", "Processing segment", "Complete! "):
-        assert line in said
-    engine.run("stop", "--time=60", first)
-    assert engine.inspect(first)["State"]["ExitCode"] == 0
-    engine.run("rm", first)
-    second = start(data, "--publish=127.0.0.1::7860", **OPEN)
-    eventually(lambda: healthy(engine, second), "it is healthy")
-    assert subtitles(address(engine, second), job) == srt
+    engine.run("stop", "--time=60", first.container)
+    assert engine.inspect(first.container)["State"]["ExitCode"] == 0
+    engine.run("rm", "--volumes", first.container)
+    second = serve(**OPEN)
+    eventually(lambda: second.answers("/health"), "it is healthy")
+    assert second.subtitles(job) == srt
 
 
-def test_a_killed_container_goes_on_with_its_job(engine: Engine, start: Start, volume: str) -> None:
-    data = f"--volume={volume}:/app/data"
-    first = start(data, "--publish=127.0.0.1::7860", **OPEN)
-    eventually(lambda: healthy(engine, first), "it is healthy")
-    job = submit(address(engine, first))
-    engine.run("kill", first)
-    second = start(data, "--publish=127.0.0.1::7860", **OPEN)
-    eventually(lambda: healthy(engine, second), "it is healthy")
-    assert b"-->" in subtitles(address(engine, second), job)
-
-
-def test_the_first_password_is_told_once_and_users_are_added_inside(
-    engine: Engine, start: Start, volume: str
+def test_a_volume_of_the_release_before_is_taken_over(
+    engine: Engine, serve: Serve, volume: str
 ) -> None:
-    container = start(f"--volume={volume}:/app/data")
-    eventually(lambda: "password" in engine.logs(container), "the password is told")
-    added = engine.run("exec", container, "python", "-m", "cli.main", "users", "list")
-    assert "admin" in added
+    mounts = (f"--volume={volume}:/app/data", f"--volume={VOLUME}:/volume.tar.gz:ro")
+    unpack = ("tar", "--extract", "--file=/volume.tar.gz", "--directory=/app/data")
+    engine.run("run", "--rm", "--user=0", *mounts, IMAGE, *unpack)
+    show = ("cat", f"/app/data/jobs/{FINISHED}/talk.srt")
+    old = engine.run("run", "--rm", mounts[0], IMAGE, *show)
+    assert "-->" in old
+    service = serve(**OPEN)
+    eventually(lambda: service.answers("/health"), "it is healthy")
+    assert service.subtitles(FINISHED).decode() == old
+    assert b"-->" in service.subtitles(BEGUN)
+    assert "Traceback" not in service.log
+
+
+def test_a_full_volume_refuses_what_does_not_fit_and_harms_nothing_else(
+    engine: Engine, serve: Serve, tmp_path: Path
+) -> None:
+    small = own_name()
+    size = ("--opt=type=tmpfs", "--opt=device=tmpfs", "--opt=o=size=8m,uid=1000")
+    engine.run("volume", "create", *size, small)
+    service = serve(data=small, WHISPER_MIN_FREE_MIB="1", **OPEN)
+    service.wait_ready()
+    job = service.submit(SHORT)
+    srt = service.subtitles(job)
+    refused = service.send(joined(tmp_path / "large.wav", times=8))
+    assert refused.status_code == 507, refused.text
+    assert "MiB" in refused.text
+    assert service.answers("/health")
+    assert service.subtitles(job) == srt
+    assert service.subtitles(service.submit(SHORT)) == srt
 
 
 def test_a_volume_of_another_owner_is_told_with_its_fix(
@@ -99,8 +74,15 @@ def test_a_volume_of_another_owner_is_told_with_its_fix(
     spoil = "touch /app/data/file && chown 0:0 /app/data && chmod 700 /app/data"
     root = ("run", "--rm", "--user=0", "--entrypoint=sh")
     engine.run(*root, mounted, IMAGE, "-c", spoil)
-    container = start(mounted, **OPEN)
-    eventually(lambda: not engine.inspect(container)["State"]["Running"], "it ends")
-    said = engine.logs(container)
-    assert "chown" in said, said
-    assert "Traceback" not in said, said
+    service = Service(engine, start(mounted, **OPEN))
+    eventually(lambda: not service.running, "it ends")
+    assert "chown" in service.log, service.log
+    assert "Traceback" not in service.log, service.log
+
+
+def test_a_container_without_the_gpu_that_is_asked_for_says_so(
+    engine: Engine, start: Start
+) -> None:
+    service = Service(engine, start(WHISPER_DEVICE="cuda"))
+    eventually(lambda: "A GPU was asked for" in service.log, "it says so")
+    assert "Traceback" not in service.log, service.log

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pysubs2
 import pytest
 import soundfile
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Page
 
 from tests.apps import ROOT, App, running_app
-from tests.waiting import PATIENCE_S
-
-NewProfile = Callable[..., BrowserContext]
+from tests.browser import NewProfile
+from tests.browser import browser as browser
+from tests.browser import profile as profile
 
 CLIPS = ROOT / "tests" / "data" / "ljspeech"
 
@@ -65,33 +64,6 @@ def not_a_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recordings") / "notes & more.mp3"
     path.write_text("These are notes, not sound.\n" * 100, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="package")
-def browser(chromium: str) -> Iterator[Browser]:
-    """For this folder alone: while Playwright runs, so does its event loop, in which other tests
-    could run none of their own."""
-    expect.set_options(timeout=1000 * PATIENCE_S)
-    with sync_playwright() as playwright:
-        # A container's root may not use the sandbox; what is shown is our own page.
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def profile(browser: Browser) -> Iterator[NewProfile]:
-    """Make a fresh browser profile, which has never seen the app."""
-    made: list[BrowserContext] = []
-
-    def make(width: int = 1280, height: int = 900, **options: Any) -> BrowserContext:
-        made.append(browser.new_context(viewport={"width": width, "height": height}, **options))
-        made[-1].set_default_timeout(1000 * PATIENCE_S)
-        return made[-1]
-
-    yield make
-    for context in made:
-        context.close()
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from access.credentials import Users
 from bench.service import free_port
 from core.settings import Settings
 from tests.apps import ROOT, App, answers, running_app
+from tests.browser import NewProfile
 from tests.code_blocks import code_blocks
-from tests.ui.conftest import NewProfile
 from tests.waiting import eventually
 
 USER, PASSWORD = "alice", "correct horse battery"

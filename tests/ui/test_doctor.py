@@ -16,7 +16,7 @@ from access.identity import LOCAL, Identity
 from core.settings import Settings
 from doctor.diagnosis import Diagnosis, Finding, diagnosis
 from tests.apps import App
-from tests.ui.conftest import NewProfile
+from tests.browser import NewProfile
 from tests.waiting import PATIENCE_S
 from ui import doctor_tab
 from ui.doctor_tab import DoctorTab, Examinations, report

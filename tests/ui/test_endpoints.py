@@ -18,7 +18,7 @@ from core.settings import Settings
 from jobs.endpoint_keys import EndpointKeys
 from jobs.endpoint_rows import FIELDS, read_row
 from tests.apps import App, running_app
-from tests.ui.conftest import NewProfile
+from tests.browser import NewProfile
 from ui.endpoints_tab import EndpointsTab
 from ui.endpoints_view import endpoint_table
 from ui.where_choice import where_choices, where_info, where_update

@@ -10,10 +10,11 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.apps import App, running_app
+from tests.browser import NewProfile
 from tests.endpoints.known_speech import Speech, speech_of
 from tests.endpoints.server import SpeechServer
 from tests.spoken import MAX_WER, word_errors
-from tests.ui.conftest import NewProfile, plain_text
+from tests.ui.conftest import plain_text
 from tests.ui.test_endpoints import fill
 from tests.ui.test_page import download, upload
 from tests.waiting import eventually

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from core.settings import Settings
 from tests.apps import App
+from tests.browser import NewProfile
 from tests.gpu import fake_nvml
-from tests.ui.conftest import NewProfile
 from ui.finetune_tab import CHOSEN, FIELDS, plan_of
 
 SETTINGS = Settings(_env_file=None)  # type: ignore[call-arg]

@@ -15,8 +15,8 @@ from core.types import Gap
 from jobs.records import HistoryEntry
 from jobs.states import JobState
 from tests.apps import App, start_app, stop_app
+from tests.browser import NewProfile
 from tests.ui import stored
-from tests.ui.conftest import NewProfile
 from tests.ui.test_page import upload
 from tests.waiting import PATIENCE_S, eventually
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.apps import App, running_app
+from tests.browser import NewProfile
 from tests.link_server import LinkServer, serving
-from tests.ui.conftest import NewProfile
 
 
 @pytest.fixture(scope="module")
