@@ -195,7 +195,7 @@ def test_compose_gives_the_container_no_more_than_it_needs(gpus: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["mem_limit"] == "${WHISPER_MEMORY_LIMIT:-32g}"
-    assert service["pids_limit"] == "${WHISPER_PIDS_LIMIT:-4096}"
+    assert service["pids_limit"] == 4096
     assert [place.partition(":")[0] for place in service["tmpfs"]] == ["/tmp"]
     assert not {"privileged", "cap_add", "devices", "pid", "network_mode"} & {*service}
 

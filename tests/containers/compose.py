@@ -14,34 +14,39 @@ class Compose:
     """The project's own docker-compose.yml.
 
     Args:
+        folder: for a file in place of ``.env``.
         files: further files, which change the first.
         profiles: of Compose.
-        variables: as in ``.env``, which is not read.
+        variables: what that file says.
 
     Raises RuntimeError, with what Compose said, where a command fails.
     """
 
     def __init__(
         self,
+        folder: Path,
         *files: Path,
         profiles: tuple[str, ...] = (),
         **variables: str,
     ) -> None:
         self.project = own_name()
         self.container = f"{self.project}-app"
-        self._command = [*program(), "--env-file", os.devnull, "--project-name", self.project]
+        # Any free port of this machine alone.
+        own = {"WHISPER_CONTAINER": self.container, "WHISPER_PORT": "127.0.0.1:0"}
+        settings = folder / f"{self.project}.env"
+        lines = [f"{name}={value}\n" for name, value in {**own, **variables}.items()]
+        settings.write_text("".join(lines), encoding="utf-8")
+        self._command = [*program(), "--env-file", str(settings), "--project-name", self.project]
         for file in (ROOT / "docker-compose.yml", *files):
             self._command += ["--file", str(file)]
         for profile in profiles:
             self._command += ["--profile", profile]
-        others = {
+        # The shell's would go before the file's.
+        self._environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("WHISPER_", "COMPOSE_", "DATABASE_URL"))
         }
-        # Any free port of this machine alone.
-        own = {"WHISPER_CONTAINER": self.container, "WHISPER_PORT": "127.0.0.1:0"}
-        self._environment = {**others, **own, **variables}
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """What the command wrote to its standard output."""

@@ -115,15 +115,18 @@ def serve(engine: Engine, start: Start, volume: str) -> Serve:
 
 
 @pytest.fixture(scope="session")
-def compose(engine: Engine, image: str) -> Iterator[Callable[..., Compose]]:
+def compose(
+    engine: Engine, image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Compose]]:
     """Makes projects of docker-compose.yml, for a machine without a GPU. They go in the end."""
     if not program():
         pytest.skip("no Docker Compose here: apt-get install docker-compose")
     made: list[Compose] = []
+    folder = tmp_path_factory.mktemp("compose")
 
     def make(*files: Path, profiles: tuple[str, ...] = (), **variables: str) -> Compose:
         settings = {"WHISPER_GPUS": "none", "WHISPER_IMAGE": image, **variables}
-        made.append(Compose(*files, profiles=profiles, **settings))
+        made.append(Compose(folder, *files, profiles=profiles, **settings))
         return made[-1]
 
     yield make

@@ -67,19 +67,21 @@ def test_it_stays_small(engine: Engine, image: str) -> None:
 
 
 EVERY_MODULE = """
-import importlib, pathlib, sys
-for path in sorted(pathlib.Path(".").rglob("*.py")):
-    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
-    if name.split(".")[0] not in ("models", "data", "cache") and "migrations" not in name:
-        importlib.import_module(name)
-needed = {name.split(".")[0] for name in sys.modules}
-print(*sorted(needed & {"av", "ctranslate2", "gradio", "onnxruntime", "pandas", "psycopg"}))
+import importlib, pathlib, tomllib
+setup = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["tool"]["setuptools"]
+for package in setup["packages"]:
+    if package.startswith("jobs.migrations"):
+        continue  # run by Alembic alone
+    for path in pathlib.Path(*package.split(".")).glob("*.py"):
+        importlib.import_module(f"{package}.{path.stem}".removesuffix(".__init__"))
+import onnxruntime  # by the processes that detect speech
+print("all")
 """
 
 
 def test_nothing_that_the_app_imports_was_taken_out(engine: Engine, image: str) -> None:
     found = engine.run("run", "--rm", "--network=none", image, "python", "-c", EVERY_MODULE)
-    assert found.split() == ["av", "ctranslate2", "gradio", "onnxruntime", "pandas", "psycopg"]
+    assert found == "all\n"
 
 
 @pytest.mark.parametrize("command", ["doctor", "plan --gpu 24", "gpu"])
