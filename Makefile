@@ -6,7 +6,7 @@
 #   make test       run the tests            (ARGS="-k name" for some)
 #   make test-fast  those without a browser, a model or a process, for every change
 #   make test-all   all tests, and fuzz for long
-#   make test-docker   build the image, and try containers of it
+#   make test-docker   build the image, and try containers of it with Docker and Compose
 #   make lint       check style, types, Dockerfile and Compose file
 #   make bench      measure against faster-whisper
 #   make freeze     write constraints.txt from .venv
@@ -41,8 +41,9 @@ test test-all: setup $(VENV)/.dev
 	$(PYTEST) $(if $(filter test-all,$@),--long) $(ARGS)
 
 test-docker: setup $(VENV)/.dev
-	-@scripts/system_packages.sh debootstrap=debootstrap
-	$(PY) -m pytest --docker tests/containers $(ARGS)
+	-@scripts/system_packages.sh chromium=chromium debootstrap=debootstrap
+	-@docker compose version >/dev/null 2>&1 || scripts/system_packages.sh docker-compose=docker-compose
+	$(PY) -m pytest -rs --docker tests/containers $(ARGS)
 
 test-fast: $(VENV)/.runtime$(if $(GPU),-gpu) $(VENV)/.dev
 	$(PYTEST) -m "not (browser or model or process)" $(ARGS)

@@ -6,10 +6,11 @@ packages=$("$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 cd "$packages"
 # Tests of the packages themselves.
 find . -type d -name tests -prune -exec rm -r {} +
-# Gradio's renderer on a server of Node, which is off (app.py).
-rm -r gradio/templates/node
-# The library for programs in C; Python's own module holds all of it.
-rm onnxruntime/capi/libonnxruntime.so.*
+# Gradio's renderer on a server of Node, which is off (app.py), and media for its demonstrations.
+rm -r gradio/templates/node gradio/media_assets
+# The library for programs in C, all of which Python's module holds as well, and tools that change
+# models.
+rm -r onnxruntime/capi/libonnxruntime.so.* onnxruntime/transformers
 # All forms of the detector but the one that vad.py reads.
 find silero_vad/data -type f ! -name silero_vad_16k_sequence.onnx -delete
 # Debug information of extension modules: 66 of 68 MB in CTranslate2's. Libraries that a wheel brings

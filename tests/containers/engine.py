@@ -30,10 +30,15 @@ def own_name() -> str:
 
 
 class Engine:
-    """Raises RuntimeError, with what Docker said, where a command fails."""
+    """Raises RuntimeError, with what Docker said, where a command fails.
 
-    def __init__(self, program: str) -> None:
-        self._program = program
+    Args:
+        host: address of another engine than the machine's own.
+    """
+
+    def __init__(self, program: str, host: str = "") -> None:
+        self.program = program
+        self._command = (program, "--host", host) if host else (program,)
 
     @classmethod
     def found(cls) -> Engine | None:
@@ -53,7 +58,7 @@ class Engine:
     def run(self, *arguments: str, timeout_s: float = 1800.0) -> str:
         """What the command wrote to its standard output."""
         done = subprocess.run(
-            [self._program, *arguments],
+            [*self._command, *arguments],
             env={**os.environ, "DOCKER_BUILDKIT": "1"},
             capture_output=True,
             text=True,
@@ -86,7 +91,7 @@ class Engine:
 
     def logs(self, container: str) -> str:
         done = subprocess.run(
-            [self._program, "logs", container],
+            [*self._command, "logs", container],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -17,14 +17,18 @@ OPEN = {"WHISPER_ACCESS": "open", "WHISPER_MODEL": "tiny.en", "WHISPER_BEAM_SIZE
 
 @dataclass(frozen=True)
 class Service:
-    """Talks to the app in that container, by the port that it has at the moment."""
+    """Talks to the app in that container, by the port that it has at the moment, or by the port of
+    the machine where it has that."""
 
     engine: Engine
     container: str
     headers: dict[str, str] = field(default_factory=dict)
+    host_port: int | None = None
 
     @property
     def url(self) -> str:
+        if self.host_port is not None:
+            return f"http://127.0.0.1:{self.host_port}"
         said = self.engine.run("port", self.container, "7860")
         return f"http://127.0.0.1:{said.split()[0].rpartition(':')[2]}"
 

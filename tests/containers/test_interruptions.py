@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.service import free_port
 from tests.containers.conftest import Serve
+from tests.containers.daemon import hand_over, own_daemon
 from tests.containers.engine import Engine
 from tests.containers.service import OPEN, Service
 from tests.jobs.recordings import joined
@@ -59,3 +61,25 @@ def test_the_next_start_goes_on_with_a_job_to_the_same_bytes(
     assert "Going on with talk.wav" in service.log
     lines = [line for line in service.log.splitlines() if job in line]
     assert any("is in the journal already" in line for line in lines), service.log
+
+
+def test_a_restarted_engine_starts_the_app_again_and_the_job_goes_on(
+    engine: Engine, image: str, recording: Path
+) -> None:
+    with own_daemon(engine) as daemon:
+        hand_over(engine, daemon.engine, image)
+        port = free_port()
+        settings = {**SETTINGS, "WHISPER_HOST": "127.0.0.1", "WHISPER_PORT": str(port)}
+        variables = [f"--env={name}={value}" for name, value in settings.items()]
+        policy = ("--restart=unless-stopped", "--stop-timeout=60", "--network=host")
+        started = daemon.engine.run("run", "-d", "--init", *policy, *variables, image)
+        service = Service(daemon.engine, started.strip(), host_port=port)
+        service.wait_ready()
+        undisturbed = service.subtitles(service.submit(recording))
+        job = begin(service, recording)
+        daemon.stop()
+        daemon.start()
+        eventually(lambda: service.answers("/health"), "it is healthy again")
+        assert service.subtitles(job) == undisturbed
+        assert "Going on with talk.wav" in service.log
+        daemon.engine.run("rm", "--force", "--volumes", service.container)

@@ -4,6 +4,7 @@ Debian's programs in place of their images."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -61,10 +62,9 @@ def test_prometheus_watches_the_app_by_the_rules_of_the_project(
     monitor = Prometheus(published(engine, project, "prometheus", "9090"))
 
     def watches() -> bool:
-        try:
+        with suppress(httpx.TransportError, ValueError):  # it starts
             return monitor.value('up{job="whisper"}') == 1
-        except httpx.TransportError:
-            return False
+        return False
 
     eventually(watches, "Prometheus scrapes the app")
     (group,) = monitor.ask("rules")["groups"]
