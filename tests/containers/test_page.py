@@ -97,7 +97,7 @@ def test_an_image_is_carried_over_as_a_file(engine: Engine, page: Page) -> None:
     made = engine.inspect(f"{NAME}:latest")["Id"]
     page("docker save whisper-for-subs:latest | gzip")
     engine.run("rmi", f"{NAME}:latest")
-    with pytest.raises(RuntimeError, match="(?i)no such object"):
+    with pytest.raises(RuntimeError, match=r"(?i)no such object"):
         engine.inspect(made)
     page("docker load")
     assert engine.inspect(f"{NAME}:latest")["Config"]["Labels"]["carried"] == "over"
