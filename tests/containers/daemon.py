@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import shutil
 import subprocess
@@ -17,7 +18,8 @@ from tests.waiting import PATIENCE_S, eventually
 
 
 class Daemon:
-    """It changes no network of the machine: its containers have the machine's, or none."""
+    """It has a network namespace of its own, because it would change the machine's. Its containers
+    share that with ``--network=host``, and so may a thread."""
 
     def __init__(self, folder: Path, like: Engine) -> None:
         self._folder = folder
@@ -36,7 +38,9 @@ class Daemon:
         # It may share a containerd with the machine's engine.
         own = folder.name
         names = (f"--containerd-namespace={own}", f"--containerd-plugins-namespace={own}-plugins")
-        self._command = ["dockerd", f"--config-file={file}", *names]
+        dockerd = ("dockerd", f"--config-file={file}", *names)
+        script = 'ip link set lo up && exec "$@"'
+        self._command = ["unshare", "--net", "sh", "-c", script, "sh", *dockerd]
         self.engine = Engine(like.program, address)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -45,6 +49,13 @@ class Daemon:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         eventually(lambda: not self._running or self._answers(), "the engine answers")
         assert self._running, (self._folder / "log").read_text()
+
+    def enter(self) -> None:
+        """Have the calling thread reach the containers that run now, and no other network."""
+        assert self._process is not None
+        with Path(f"/proc/{self._process.pid}/ns/net").open("rb") as namespace:
+            if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0):
+                raise OSError(ctypes.get_errno(), "setns")
 
     def stop(self) -> None:
         """As the system's manager of services does it. Containers are told to stop."""
@@ -67,8 +78,9 @@ class Daemon:
 @contextmanager
 def own_daemon(like: Engine) -> Iterator[Daemon]:
     """It has nothing at first, and nothing of it is left."""
-    if shutil.which("dockerd") is None:
-        pytest.skip("no dockerd here: the engine runs elsewhere")
+    for program in ("dockerd", "ip", "unshare"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here")
     # Paths of sockets are short.
     folder = Path(tempfile.mkdtemp(prefix="docker-"))
     daemon = Daemon(folder, like)

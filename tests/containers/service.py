@@ -17,8 +17,8 @@ OPEN = {"WHISPER_ACCESS": "open", "WHISPER_MODEL": "tiny.en", "WHISPER_BEAM_SIZE
 
 @dataclass(frozen=True)
 class Service:
-    """Talks to the app in that container, by the port that it has at the moment, or by the port of
-    the machine where it has that."""
+    """Talks to the app in that container, by the port that it has at the moment, or by the app's
+    where the container has no network of its own."""
 
     engine: Engine
     container: str

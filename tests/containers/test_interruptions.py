@@ -3,13 +3,13 @@ to the same bytes."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from bench.service import free_port
 from tests.containers.conftest import Serve
-from tests.containers.daemon import hand_over, own_daemon
+from tests.containers.daemon import Daemon, hand_over, own_daemon
 from tests.containers.engine import Engine
 from tests.containers.service import OPEN, Service
 from tests.jobs.recordings import joined
@@ -66,20 +66,23 @@ def test_the_next_start_goes_on_with_a_job_to_the_same_bytes(
 def test_a_restarted_engine_starts_the_app_again_and_the_job_goes_on(
     engine: Engine, image: str, recording: Path
 ) -> None:
-    with own_daemon(engine) as daemon:
-        hand_over(engine, daemon.engine, image)
-        port = free_port()
-        settings = {**SETTINGS, "WHISPER_HOST": "127.0.0.1", "WHISPER_PORT": str(port)}
-        variables = [f"--env={name}={value}" for name, value in settings.items()]
+    def restart(daemon: Daemon) -> None:
+        daemon.enter()
+        variables = [f"--env={name}={value}" for name, value in SETTINGS.items()]
         policy = ("--restart=unless-stopped", "--stop-timeout=60", "--network=host")
         started = daemon.engine.run("run", "-d", "--init", *policy, *variables, image)
-        service = Service(daemon.engine, started.strip(), host_port=port)
+        service = Service(daemon.engine, started.strip(), host_port=7860)
         service.wait_ready()
         undisturbed = service.subtitles(service.submit(recording))
         job = begin(service, recording)
         daemon.stop()
         daemon.start()
+        daemon.enter()
         eventually(lambda: service.answers("/health"), "it is healthy again")
         assert service.subtitles(job) == undisturbed
         assert "Going on with talk.wav" in service.log
         daemon.engine.run("rm", "--force", "--volumes", service.container)
+
+    with own_daemon(engine) as daemon, ThreadPoolExecutor(1) as thread:
+        hand_over(engine, daemon.engine, image)
+        thread.submit(restart, daemon).result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.containers.conftest import IMAGE, Serve, Start
-from tests.containers.engine import Engine, own_name
+from tests.containers.engine import ROOT, Engine, own_name
 from tests.containers.service import OPEN, Service
 from tests.jobs.recordings import SHORT, joined
 from tests.waiting import eventually
@@ -74,10 +74,17 @@ def test_a_volume_of_another_owner_is_told_with_its_fix(
     spoil = "touch /app/data/file && chown 0:0 /app/data && chmod 700 /app/data"
     root = ("run", "--rm", "--user=0", "--entrypoint=sh")
     engine.run(*root, mounted, IMAGE, "-c", spoil)
-    service = Service(engine, start(mounted, **OPEN))
+    service = Service(engine, start(mounted, "--publish=127.0.0.1::7860", **OPEN))
     eventually(lambda: not service.running, "it ends")
     assert "chown" in service.log, service.log
     assert "Traceback" not in service.log, service.log
+    fix = ("chown", "-R", "1000:1000", "/app/data")
+    page = (ROOT / "docs" / "docker.md").read_text(encoding="utf-8")
+    command = "docker run --rm --user 0 --volumes-from whisper-for-subs whisper-for-subs "
+    assert f"\n{command}{' '.join(fix)}\n" in page
+    engine.run("run", "--rm", "--user=0", f"--volumes-from={service.container}", IMAGE, *fix)
+    engine.run("start", service.container)
+    service.wait_ready()
 
 
 def test_a_container_without_the_gpu_that_is_asked_for_says_so(
