@@ -2,6 +2,7 @@
 #
 #   docker build --tag whisper-for-subs .                        for NVIDIA GPUs; works without, too
 #   docker build --tag whisper-for-subs:cpu --target cpu .       without CUDA's libraries
+#   with --build-arg CLUSTER=1 either holds Ray, for several machines (docs/cluster.md)
 #
 # Where packages come through a mirror, its settings reach the build as secrets and stay in no layer:
 #   --secret id=pip,src=/etc/pip.conf --secret id=ca,src=/etc/ssl/certs/ca-certificates.crt
@@ -47,6 +48,13 @@ RUN scripts/slim_packages.sh python \
     && python -c "import alembic.command, av, fastapi, faster_whisper, gradio, mcp.server, \
 onnxruntime, opentelemetry.exporter.otlp.proto.http.trace_exporter, prometheus_client, psycopg, \
 pysubs2, uvicorn, yt_dlp.extractor.bilibili, yt_dlp.extractor.youtube"
+
+# For a cluster of machines (docs/cluster.md): --build-arg CLUSTER=1
+ARG CLUSTER=
+COPY requirements-cluster.txt scripts/add_ray.sh ./
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    --mount=type=secret,id=ca,target=/etc/ssl/certs/ca-certificates.crt \
+    if [ -n "$CLUSTER" ]; then ./add_ray.sh; fi
 
 FROM packages AS cpu-packages
 RUN python -m pip uninstall --yes --quiet pip setuptools

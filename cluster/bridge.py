@@ -90,8 +90,10 @@ class Held:
 class _Nodes:
     """What is known of the cluster's nodes; guarded by the bridge's lock."""
 
+    hosts: dict[str, str] = field(default_factory=dict)
+    """Host names of the nodes that are there now, by their ids."""
     names: dict[str, str] = field(default_factory=dict)
-    """Of the nodes that are there now, by their ids."""
+    """What nodes of which places are held are called."""
     held: dict[Seat, Held] = field(default_factory=dict)
     asked: dict[Seat, float] = field(default_factory=dict)
     """When a place may be asked for again; absent: now."""
@@ -171,7 +173,9 @@ class Bridge:
         now = time.monotonic()
         with self._lock:
             known = self._nodes
-            self._name(nodes)
+            known.hosts = {node: str(it["NodeManagerHostname"]) for node, it in nodes.items()}
+            for left in known.names.keys() - nodes.keys():
+                log.info("[%s] has left the cluster", known.names.pop(left))
             seats = [seat for each in nodes.values() for seat in self._seats(each)]
             gone = [seat for seat in known.held if seat not in seats]
             for seat in gone:
@@ -184,18 +188,17 @@ class Bridge:
         for seat in wanted:
             threading.Thread(target=self._join, args=(seat,), daemon=True).start()
 
-    def _name(self, nodes: dict[str, Any]) -> None:
-        """By their host names; the second of one name gets a number."""
+    def _name(self, node: str) -> str:
+        """Its host name; the second of that name gets a number. A machine that was started again
+        has its name back, although Ray may still count its former self among the nodes."""
         names = self._nodes.names
-        for gone in names.keys() - nodes.keys():
-            log.info("[%s] has left the cluster", names.pop(gone))
-        for node, found in nodes.items():
-            if node in names:
-                continue
-            name, number = str(found["NodeManagerHostname"]), 2
-            while name in names.values():
-                name, number = f"{found['NodeManagerHostname']}-{number}", number + 1
-            names[node] = name
+        used = {names[held.seat.node] for held in self._nodes.held.values()}
+        if not any(held.seat.node == node for held in self._nodes.held.values()):
+            host, number = self._nodes.hosts.get(node, node), 2
+            names[node] = host
+            while names[node] in used:
+                names[node], number = f"{host}-{number}", number + 1
+        return names[node]
 
     def _seats(self, node: dict[str, Any]) -> list[Seat]:
         resources = node["Resources"]
@@ -207,7 +210,7 @@ class Bridge:
         """Have a place: an actor on the node, with the same code, that holds a GPU or cores."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        name, actor = self._nodes.names.get(seat.node, seat.node), None
+        host, actor = self._nodes.hosts.get(seat.node, seat.node), None
         try:
             actor = self._place.options(
                 num_gpus=int(seat.gpu),
@@ -220,15 +223,16 @@ class Bridge:
             device: Device = self.call(actor.device, seat.index, timeout_s=JOIN_S)
         except Exception as error:
             # Whatever it is, it is one machine's; the next look tries again.
-            log.warning("[%s] cannot be used: %s", name, _short(error))
-            log.debug("[%s] Why it cannot be used", name, exc_info=True)
+            log.warning("[%s] cannot be used: %s", host, _short(error))
+            log.debug("[%s] Why it cannot be used", host, exc_info=True)
             if actor is not None:
-                self._ray.kill(actor)
+                self.drop(actor)
             with self._lock:
                 self._nodes.asked[seat] = time.monotonic() + AGAIN_S
             return
-        device = replace(device, label=f"{name} {device.label}", node=name)
         with self._lock:
+            name = self._name(seat.node)
+            device = replace(device, label=f"{name} {device.label}", node=name)
             sending = self._nodes.sending.setdefault(seat.node, threading.Lock())
             self._nodes.held[seat] = Held(seat, device, actor, sending)
         log.info("[%s] has joined", device.label)
@@ -242,6 +246,13 @@ class Bridge:
             del self._nodes.held[held.seat]
             self._nodes.asked[held.seat] = time.monotonic() + LOOK_S
         self._tell_places()
+
+    def drop(self, actor: Any) -> None:
+        """End it, wherever it is: cut off for a while only, it would keep its device for itself."""
+        try:
+            self._ray.kill(actor)
+        except Exception as error:
+            log.debug("A place cannot be ended: %s", _short(error))
 
     def _tell_places(self) -> None:
         with self._lock:
@@ -299,6 +310,7 @@ class Relay:
         if not self._closed:
             self._closed = True
             self._bridge.say(OfRun(self._number, Look(ended=_short(error), lost=True)))
+        self._bridge.drop(self._held.actor)
 
     def _ready(self, command: Command) -> tuple[Command, Sums | None, tuple[Part, ...]]:
         """With all that it needs on the other machine: the model's files are there, the audio goes
