@@ -1,8 +1,8 @@
-"""What a worker on another machine of a cluster costs beside one of this machine.
+"""What a worker on another machine costs beside one of this machine.
 
-A head and a node run here, so the figures are those of a machine with a network that costs nothing:
-what the way through Ray takes. The engine reads its audio and does nothing else with it, so that all
-the time of a task is overhead. The measure is a window of the base model, decoded in the same run.
+A head and a node run here, so the figures are those of a network that costs nothing: what the way
+through Ray takes. The engine reads its audio and does nothing else with it, so that all the time of
+a task is overhead. The measure is a window of the base model, decoded in the same run.
 
 python -m bench.cluster
 """
