@@ -32,6 +32,21 @@ def test_it_keeps_its_work_over_a_stop_and_a_new_container(engine: Engine, serve
     assert second.subtitles(job) == srt
 
 
+def test_commands_of_a_container_keep_finished_segments(
+    engine: Engine, start: Start, volume: str
+) -> None:
+    mounts = (f"--volume={volume}:/app/cache", f"--volume={SHORT.parent}:/in:ro")
+    transcribe = f"python -m cli.main transcribe /in/{SHORT.name} --output-dir /tmp"
+    command = ("sh", "-c", f"{transcribe} && cat /tmp/{SHORT.stem}.srt")
+    container = start(*mounts, command=command, WHISPER_MODEL="tiny.en")
+    eventually(lambda: not engine.inspect(container)["State"]["Running"], "it ends")
+    said = engine.logs(container)
+    assert "-->" in said
+    assert "Read-only" not in said, said
+    listing = ("find", "/app/cache/whisper-for-subs/segments", "-type", "f")
+    assert engine.run("run", "--rm", mounts[0], IMAGE, *listing).strip()
+
+
 def test_a_volume_of_the_release_before_is_taken_over(
     engine: Engine, serve: Serve, volume: str
 ) -> None:
