@@ -4,6 +4,9 @@
 # Usage: base_image.sh TAG          (as root; needs debootstrap and a Docker engine)
 set -euo pipefail
 tag=$1
+# Two that start together would make two, and one would lose its name in the middle of a build.
+exec 9>"${TMPDIR:-/tmp}/whisper-for-subs-base.lock"
+flock 9
 if docker image inspect "$tag" >/dev/null 2>&1; then
     exit 0
 fi

@@ -15,7 +15,12 @@ from tests.containers.service import OPEN, Service
 from tests.jobs.recordings import joined
 from tests.waiting import eventually
 
-SETTINGS = {**OPEN, "WHISPER_WORKERS": "2", "WHISPER_SHUTDOWN_GRACE_S": "3"}
+SETTINGS = {
+    **OPEN,
+    "WHISPER_WORKERS": "2",
+    "WHISPER_SHUTDOWN_GRACE_S": "3",
+    "WHISPER_LOG_LEVEL": "debug",
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +38,10 @@ def begin(service: Service, recording: Path) -> str:
 
     def begun() -> bool:
         lines = [line for line in service.log.splitlines() if job in line]
-        return any("✓ Segment" in line for line in lines)
+        held = any("[CPU 1] segment" in line and "is given" in line for line in lines)
+        return held and any("✓ Segment" in line for line in lines)
 
-    eventually(begun, "a segment is finished")
+    eventually(begun, "one worker has finished a segment, the other has got one")
     return job
 
 
@@ -43,7 +49,7 @@ def begin(service: Service, recording: Path) -> str:
 def test_the_next_start_goes_on_with_a_job_to_the_same_bytes(
     engine: Engine, serve: Serve, recording: Path, how: str
 ) -> None:
-    service = serve(**SETTINGS, WHISPER_LOG_LEVEL="debug")
+    service = serve(**SETTINGS)
     service.wait_ready()
     undisturbed = service.subtitles(service.submit(recording))
     assert undisturbed.count(b"-->") > 10

@@ -88,7 +88,7 @@ def test_another_replica_takes_over_the_job_of_a_lost_one(
     )
     second.wait_ready()
     job = begin(first, recording)
-    assert second.job(job)["state"] == "running"
+    eventually(lambda: second.job(job)["state"] == "running", "the other one sees the job")
     engine.run("kill", first.container)
     assert second.subtitles(job) == undisturbed
     assert "Going on with talk.wav" in second.log
