@@ -99,6 +99,11 @@ class PendingSegment:
     part: int = 0
     split: Split | None = None
     """Set: this is one window of that segment."""
+    speech_s: float = field(init=False)
+    """The segment's, which is asked for again and again."""
+
+    def __post_init__(self) -> None:
+        self.speech_s = self.segment.speech_s
 
     @property
     def index(self) -> int:
@@ -223,6 +228,11 @@ class Task:
     """Segments that came back with an error; judged when the task is over."""
     reduced_batch: int = 0
     cancel_by_s: float | None = None
+    speech_s: float = field(init=False)
+    """The command's."""
+
+    def __post_init__(self) -> None:
+        self.speech_s = self.command.speech_s
 
     @property
     def model(self) -> ModelSpec:

@@ -132,7 +132,8 @@ class ResultHandler:
             log.debug("[%s] %s comes back undone", slot.label, entry.name, extra=state.about)
             state.put(entry)
         if task.finished and not task.open and not task.failed:
-            slot.measure(task, elapsed_s)
+            # From the giving to the answer: the way to another machine counts as well.
+            slot.measure(task, now - task.given_s)
         unfit = self.retries.raised(slot, task, now)
         state.job.transcribe_s += elapsed_s
         slot.end_task()

@@ -3,10 +3,11 @@
 Idle workers pull. Between jobs the one that has been given the least audio goes first, so a
 short job is not behind a six-hour one. Within a job the recording's order wins over the longest
 first, because people read the first cues while the rest is being done; only the last few
-segments, one for each worker, go longest first, so that all workers end together.
+segments, two for each worker, go longest first, so that all workers end together.
 
 A task is as many segments as fill an encoder batch, fewer when that would leave another worker
-without work, and one alone at the start of a job, so that the first cue is there early.
+without work or the end is near, and one alone at the start of a job, so that the first cue is there
+early, and on a kind of device whose speed is unknown.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from workers.worker_slot import WorkerSlot
 
 MayLoad = Callable[[WorkerSlot, ModelSpec, float], bool]
 """Whether a model fits into memory for a worker now."""
+TAIL = 2.0
+"""Windows of its share from which on a worker takes the longest segment instead of the next."""
+
 BatchOf = Callable[[WorkerSlot, PoolJobState], int]
 """Windows a worker decodes at a time for a job."""
 
@@ -75,15 +79,15 @@ class Scheduler:
             if s.ending is None and not slot.refuses(s.model) and _may_serve(s, slot, slots)
         ]
         active.sort(key=lambda s: s.served_s)
-        runnable = [s for s in active if self._choices(s, slot, slots, now)]
+        choices = {id(s): self._choices(s, slot, slots, now) for s in active}
+        runnable = [s for s in active if choices[id(s)]]
         mine = [s for s in runnable if slot.has(s.model)]
         model = self._other_model(slot, slots, active, runnable, bool(mine), now)
         if model is not None:
             return model
         if mine:
             mine[0].labels.add(slot.label)
-            choices = self._choices(mine[0], slot, slots, now)
-            return self._task(mine[0], choices, slot, slots, now)
+            return self._task(mine[0], choices[id(mine[0])], slot, slots, now)
         return self._model_ahead(slot, slots, active, now)
 
     def needs(self, slot: WorkerSlot, slots: Sequence[WorkerSlot]) -> bool:
@@ -151,6 +155,8 @@ class Scheduler:
         self, state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
     ) -> list[PendingSegment]:
         """Segments of a job this worker may take now, in the recording's order."""
+        if not state.waiting:
+            return []
         if state.job.language is None and (state.detecting or not self._may_detect(state, now)):
             return []
         elsewhere = others(state, slot, slots)
@@ -173,20 +179,19 @@ class Scheduler:
         now: float,
     ) -> list[PendingSegment]:
         """Without those that the other slots are done with before this one would be."""
-        rate = speed.rate_of(slot, state.model, slots)
-        if rate is None or not entries or not state.input_finished:
+        if not entries:
             return entries
-        rivals = self._rivals(state, slot, slots, now)
-        work_s = self._left_s(state)
-        return [
-            entry
-            for entry in entries
-            if speed.worth(rate, entry.segment.speech_s, rivals, entry.avoid, work_s)
-        ]
+        crew = self._crew(state, slots, now)
+        rate, rivals = crew.rates.of(slot), crew.rivals_of(slot)
+        if rate is None or not rivals:
+            return entries
+        shares = speed.Shares(slot, rate, rivals, self._left_s(state))
+        return [e for e in entries if shares.worth(e.speech_s, e.avoid)]
 
     def given_back(self, slots: Sequence[WorkerSlot], now: float) -> list[WorkerSlot]:
         """Slots whose task is to be taken back, because others are much sooner done with it."""
-        found = []
+        found: list[WorkerSlot] = []
+        crews: dict[int, speed.Crew] = {}
         for slot in slots:
             task = slot.task
             if task is None or task.cancel_by_s is not None or task.command.language_windows:
@@ -194,24 +199,26 @@ class Scheduler:
             state = task.state
             if state.ending is not None or not state.input_finished:
                 continue
-            rivals = self._rivals(state, slot, slots, now)
-            own_s = sum(entry.segment.speech_s for entry in task.open.values())
-            rate = speed.rate_of(slot, state.model, slots)
+            crew = crews.get(id(state))
+            if crew is None:
+                crew = crews[id(state)] = self._crew(state, slots, now)
+            rivals = crew.rivals_of(slot)
+            if not rivals:
+                continue
+            own_s = sum(entry.speech_s for entry in task.open.values())
             work_s = self._left_s(state, own_s)
-            if speed.should_give_back(slot, task, rate, rivals, work_s, now):
+            if speed.should_give_back(slot, task, crew.rates.of(slot), rivals, work_s, now):
                 found.append(slot)
         return found
 
-    def _rivals(
-        self, state: PoolJobState, slot: WorkerSlot, slots: Sequence[WorkerSlot], now: float
-    ) -> list[speed.Rival]:
+    def _crew(self, state: PoolJobState, slots: Sequence[WorkerSlot], now: float) -> speed.Crew:
         serving = [s for s in slots if s.has(state.model) and _may_serve(state, s, slots)]
-        return speed.rivals_of(slot, state.model, serving, now)
+        return speed.Crew(state.model, slots, serving, now)
 
     def _left_s(self, state: PoolJobState, more_s: float = 0.0) -> float:
         """Speech that is done before the job is, seconds: jobs take turns, and while this one's is
         done, as much of each other one's."""
-        waiting_s = sum(entry.segment.speech_s for entry in state.waiting)
+        waiting_s = sum(entry.speech_s for entry in state.waiting)
         sharing = sum(bool(s.waiting) for s in self.jobs if s is not state and s.ending is None)
         return (waiting_s + more_s) * (1 + sharing)
 
@@ -235,13 +242,18 @@ class Scheduler:
             chosen = choices[:1]
             language_windows = voting_windows([entry.segment for entry in state.waiting])
             state.detecting = True
-        elif speed.unproven(slot):
+        elif speed.on_trial(slot):
             chosen = [_first_piece(state, choices, slot)]
         elif not state.begun or choices[0].alone:
             chosen = choices[:1]
         else:
             sharers = [s for s in slots if _may_serve(state, s, slots)]
-            chosen = _batch(state, choices, slot, sharers, batch_size)
+            rates = speed.Rates(state.model, sharers)
+            if rates.differ and rates.of(slot) is None:
+                # It shows with one how fast it is.
+                chosen = choices[:1]
+            else:
+                chosen = _batch(state, choices, slot, sharers, rates, batch_size)
         state.begun = True
         state.tasks += 1
         for entry in chosen:
@@ -298,7 +310,7 @@ def _first_piece(
     """For an endpoint that has to show what it can: nothing that it failed with before, and where
     others could do it meanwhile, little."""
     fresh = [entry for entry in choices if slot.label not in entry.avoid] or choices
-    return fresh[0] if state.sent else min(fresh, key=lambda entry: entry.segment.speech_s)
+    return fresh[0] if state.sent else min(fresh, key=lambda entry: entry.speech_s)
 
 
 def _batch(
@@ -306,25 +318,23 @@ def _batch(
     choices: list[PendingSegment],
     slot: WorkerSlot,
     slots: Sequence[WorkerSlot],
+    rates: speed.Rates,
     batch_size: int,
 ) -> list[PendingSegment]:
     """Segments for one encoder batch, leaving their share to the other workers, by their speed
     where it is known.
 
-    While more is to come, only workers idle now need a share; when the last segment is known,
-    every worker that will be free before the end does.
+    A worker takes half of its own share at a time, so that a wrong guess of its speed can be made
+    good; and in the end the longest segment that is worth it.
     """
     ready = [entry for entry in choices if not entry.alone]
-    queued = sum(entry.windows for entry in ready)
-    if state.input_finished:
-        sharers = [s for s in slots if s.serves(state.model)]
-    else:
-        sharers = [s for s in slots if s.idle and s.has(state.model)]
-    part = speed.part_of(slot, state.model, sharers)
-    share = math.ceil(queued * part - 1e-6)
-    limit = min(batch_size, share)
-    if state.input_finished and share <= 1:
-        return [max(ready, key=lambda entry: entry.segment.speech_s)]
+    sharers = [s for s in slots if s.serves(state.model)]
+    share = sum(entry.windows for entry in ready) * rates.part_of(slot, sharers)
+    limit = batch_size
+    if len(sharers) > 1:
+        if state.input_finished and share <= TAIL:
+            return [max(ready, key=lambda entry: entry.speech_s)]
+        limit = min(limit, math.ceil(share / 2 if state.input_finished else share))
     chosen: list[PendingSegment] = []
     windows = 0
     for entry in ready:

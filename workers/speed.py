@@ -1,14 +1,14 @@
 """Who should do a segment, by measured speed. Pure arithmetic.
 
-A slot that would finish a segment later than the others would finish everything that is left,
-leaves it to them; and it gives back one that it has, once that is so. So the slowest slot helps as
-long as it can, and nobody waits for it in the end. Devices of one kind count as equally fast: what
-they differ by is chance.
+A slot that would finish a segment later than all slots together would finish everything that is
+left, leaves it to the others; and it gives back one that it has, once they would be done much
+sooner. So the slowest slot helps as long as it can, and nobody waits for it in the end. Devices of
+one kind count as equally fast: what they differ by is chance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from core.types import ModelSpec
@@ -34,84 +34,125 @@ class Rival:
     """Seconds of work for a second of speech."""
 
 
-def alike(one: WorkerSlot, other: WorkerSlot) -> bool:
-    """Whether both are the same kind of device, as fast as each other."""
-    if one.endpoint is not None or other.endpoint is not None:
-        return one is other
-    mine, its = one.device, other.device
-    return (mine.node, mine.kind, mine.name, mine.capability) == (
-        its.node,
-        its.kind,
-        its.name,
-        its.capability,
-    )
+def kind_of(slot: WorkerSlot) -> Hashable:
+    """Devices of one machine with the same are as fast as each other."""
+    if slot.endpoint is not None:
+        return slot.label
+    device = slot.device
+    return device.node, device.kind, device.name, device.capability
 
 
-def rate_of(slot: WorkerSlot, model: ModelSpec, slots: Sequence[WorkerSlot]) -> float | None:
-    """Seconds of work for a second of speech, of all slots of its kind; None: not measured."""
-    rates = [
-        rate
-        for other in slots
-        if alike(slot, other) and (rate := other.rate(other.local(model))) is not None
-    ]
-    return sum(rates) / len(rates) if rates else None
+class Rates:
+    """Seconds of work for a second of speech with a model, of each kind of slot: the mean of what
+    was measured on its slots."""
+
+    def __init__(self, model: ModelSpec, slots: Iterable[WorkerSlot]) -> None:
+        found: dict[Hashable, list[float]] = {}
+        for slot in slots:
+            measured = found.setdefault(kind_of(slot), [])
+            rate = slot.rate(slot.local(model))
+            if rate is not None:
+                measured.append(rate)
+        self._rates = {kind: sum(each) / len(each) for kind, each in found.items() if each}
+        self.differ = len(found) > 1
+        """There are several kinds."""
+
+    def of(self, slot: WorkerSlot) -> float | None:
+        """None: none of its kind was measured."""
+        return self._rates.get(kind_of(slot))
+
+    def part_of(self, slot: WorkerSlot, sharers: Sequence[WorkerSlot]) -> float:
+        """Which part of the work is a slot's among those that share it, 0-1; equal ones where a
+        speed is unknown."""
+        rates = [self.of(other) for other in sharers]
+        own, known = self.of(slot), [rate for rate in rates if rate]
+        if not own or len(known) < len(rates) or slot not in sharers:
+            return 1 / max(1, len(sharers))
+        return (1 / own) / sum(1 / rate for rate in known)
 
 
-def part_of(slot: WorkerSlot, model: ModelSpec, sharers: Sequence[WorkerSlot]) -> float:
-    """Which part of the work is a slot's among those that share it, 0-1; equal ones where a speed
-    is unknown."""
-    rates = [rate_of(other, model, sharers) for other in sharers]
-    own = rate_of(slot, model, sharers)
-    known = [rate for rate in rates if rate]
-    if not own or len(known) < len(rates) or slot not in sharers:
-        return 1 / max(1, len(sharers))
-    return (1 / own) / sum(1 / rate for rate in known)
-
-
-def unproven(slot: WorkerSlot) -> bool:
+def on_trial(slot: WorkerSlot) -> bool:
     """An endpoint that has not shown how fast it is, or whether it works again."""
     return slot.endpoint is not None and (not slot.rates or slot.breaker.trial)
 
 
-def rivals_of(
-    slot: WorkerSlot, model: ModelSpec, serving: Sequence[WorkerSlot], now: float
-) -> list[Rival]:
-    """Those of ``serving``, all slots that serve the job, which are no slots like this one and
-    whose speed is known. Without any, speed decides nothing."""
-    found = []
-    for other in serving:
-        rate = rate_of(other, model, serving)
-        ready = other.state in (SlotState.IDLE, SlotState.BUSY) and other.usable
-        if not ready or rate is None or other is slot or other.breaker.trial:
-            continue
-        free_s = 0.0 if other.task is None else _remaining_s(other.task, rate, now)
-        found.append(Rival(other, free_s, rate))
-    return found if any(not alike(slot, rival.slot) for rival in found) else []
+class Crew:
+    """Those that work on a job: all slots that serve it, how fast each is and when it is free.
+
+    Args:
+        slots: all of the pool, whose measurements count.
+        serving: those that may have the job's work now.
+    """
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        slots: Iterable[WorkerSlot],
+        serving: Iterable[WorkerSlot],
+        now: float,
+    ) -> None:
+        self.rates = Rates(model, slots)
+        self._members = [
+            Rival(slot, 0.0 if slot.task is None else _remaining_s(slot.task, rate, now), rate)
+            for slot in serving
+            if slot.state in (SlotState.IDLE, SlotState.BUSY)
+            and slot.usable
+            and not slot.breaker.trial
+            and (rate := self.rates.of(slot)) is not None
+        ]
+
+    def rivals_of(self, slot: WorkerSlot) -> list[Rival]:
+        """The others, if there is one of another kind among them: else speed decides nothing."""
+        if not self.rates.differ:
+            return []
+        kind = kind_of(slot)
+        if all(kind_of(member.slot) == kind for member in self._members):
+            return []
+        return [member for member in self._members if member.slot is not slot]
 
 
-def finish_s(rivals: Sequence[Rival], work_s: float, longest_s: float) -> float:
-    """When the rivals have done so much speech together, in seconds from now, of which one piece is
-    so long. At least one rival."""
-    soonest = min(rival.free_s + rival.rate * longest_s for rival in rivals)
+def together_s(rivals: Iterable[Rival], work_s: float) -> float:
+    """When slots have done so much speech together, in seconds from now, as if it could be divided
+    at will."""
     together = speed = begun = 0.0
-    # As if work could be divided: each joins when it is free.
+    # Each joins when it is free.
     for rival in sorted(rivals, key=lambda each: each.free_s):
         if speed and together <= rival.free_s:
             break
         speed += 1 / max(rival.rate, 1e-9)
         begun += rival.free_s / max(rival.rate, 1e-9)
         together = (work_s + begun) / speed
-    return max(soonest, together)
+    return together
 
 
-def worth(
-    rate: float, speech_s: float, rivals: Sequence[Rival], avoid: Collection[str], work_s: float
-) -> bool:
-    """Whether a slot of that rate should take a segment, of the work that is left in all."""
-    left = [rival for rival in rivals if rival.slot.label not in avoid]
-    if not left:
-        return True
-    return rate * speech_s <= SLACK * finish_s(left, work_s, speech_s) + MIN_GAIN_S
+def soonest_s(rivals: Iterable[Rival], speech_s: float) -> float:
+    """When the first of them can be done with a piece, in seconds from now."""
+    return min(rival.free_s + rival.rate * speech_s for rival in rivals)
+
+
+class Shares:
+    """What is for a slot to do of the work that is left, where slots differ in speed.
+
+    Args:
+        rivals: the others; at least one.
+        work_s: seconds of speech that are left.
+    """
+
+    def __init__(
+        self, slot: WorkerSlot, rate: float, rivals: Sequence[Rival], work_s: float
+    ) -> None:
+        self._rate = rate
+        self._rivals = rivals
+        self._all_s = together_s([Rival(slot, 0.0, rate), *rivals], work_s)
+
+    def worth(self, speech_s: float, avoid: Collection[str]) -> bool:
+        """Whether to take a piece: it is done by the time that all is, or nobody else would be
+        sooner done with it."""
+        own_s = self._rate * speech_s
+        if own_s <= self._all_s:
+            return True
+        left = [rival for rival in self._rivals if rival.slot.label not in avoid]
+        return not left or own_s <= SLACK * soonest_s(left, speech_s) + MIN_GAIN_S
 
 
 def should_give_back(
@@ -127,21 +168,24 @@ def should_give_back(
     What is not of this machine and takes longer than it should may take as long again, or for ever.
     A device of this machine that does is watched otherwise.
     """
-    avoid = {label for entry in task.open.values() for label in entry.avoid}
-    left = [r for r in rivals if not alike(slot, r.slot) and r.slot.label not in avoid]
-    if not left or not task.open:
-        return False
     elapsed_s = now - task.given_s
-    expected_s = 0.0 if rate is None else rate * task.command.speech_s
+    expected_s = 0.0 if rate is None else rate * task.speech_s
     here = slot.endpoint is None and not slot.device.node
-    if expected_s <= elapsed_s and here:
+    if not task.open or (expected_s <= elapsed_s and here):
         return False
     remaining_s = expected_s - elapsed_s if expected_s > elapsed_s else elapsed_s
-    longest_s = max(entry.segment.speech_s for entry in task.open.values())
-    return remaining_s > SLACK * finish_s(left, work_s, longest_s) + MIN_GAIN_S
+    if remaining_s <= MIN_GAIN_S:
+        return False
+    kind, avoid = kind_of(slot), {label for entry in task.open.values() for label in entry.avoid}
+    left = [r for r in rivals if kind_of(r.slot) != kind and r.slot.label not in avoid]
+    if not left:
+        return False
+    longest_s = max(entry.speech_s for entry in task.open.values())
+    finish_s = max(soonest_s(left, longest_s), together_s(left, work_s))
+    return remaining_s > SLACK * finish_s + MIN_GAIN_S
 
 
 def _remaining_s(task: Task, rate: float, now: float) -> float:
     """What is overdue may take as long again."""
-    expected_s, elapsed_s = rate * task.command.speech_s, now - task.given_s
+    expected_s, elapsed_s = rate * task.speech_s, now - task.given_s
     return expected_s - elapsed_s if expected_s > elapsed_s else elapsed_s

@@ -298,12 +298,12 @@ class WorkerSlot:
         """Learn from a finished task; a slower one counts at once, faster ones gradually."""
         pace = elapsed_s / (WINDOW_S * task.command.windows)
         self.pace[task.model] = max(pace, (self.pace.get(task.model, pace) + pace) / 2)
-        rate = elapsed_s / max(MIN_SPEECH_S, task.command.speech_s)
+        rate = elapsed_s / max(MIN_SPEECH_S, task.speech_s)
         self.rates[self._rate_key(task.model)] = ((self.rate(task.model) or rate) + rate) / 2
 
     def too_slow(self, task: Task, elapsed_s: float) -> None:
         """Learn from a task that was taken back: it would have taken longer still."""
-        rate = elapsed_s / max(MIN_SPEECH_S, task.command.speech_s)
+        rate = elapsed_s / max(MIN_SPEECH_S, task.speech_s)
         self.rates[self._rate_key(task.model)] = max(rate, self.rate(task.model) or rate)
 
     def rate(self, model: ModelSpec) -> float | None:

@@ -69,8 +69,8 @@ def test_tasks_shrink_at_the_tail_so_that_all_workers_end_together() -> None:
     scheduler = Scheduler(LIMITS)
     job(scheduler, 21, batch_size=16)
     sizes = [len(task) for task in drain(scheduler, [slot(f"CPU {i}", TINY) for i in range(4)])]
-    assert sizes[:5] == [1, 5, 4, 3, 2]
-    assert sizes[-4:] == [1, 1, 1, 1]
+    assert sizes[:5] == [1, 3, 3, 2, 2]
+    assert sizes[-8:] == [1] * 8
     assert sum(sizes) == 21
 
 
@@ -85,9 +85,9 @@ def test_early_segments_go_first_and_the_longest_first_only_at_the_end() -> None
     assert drain(scheduler, [slot("CPU 0", TINY), slot("CPU 1", TINY)]) == [
         [0],
         [1],
-        [2],
         [4],
         [3],
+        [2],
     ]
 
 
@@ -99,13 +99,20 @@ def test_batch_counts_windows_and_takes_an_oversized_segment_alone() -> None:
     assert drain(scheduler, [slot("CPU 0", TINY)]) == [[0], [1], [2]]
 
 
-def test_while_more_is_to_come_only_idle_workers_share() -> None:
+def test_busy_workers_get_their_share_while_more_is_to_come() -> None:
     scheduler = Scheduler(LIMITS)
     state = job(scheduler, 9, finished=False, batch_size=8)
     idle, busy = slot("CPU 0", TINY), slot("CPU 1", TINY)
     busy.state, busy.task = SlotState.BUSY, take(scheduler, busy, idle)
-    assert len(take(scheduler, idle, busy).open) == 8
-    assert not state.waiting
+    assert len(take(scheduler, idle, busy).open) == 4
+    assert len(state.waiting) == 4
+
+
+def test_a_lone_worker_takes_full_batches_to_the_end() -> None:
+    scheduler = Scheduler(LIMITS)
+    job(scheduler, 20, batch_size=8)
+    given = drain(scheduler, [slot("CPU 0", TINY)])
+    assert [len(task) for task in given] == [1, 8, 8, 3]
 
 
 def turns(scheduler: Scheduler, worker: WorkerSlot, count: int) -> list[PoolJobState]:

@@ -19,7 +19,7 @@ from workers.devices import Device, endpoint_devices
 from workers.pending import PendingSegment, PoolJobState, Task
 from workers.scheduler import Scheduler
 from workers.slot_state import SlotState
-from workers.speed import Rival, finish_s
+from workers.speed import Rival, soonest_s, together_s
 from workers.worker_slot import WorkerSlot
 
 CANCEL_S = 0.05
@@ -202,10 +202,58 @@ def test_a_segment_that_the_faster_one_failed_with_is_not_left_to_it() -> None:
     assert isinstance(scheduler.choose(slow, [slow, fast], 0.0), Task)
 
 
+def test_a_new_kind_of_device_shows_what_it_can_with_one_piece() -> None:
+    scheduler, old, new = Scheduler(LIMITS), here(0, "big"), here(1, "small")
+    state = shared_job(scheduler, [30.0] * 40, batch_size=8)
+    state.begun = True
+    old.rates[TINY] = 0.1
+    first = scheduler.choose(new, [new, old], 0.0)
+    assert isinstance(first, Task)
+    assert list(first.open) == [0]
+    new.measure(first, 12.0)
+    then = scheduler.choose(new, [new, old], 12.0)
+    assert isinstance(then, Task)
+    assert len(then.open) > 1
+    # One more of a kind that was measured shows nothing new.
+    third = here(2, "small")
+    at_once = scheduler.choose(third, [old, new, third], 12.0)
+    assert isinstance(at_once, Task)
+    assert len(at_once.open) > 1
+
+
+def test_a_slow_slot_leaves_what_the_fast_one_that_is_free_could_do_before_the_end_is_known() -> (
+    None
+):
+    scheduler, fast, slow = Scheduler(LIMITS), here(0, "big"), here(1, "small")
+    fast.rates[TINY], slow.rates[TINY] = 1 / 40, 1 / 4
+    state = shared_job(scheduler, [30.0])
+    state.input_finished = False
+    assert scheduler.choose(slow, [slow, fast], 0.0) is None
+    assert isinstance(scheduler.choose(fast, [slow, fast], 0.0), Task)
+
+
+def test_pieces_that_many_share_are_left_to_nobody_else() -> None:
+    """Slots of many machines, each measured a little differently: none waits for the best."""
+    slots = [
+        WorkerSlot(
+            Device(f"GPU {n}", "cuda", node=f"node {n}"),
+            state=SlotState.IDLE, worker=A_WORKER, model=TINY, rates={TINY: 0.1 + 0.002 * n},
+        )
+        for n in range(8)
+    ]  # fmt: skip
+    scheduler = Scheduler(LIMITS)
+    shared_job(scheduler, [20.0] * 8, batch_size=8)
+    for slot in slots:
+        task = scheduler.choose(slot, slots, 0.0)
+        assert isinstance(task, Task)
+        slot.task, slot.state = task, SlotState.BUSY
+
+
 def test_when_others_are_done_with_all_that_is_left() -> None:
     fast, slow = Rival(here(0), 4.0, 0.1), Rival(here(1), 0.0, 0.3)
-    assert finish_s([fast], 100.0, 30.0) == pytest.approx(14.0)
-    assert finish_s([slow], 10.0, 10.0) == pytest.approx(3.0)
+    assert together_s([fast], 100.0) == pytest.approx(14.0)
+    assert together_s([slow], 10.0) == pytest.approx(3.0)
     # The slow one has done 13.3 s of speech when the fast one begins.
-    assert finish_s([fast, slow], 93.33, 10.0) == pytest.approx(4.0 + 80.0 / (10.0 + 1 / 0.3), 1e-3)
-    assert finish_s([fast, slow], 30.0, 30.0) == pytest.approx(7.0)
+    both = [fast, slow]
+    assert together_s(both, 93.33) == pytest.approx(4.0 + 80.0 / (10.0 + 1 / 0.3), 1e-3)
+    assert soonest_s(both, 30.0) == pytest.approx(7.0)
