@@ -1,7 +1,9 @@
-"""Engines of known speed for ``bench.endpoints``: they take the time and calculate nothing."""
+"""Engines of known speed for ``bench.endpoints`` and ``bench.simulate``: they take the time and
+calculate nothing."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,10 +28,11 @@ POLL_S = 0.01
 
 
 class LocalEngine:
-    """A device of this machine; the model's path is its speed, times real time."""
+    """A device of this machine; the model's path is its speed, times real time. A GPU is as many
+    times faster as what it sees as its CUDA_VISIBLE_DEVICES says."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._speed = float(spec.path)
+        self._speed = float(spec.path) * float(os.environ.get("CUDA_VISIBLE_DEVICES") or 1.0)
 
     def warm_up(self) -> None:
         pass
