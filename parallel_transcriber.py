@@ -46,6 +46,7 @@ from workers.devices import find_devices
 from workers.limits import PoolLimits
 from workers.memory import MemoryFit, see_cards, tell_cards
 from workers.pool import WorkerPool
+from workers.resources import usable_cores
 
 log = logging.getLogger("parallel_transcriber")
 
@@ -98,6 +99,13 @@ class ParallelWhisperTranscriber:
     def device(self) -> str:
         """``cuda`` or ``cpu``."""
         return self.pool.devices[0].runs_on
+
+    @property
+    def readers(self) -> int:
+        """Recordings worth reading at a time so that no worker waits for segments: one for each
+        worker as far as half the cores carry them, and at least as many as the settings let run."""
+        wanted = min(len(self.pool.devices), usable_cores() // 2)
+        return max(self._settings.max_running_jobs, wanted)
 
     def resolve(
         self,

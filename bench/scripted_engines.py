@@ -1,5 +1,5 @@
-"""Engines of known speed for ``bench.endpoints`` and ``bench.simulate``: they take the time and
-calculate nothing."""
+"""Engines for the benches of what is around an engine: of known speed, they take the time and
+calculate nothing, or they say which audio they got."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from core.endpoints import Endpoint
 from core.errors import Cancelled, EndpointFailed
 from core.events import SegmentFinished
 from core.pcm import PcmSpool
 from core.types import (
+    SAMPLE_RATE,
     AudioSegment,
     DecodeOptions,
     ModelSpec,
@@ -23,6 +25,7 @@ from core.types import (
 )
 
 LOCAL_ENGINE = "bench.scripted_engines:LocalEngine"
+LISTENING_ENGINE = "bench.scripted_engines:ListeningEngine"
 REMOTE_ENGINE = "bench.scripted_engines:RemoteEngine"
 POLL_S = 0.01
 
@@ -66,10 +69,35 @@ class LocalEngine:
             except EndpointFailed as error:
                 on_error(segment.index, error)
                 continue
-            on_result(_result(segment))
+            on_result(_result(segment, f"words of {segment.name}"))
 
     def serve(self) -> None:
         """Raises EndpointFailed: a remote server is gone."""
+
+
+class ListeningEngine(LocalEngine):
+    """Takes no time, and says a checksum of the audio: what it says tells recordings apart."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        pass
+
+    def decode(
+        self,
+        spool: PcmSpool,
+        segments: Sequence[AudioSegment],
+        options: DecodeOptions,
+        *,
+        on_started: Callable[[int], None],
+        on_result: Callable[[SegmentFinished], None],
+        on_error: Callable[[int, Exception], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        for segment in segments:
+            if should_stop():
+                raise Cancelled
+            on_started(segment.index)
+            first, last = (round(at * SAMPLE_RATE) for at in (segment.start_s, segment.end_s))
+            on_result(_result(segment, f"{crc32(spool.read_int16(first, last).tobytes()):08x}"))
 
 
 class RemoteEngine(LocalEngine):
@@ -90,8 +118,7 @@ class RemoteEngine(LocalEngine):
             raise EndpointFailed(f"No answer, request {self._failures}.")
 
 
-def _result(segment: AudioSegment) -> SegmentFinished:
-    text = f"words of {segment.name}"
+def _result(segment: AudioSegment, text: str) -> SegmentFinished:
     said = [TranscriptSegment(window.start_s, window.end_s, text) for window in segment.windows]
     report = SegmentReport(
         index=segment.index,

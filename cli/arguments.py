@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +10,7 @@ from typing import Any, get_args
 from cli.cluster_arguments import add_cluster
 from cli.endpoint_arguments import add_endpoints
 from cli.gpu_arguments import Commands, add_gpu_commands
+from cli.sources import recording
 from core.settings import Settings
 from jobs.options import OPTIONS, help_of, shown
 
@@ -33,6 +33,11 @@ one name get talk.srt and talk-2.srt.
 Each link of --url is fetched first, and its subtitles are named by the recording's title, in
 --output-dir or the current folder; there no file is replaced. Sites, limits and cookies are
 settings: see docs/links.md.
+
+Many recordings: name folders, or a --manifest with a path a line. In place of a path a line may be
+a JSON object: {"path": "a.mp4", "language": "de", "name": "talk", "output_dir": "subs"}, with the
+options of the API. Results are told as recordings end. A command that was stopped goes on with
+--skip-existing.
 
 Finished segments are kept for a while: a command that was killed goes on where it was when it is
 called again, and other formats of the same recording cost no decoding.
@@ -121,12 +126,14 @@ def _add_transcribe(commands: Commands, name: str, about: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = command.add_argument
-    files: dict[str, Any] = {"nargs": "*", "type": _recording, "metavar": "FILE"}
-    files["help"] = "audio or video, any format; a link is taken as with --url"
+    files: dict[str, Any] = {"nargs": "*", "type": recording, "metavar": "FILE"}
+    files["help"] = "audio or video, any format, or a folder with such files in it and below; a"
+    files["help"] += " link is taken as with --url"
     if name == "transcribe":
         add("files", **files)
     else:
         add("--input", dest="files", default=[], **files)
+    add("--manifest", metavar="FILE", help="list of recordings, one a line; - for standard input")
     add("--url", dest="urls", action="append", default=[], metavar="URL", help=URL)
     _add_options(add, "model", "language", "task", "initial_prompt", "hotwords", "audio_track")
 
@@ -136,6 +143,10 @@ def _add_transcribe(commands: Commands, name: str, about: str) -> None:
     add("--output-dir", type=Path, metavar="DIR", help="default: beside each recording")
     add("--report", type=Path, metavar="FILE.json", help="where the time went, as JSON: an"
         " object for one FILE, a list of them for several")  # fmt: skip
+    add("--summary", type=Path, metavar="FILE.csv", help="a row for each recording, written when it"
+        " has ended")  # fmt: skip
+    add("--skip-existing", action="store_true", help="leave out recordings whose subtitles are"
+        " there and not older than they are")  # fmt: skip
     add("--quiet", action="store_true", help="only warnings and errors")
     add("--no-cache", action="store_true", help="neither use nor keep finished segments")
 
@@ -174,8 +185,3 @@ def _add_options(add: Callable[..., Any], *names: str) -> None:
             if isinstance(default, int | float) and default:
                 takes["help"] += f" (default {default:g})"
         add(how.flag, **takes)
-
-
-def _recording(text: str) -> Path | str:
-    """A file's path, or a link as it is: a path would lose one of its slashes."""
-    return text if re.match(r"https?://", text, re.IGNORECASE) else Path(text)

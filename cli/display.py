@@ -16,7 +16,7 @@ MAX_DEVICES = 4
 
 
 class Display(Protocol):
-    def show(self, name: str, progress: Progress) -> None: ...
+    def show(self, name: str, progress: Progress, place: str = "") -> None: ...
 
     def say(self, text: str) -> None: ...
 
@@ -28,7 +28,7 @@ class Display(Protocol):
 class NoDisplay:
     """The log goes to the same place and says more."""
 
-    def show(self, name: str, progress: Progress) -> None:
+    def show(self, name: str, progress: Progress, place: str = "") -> None:
         pass
 
     def say(self, text: str) -> None:
@@ -55,12 +55,13 @@ class Bar:
         self._began: tuple[float, float] | None = None
         """When the shown recording was first seen to move, and how far it was."""
 
-    def show(self, name: str, progress: Progress) -> None:
+    def show(self, name: str, progress: Progress, place: str = "") -> None:
+        """``place``: which of many recordings it is."""
         if name != self._name:
             self.close()
             self._name = name
         label, status = _literal(_short(one_line(name))), _literal(self._status(progress))
-        self._draw(f"{label} {{percentage:3.0f}}%|{{bar:20}}| {status}", progress.fraction)
+        self._draw(f"{place}{label} {{percentage:3.0f}}%|{{bar:20}}| {status}", progress.fraction)
 
     def say(self, text: str) -> None:
         """A line in place of the bar, while there is no recording yet."""

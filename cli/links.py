@@ -5,7 +5,6 @@ While a link is fetched, the files and the links before it are transcribed.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import tempfile
 import time
@@ -25,21 +24,6 @@ log = logging.getLogger(__name__)
 
 NEWS_S = 10.0
 """Time between two lines of the log about a download."""
-
-
-def part_links(args: argparse.Namespace) -> list[str]:
-    """All links of the command, in order; those among the files are taken from there.
-
-    Raises InvalidOption: there is neither a file nor a link.
-    """
-    links = [file for file in args.files if isinstance(file, str)]
-    args.files = [file for file in args.files if not isinstance(file, str)]
-    if not (args.files or links or args.urls):
-        raise InvalidOption(
-            "No recording was given.",
-            hint="Name a FILE (or --input FILE), or a link with --url URL.",
-        )
-    return [*links, *args.urls]
 
 
 class Links:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from cli.sources import Source
 from core.errors import InvalidOption
 from core.settings import Settings
 from jobs.options import OPTIONS, JobOptions, read_options, shown
@@ -63,34 +64,62 @@ def common_request(args: argparse.Namespace, settings: Settings) -> JobRequest:
     return JobRequest(path=Path(), options=options, output_dir=args.output_dir or Path())
 
 
-def requests_of(args: argparse.Namespace, settings: Settings) -> list[JobRequest]:
-    """One request for each file; none writes over another's outputs."""
-    common = common_request(args, settings)
-    folders = [args.output_dir or path.parent for path in args.files]
-    stems = unique_stems(args.files, folders)
+def requests_of(sources: Sequence[Source], common: JobRequest, beside: bool) -> list[JobRequest]:
+    """One request for each file; none writes over another's outputs.
+
+    Args:
+        common: what all have in common, with the folder of the command.
+        beside: no folder was named: subtitles lie beside each recording.
+
+    Raises InvalidOption: an option of one of them is wrong.
+    """
+    folders = [_folder_of(source, common, beside) for source in sources]
+    stems = unique_stems([source.name or source.path.stem for source in sources], folders)
+    chosen = common.options.model_dump()
     return [
-        replace(common, path=path, output_dir=folder, output_stem=stem)
-        for path, folder, stem in zip(args.files, folders, stems, strict=True)
+        replace(
+            common,
+            path=source.path,
+            options=_own_options(source, chosen) if source.options else common.options,
+            output_dir=folder,
+            output_stem=stem,
+        )
+        for source, folder, stem in zip(sources, folders, stems, strict=True)
     ]
 
 
-def unique_stems(paths: Sequence[Path], folders: Sequence[Path]) -> list[str]:
-    """A name for the outputs of each file: its stem, with ``-2`` where another has taken that.
+def _own_options(source: Source, chosen: dict[str, Any]) -> JobOptions:
+    try:
+        return read_options({**chosen, **source.options}, JobOptions)
+    except InvalidOption as error:
+        message = f"{source.path} in the manifest: {error.message}"
+        raise InvalidOption(message, hint=error.hint) from error
+
+
+def _folder_of(source: Source, common: JobRequest, beside: bool) -> Path:
+    if source.output_dir is not None:
+        return source.output_dir / source.below
+    return source.path.parent if beside else (common.output_dir or Path()) / source.below
+
+
+def unique_stems(wanted: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """A name for the outputs of each file: the wanted one, with ``-2`` where another has taken
+    that.
 
     Letter case does not make names different: on some disks it is the same file.
     """
-
-    def key(folder: Path, stem: str) -> tuple[Path, str]:
-        return folder.resolve(), stem.casefold()
-
-    wanted = {key(folder, path.stem) for path, folder in zip(paths, folders, strict=True)}
-    taken: set[tuple[Path, str]] = set()
+    # Thousands of recordings lie in few folders, and may all have one name.
+    places = {folder: folder.resolve() for folder in set(folders)}
+    keys = [(places[folder], stem.casefold()) for stem, folder in zip(wanted, folders, strict=True)]
+    asked, taken = set(keys), set[tuple[Path, str]]()
+    numbers: dict[tuple[Path, str], int] = {}
     stems = []
-    for path, folder in zip(paths, folders, strict=True):
-        stem, number = path.stem, 1
-        while key(folder, stem) in taken or (number > 1 and key(folder, stem) in wanted):
+    for stem, key in zip(wanted, keys, strict=True):
+        found, number = key, numbers.get(key, 1)
+        while found in taken or (number > 1 and found in asked):
             number += 1
-            stem = f"{path.stem}-{number}"
-        taken.add(key(folder, stem))
-        stems.append(stem)
+            found = (key[0], f"{key[1]}-{number}")
+        numbers[key] = number
+        taken.add(found)
+        stems.append(stem if number == 1 else f"{stem}-{number}")
     return stems

@@ -1,11 +1,15 @@
-"""The recordings of one command on their way: a few at a time, on workers that stay loaded."""
+"""The recordings of one command on their way, on workers that stay loaded.
+
+The next one is begun when the workers are about to run out of segments: then it is decoded and
+searched for speech while they do the last ones of those before it. What has ended is forgotten, so
+that memory does not depend on how many recordings there are.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +41,7 @@ class Recording:
         transcriber: ParallelWhisperTranscriber,
         folder: Path,
         cache: SegmentCache | None,
+        news: threading.Event,
     ) -> None:
         self.name = request.title
         self.result: PipelineResult | None = None
@@ -46,8 +51,9 @@ class Recording:
         self._transcriber = transcriber
         self._folder = folder
         self._cache = cache
-        self._changed = threading.Condition()
-        self._news = True
+        self._lock = threading.Lock()
+        self._news = news
+        """Set after every change."""
         self._progress = Progress()
         self._run: TranscriptionRun | None = None
         self._cancelled = False
@@ -56,16 +62,25 @@ class Recording:
     def ended(self) -> bool:
         return self.result is not None or self.error is not None
 
-    def watch(self, timeout_s: float) -> Progress:
-        """How far it is: after the next news, when it has ended, or when the time is over."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._news or self.ended, timeout_s)
-            self._news = False
+    @property
+    def being_read(self) -> bool:
+        """More segments of it may come."""
+        return not (self._progress.decode_finished or self.ended)
+
+    @property
+    def waiting(self) -> int:
+        """Segments of it that no worker has yet."""
+        with self._lock:
+            return self._progress.waiting
+
+    def progress(self) -> Progress:
+        """How far it is now."""
+        with self._lock:
             return replace(self._progress, devices=dict(self._progress.devices))
 
     def cancel(self) -> None:
         """Stop; it ends within two seconds. Does nothing to one that has ended."""
-        with self._changed:
+        with self._lock:
             self._cancelled = True
             if self._run is not None:
                 self._run.cancel()
@@ -85,9 +100,9 @@ class Recording:
             error = explained(caught)
         if self._request.adopt == "move":
             self._request.path.unlink(missing_ok=True)
-        with self._changed:
+        with self._lock:
             self.result, self.error = result, error
-            self._changed.notify_all()
+        self._news.set()
 
     def _transcribe(self) -> PipelineResult:
         request, options = self._request, self._request.options
@@ -103,17 +118,16 @@ class Recording:
             where=options.where or LOCAL,
             job_id=self.name,
         )
-        with self._changed:
+        with self._lock:
             self._run = run
         self._check_cancelled()
 
         def feed(event: Event) -> None:
             if kept is not None and isinstance(event, LanguageDecided):
                 kept.decide(event)
-            with self._changed:
+            with self._lock:
                 self._progress.feed(event)
-                self._news = True
-                self._changed.notify_all()
+            self._news.set()
 
         return run_pipeline(run, options.formats, request.output_dir or Path(), request.stem, feed)
 
@@ -145,8 +159,8 @@ class Recording:
 
 
 class Recordings:
-    """Starts recordings, first come, first served. Leaving it ends those that still run, and the
-    workers; it takes two seconds at most.
+    """Starts recordings and forgets them when they have ended. Leaving it ends those that still
+    run, and the workers; it takes two seconds at most. For one thread.
 
     Args:
         gpus: GPUs to use, indices or UUIDs; None: as the settings say.
@@ -175,8 +189,8 @@ class Recordings:
         self._settings = settings
         self._folder = folder
         self._cache = cache
-        self._threads = ThreadPoolExecutor(settings.max_running_jobs, "recording")
-        self._recordings: list[Recording] = []
+        self._news = threading.Event()
+        self._running: list[tuple[Recording, threading.Thread]] = []
 
     def load(self, options: JobOptions, progress: Callable[[str], None]) -> float:
         """Load the model in all workers; the seconds it took. ``progress`` gets a line for people
@@ -189,18 +203,47 @@ class Recordings:
         self._transcriber.resolve(progress, task=task, language=language)
         return self._transcriber.preload(task=task, language=language)
 
+    @property
+    def running(self) -> list[Recording]:
+        """In the order in which they were started."""
+        return [recording for recording, _ in self._running]
+
+    @property
+    def hungry(self) -> bool:
+        """The next recording should be started: fewer segments wait than there are workers, and not
+        so many recordings are being read already as may be."""
+        running = self.running
+        reading = sum(recording.being_read for recording in running)
+        waiting = sum(recording.waiting for recording in running)
+        return waiting < len(self._transcriber.pool.devices) and reading < self._transcriber.readers
+
     def start(self, request: JobRequest) -> Recording:
-        recording = Recording(request, self._settings, self._transcriber, self._folder, self._cache)
-        self._recordings.append(recording)
-        self._threads.submit(recording.run)
+        recording = Recording(
+            request, self._settings, self._transcriber, self._folder, self._cache, self._news
+        )
+        thread = threading.Thread(target=recording.run, name="recording")
+        self._running.append((recording, thread))
+        thread.start()
         return recording
+
+    def wait(self, timeout_s: float) -> list[Recording]:
+        """Those that have ended, and are forgotten here: after the next news of any, or at
+        once if there are such, or when the time is over."""
+        self._news.wait(timeout_s)
+        # First: what happens from here on is news for the next call.
+        self._news.clear()
+        ended = [(recording, thread) for recording, thread in self._running if recording.ended]
+        for recording, thread in ended:
+            thread.join()
+            self._running.remove((recording, thread))
+        return [recording for recording, _ in ended]
 
     def __enter__(self) -> Recordings:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        for recording in self._recordings:
+        for recording in self.running:
             recording.cancel()
         self._transcriber.pool.close(CLOSE_GRACE_S)
-        self._threads.shutdown()
+        for _, thread in self._running:
+            thread.join()

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,17 +50,54 @@ def check_writable(path: Path) -> None:
         )
 
 
-def write_report(path: Path, entries: list[dict[str, Any]]) -> None:
-    """Write all at once, or nothing. Raises DiskFull, InvalidOption."""
-    content = entries[0] if len(entries) == 1 else entries
-    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    try:
+class Report:
+    """Collects the entries in a file that has no name, so that thousands take no memory.
+
+    Raises as :meth:`write`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_writable(path)
+        self._path = path
+        self._places: dict[int, tuple[int, int]] = {}
+        with self._explained():
+            self._file = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed by close()
+
+    def add(self, position: int, entry: dict[str, Any]) -> None:
+        """An entry that is to stand at a position."""
+        text = json.dumps(entry, ensure_ascii=False, indent=2, allow_nan=False)
         # File names may not be Unicode; their escapes are good JSON.
-        replace_file(path, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        if disk_is_full(error):
-            raise DiskFull(f"No space left to write the report {path}.") from error
-        raise InvalidOption(f"The report cannot be written to {path}: {error.strerror}.") from error
+        content = text.encode("utf-8", "backslashreplace")
+        with self._explained():
+            self._places[position] = self._file.seek(0, os.SEEK_END), len(content)
+            self._file.write(content)
+
+    def write(self) -> None:
+        """Write all at once, or nothing. Raises DiskFull, InvalidOption."""
+        with self._explained():
+            replace_file(self._path, self._content())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _content(self) -> Iterator[bytes]:
+        several = len(self._places) != 1
+        for count, (_, (start, length)) in enumerate(sorted(self._places.items())):
+            self._file.seek(start)
+            entry = self._file.read(length)
+            yield (b",\n" if count else b"[\n") + entry if several else entry
+        yield b"\n]\n" if several else b"\n"
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if disk_is_full(error):
+                raise DiskFull(f"No space left to write the report {self._path}.") from error
+            raise InvalidOption(
+                f"The report cannot be written to {self._path}: {error.strerror}."
+            ) from error
 
 
 def _rounded(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,12 +24,13 @@ def how_to_own(folder: Path) -> str:
 
 
 def replace_file(
-    path: Path, content: bytes, *, private: bool = False, durable: bool = True
+    path: Path, content: bytes | Iterable[bytes], *, private: bool = False, durable: bool = True
 ) -> None:
     """Write beside the file and move over it: a reader sees the old content or the new one.
     Raises OSError; then the file is as it was.
 
     Args:
+        content: all of it, or piece by piece.
         private: only its owner may read it.
         durable: it is there after a power cut as well, for which each write waits for the disk.
     """
@@ -50,13 +51,15 @@ def create_file(path: Path, content: bytes, *, private: bool = False) -> bool:
 
 
 @contextmanager
-def _beside(path: Path, content: bytes, private: bool, durable: bool) -> Iterator[Path]:
+def _beside(
+    path: Path, content: bytes | Iterable[bytes], private: bool, durable: bool
+) -> Iterator[Path]:
     """The content in a file of its own, which is gone in the end."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         with os.fdopen(os.open(temporary, flags, 0o600 if private else 0o666), "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             if durable:
                 os.fsync(file.fileno())

@@ -57,6 +57,7 @@ class Progress:
     _worked_sum_s: float = 0.0
     """Of what is done: what took time here, not what an earlier run had done."""
     _begun: float | None = None
+    _ended: int = 0
 
     def feed(self, event: Event) -> None:
         """Take one event."""
@@ -81,6 +82,7 @@ class Progress:
                 self._work(index, device)
                 self._mark(index, "working")
             case SegmentFinished() | SegmentFailed():
+                self._ended += 1
                 self._done(event.index, event.device)
                 self._mark(event.index, "done" if isinstance(event, SegmentFinished) else "failed")
             case Finished():
@@ -91,6 +93,11 @@ class Progress:
     def parts(self) -> tuple[TimelineSegment, ...]:
         """The segments on the timeline, in the order they were planned."""
         return tuple(self._parts.values())
+
+    @property
+    def waiting(self) -> int:
+        """Segments that are planned and that no device has yet."""
+        return max(0, len(self._parts) - len(self._working) - self._ended)
 
     @property
     def fraction(self) -> float:

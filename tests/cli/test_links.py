@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from cli.arguments import parser
-from cli.links import Links, part_links
+from cli.links import Links
+from cli.sources import Source, sources_of
 from core.errors import InvalidOption
 from core.settings import Settings
 from jobs.links import FetchedRecording
@@ -95,10 +96,11 @@ def test_wrong_options_and_missing_gpus_are_told_before_anything_is_fetched(
 def test_a_link_among_the_files_is_taken_as_one() -> None:
     link = "https://www.youtube.com/watch?v=a//b"
     args = parser().parse_args(["transcribe", "a.wav", link, "b.wav", "--url", "http://c/"])
-    assert part_links(args) == [link, "http://c/"]
-    assert args.files == [Path("a.wav"), Path("b.wav")]
+    files, links = sources_of(args)
+    assert links == [link, "http://c/"]
+    assert files == [Source(Path("a.wav")), Source(Path("b.wav"))]
     with pytest.raises(InvalidOption, match="No recording was given"):
-        part_links(parser().parse_args(["audio"]))
+        sources_of(parser().parse_args(["audio"]))
 
 
 def test_the_optimized_script_runs_as_a_file_from_anywhere(
@@ -145,7 +147,7 @@ class _Told:
     def download(self, fraction: float | None, text: str) -> None:
         self.lines.append((fraction, text))
 
-    def show(self, name: str, progress: object) -> None: ...
+    def show(self, name: str, progress: object, place: str = "") -> None: ...
 
     def say(self, text: str) -> None: ...
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +10,20 @@ import pytest
 from cli.arguments import parser
 from cli.failures import EXIT_CODES, exit_code, worst
 from cli.main import main
-from cli.options import build_settings, gpus_of, requests_of, settings_of, unique_stems
+from cli.options import (
+    build_settings,
+    common_request,
+    gpus_of,
+    requests_of,
+    settings_of,
+    unique_stems,
+)
+from cli.sources import sources_of
 from core import errors
 from core.settings import Settings
 from core.types import DecodeOptions, PlanOptions
 from jobs.options import JobOptions
+from jobs.request import JobRequest
 
 
 def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(
@@ -40,6 +50,12 @@ def test_a_folder_of_recordings_cannot_change_settings(
     assert Settings().beam_size == 5
 
 
+def requests(args: Namespace, settings: Settings) -> list[JobRequest]:
+    """Of the files that a command line names."""
+    files, _ = sources_of(args)
+    return requests_of(files, common_request(args, settings), beside=args.output_dir is None)
+
+
 def test_every_option_arrives() -> None:
     text = """transcribe a.mkv --model m --language zh --task translate --formats vtt,srt
         --output-dir out --device cuda --gpus 0,GPU-1 --workers 3 --threads 2 --compute-type int8
@@ -61,7 +77,7 @@ def test_every_option_arrives() -> None:
         }
     )
     assert gpus_of(args) == ["0", "GPU-1"]
-    (request,) = requests_of(args, settings)
+    (request,) = requests(args, settings)
     assert (request.path, request.output_dir, request.stem) == (Path("a.mkv"), Path("out"), "a")
     assert request.options == JobOptions(
         model="m",
@@ -85,7 +101,7 @@ def test_every_option_arrives() -> None:
 
 def test_without_options_the_defaults_of_the_settings_hold() -> None:
     args = parser().parse_args(["transcribe", "a/b.wav", "--formats", "all"])
-    (request,) = requests_of(args, Settings())
+    (request,) = requests(args, Settings())
     decode = request.options.decode(Settings())
     assert (decode, request.options.plan) == (DecodeOptions(), PlanOptions())
     assert request.output_dir == Path("a")
@@ -104,13 +120,18 @@ def test_without_options_the_defaults_of_the_settings_hold() -> None:
     ],
 )
 def test_outputs_of_one_call_never_meet(paths: list[str], stems: list[str]) -> None:
-    files = [Path(path) for path in paths]
-    assert unique_stems(files, [Path("out")] * len(files)) == stems
+    wanted = [Path(path).stem for path in paths]
+    assert unique_stems(wanted, [Path("out")] * len(wanted)) == stems
 
 
 def test_the_same_name_in_two_folders_is_no_conflict() -> None:
-    files = [Path("x/a.wav"), Path("y/a.wav")]
-    assert unique_stems(files, [file.parent for file in files]) == ["a", "a"]
+    assert unique_stems(["a", "a"], [Path("x"), Path("y")]) == ["a", "a"]
+
+
+def test_ten_thousand_recordings_of_one_name_are_named_at_once() -> None:
+    stems = unique_stems(["audio"] * 10_000, [Path("out")] * 10_000)
+    assert stems[:3] == ["audio", "audio-2", "audio-3"]
+    assert len(set(stems)) == 10_000
 
 
 def test_every_error_has_an_exit_code() -> None:

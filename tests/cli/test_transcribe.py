@@ -82,13 +82,14 @@ def test_several_files_share_the_loaded_model_and_fail_alone(
     files = ["a/talk.flac", "gone.wav", "bad.mp4", "b/talk.flac"]
     done = cli("transcribe", *files, "--output-dir", "out", "--report", "r.json")
     assert done.returncode == 2
-    assert done.stdout.splitlines() == ["out/talk.srt", "out/talk-2.srt"]
+    assert sorted(done.stdout.splitlines()) == ["out/talk-2.srt", "out/talk.srt"]
     texts = [(here / "out" / name).read_text() for name in ("talk.srt", "talk-2.srt")]
     assert texts[0] == texts[1] != ""
     assert "error: gone.wav does not exist.\n       Check the path" in done.stderr
     told = [line for line in done.stderr.splitlines() if "bad.mp4 is not an audio" in line]
     assert len(told) == 1, "a failure is told once, by the command and not by the log as well"
     assert told[0].startswith("error: ")
+    assert "4 of 4 recordings: 2 complete, 2 failed; 0:04 of audio in" in done.stderr
     assert done.stderr.count("Loading Whisper model: tiny.en on cpu") == 1
     reports = json.loads((here / "r.json").read_text())
     assert [entry["input"] for entry in reports] == files

@@ -67,7 +67,7 @@ def test_the_command_and_a_file_must_be_given(cli: Cli) -> None:
 
 
 def test_nothing_is_loaded_when_no_file_can_be_read(cli: Cli, here: Path) -> None:
-    done = cli("transcribe", "gone.wav", ".")
+    done = cli("transcribe", "gone.wav", "gone.mp4")
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 2
     assert "Loading" not in done.stderr
