@@ -6,7 +6,6 @@ The supervisor's hands; used on its thread only. Nothing here waits for a worker
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -163,10 +162,9 @@ class Fleet:
         return min(times, default=None)
 
     def dispatch(self, now: float) -> None:
-        idle = [slot for slot in self.pool.slots if slot.idle and slot.usable]
-        # The fastest choose first; of a kind, those that come first.
-        idle.sort(key=lambda slot: min(slot.rates.values(), default=math.inf))
-        for slot in idle:
+        for slot in self.pool.slots:
+            if not slot.idle or not slot.usable:
+                continue
             choice = self.scheduler.choose(slot, self.pool.slots, now)
             if isinstance(choice, Task):
                 self._give(slot, choice)

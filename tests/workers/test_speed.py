@@ -233,11 +233,12 @@ def test_a_slow_slot_leaves_what_the_fast_one_that_is_free_could_do_before_the_e
 
 
 def test_pieces_that_many_share_are_left_to_nobody_else() -> None:
-    """Slots of many machines, each measured a little differently: none waits for the best."""
+    """Slots of many machines, each measured a little differently: none waits for the best,
+    which comes last."""
     slots = [
         WorkerSlot(
             Device(f"GPU {n}", "cuda", node=f"node {n}"),
-            state=SlotState.IDLE, worker=A_WORKER, model=TINY, rates={TINY: 0.1 + 0.002 * n},
+            state=SlotState.IDLE, worker=A_WORKER, model=TINY, rates={TINY: 0.12 - 0.002 * n},
         )
         for n in range(8)
     ]  # fmt: skip
