@@ -101,10 +101,15 @@ class ParallelWhisperTranscriber:
         return self.pool.devices[0].runs_on
 
     @property
+    def slots(self) -> int:
+        """Places for workers there are now, remote ones included."""
+        return len(self.pool.status()) + len(self.pool.endpoint_status())
+
+    @property
     def readers(self) -> int:
         """Recordings worth reading at a time so that no worker waits for segments: one for each
         worker as far as half the cores carry them, and at least as many as the settings let run."""
-        wanted = min(len(self.pool.devices), usable_cores() // 2)
+        wanted = min(self.slots, usable_cores() // 2)
         return max(self._settings.max_running_jobs, wanted)
 
     def resolve(

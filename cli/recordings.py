@@ -215,7 +215,7 @@ class Recordings:
         running = self.running
         reading = sum(recording.being_read for recording in running)
         waiting = sum(recording.waiting for recording in running)
-        return waiting < len(self._transcriber.pool.devices) and reading < self._transcriber.readers
+        return waiting < self._transcriber.slots and reading < self._transcriber.readers
 
     def start(self, request: JobRequest) -> Recording:
         recording = Recording(
