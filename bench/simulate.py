@@ -254,7 +254,10 @@ def _real_run(speeds: Sequence[float], parts: Sequence[AudioSegment]) -> float:
         for n, speed in enumerate(speeds)
     ]
     request = DecodeRequest(model=model, options=DecodeOptions(language="en", batch_size=8))
-    with tempfile.TemporaryDirectory() as name, WorkerPool(devices, engine=LOCAL_ENGINE) as pool:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        WorkerPool(devices, engine=LOCAL_ENGINE, log_level="error") as pool,
+    ):
         spool = PcmSpool(Path(name) / "audio.pcm")
         spool.path.touch()
         pool.preload(model).result()
