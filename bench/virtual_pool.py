@@ -43,7 +43,7 @@ from workers.slot_state import SlotState
 from workers.supervisor import LONGEST_WAIT_S
 from workers.worker_slot import WorkerSlot
 
-MODEL = ModelSpec("scripted", "/scripted", "int8", "cpu")
+MODEL = ModelSpec("scripted", "/scripted", "float16", "cuda")
 CANCEL_S = 0.05
 """Time a worker takes to give a task back."""
 
@@ -83,6 +83,7 @@ class VirtualWorker:
     due."""
 
     pid: int | None = None
+    lost = False
     closed_s: float | None = None
     killed_s: float | None = None
     ended = False

@@ -237,7 +237,7 @@ def test_pieces_that_many_share_are_left_to_nobody_else() -> None:
     which comes last."""
     slots = [
         WorkerSlot(
-            Device(f"GPU {n}", "cuda", node=f"node {n}"),
+            Device(f"CPU {n}", "cpu", node=f"node {n}"),
             state=SlotState.IDLE, worker=A_WORKER, model=TINY, rates={TINY: 0.12 - 0.002 * n},
         )
         for n in range(8)
