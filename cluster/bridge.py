@@ -304,7 +304,7 @@ class Relay:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """The machine is gone, or what runs there cannot be talked to: the place is had anew."""
+        """The machine is gone, or what runs there does not answer: ask for the place again."""
         # Told first: the slot goes before its worker's end can be held against it.
         self._bridge.lost(self._held)
         if not self._closed:

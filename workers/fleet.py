@@ -61,10 +61,13 @@ class WorkerStatus:
     loads: int = 0
     endpoint: str | None = None
     """Id of the remote server behind it; None: a device of this machine."""
-    alive: bool = True
-    """There is a worker, in a process of this machine (``pid``) or of another one."""
     node: str = ""
     """Name of its machine in the cluster; empty: this machine."""
+
+    @property
+    def alive(self) -> bool:
+        """There is a worker, in a process of this machine (``pid``) or of another one."""
+        return self.pid is not None or (bool(self.node) and self.heard_at_s is not None)
 
     @property
     def last_heard_s(self) -> float | None:
@@ -180,7 +183,7 @@ class Fleet:
         self.pool.slots[:] = [s for s in self.pool.slots if s.alive or not s.removed]
 
     def set_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
-        """Slots for these and for no others. What changed begins anew: its breaker, its speed."""
+        """Slots for these and for no others. One that changed starts over: breaker and speed."""
         wanted = {device.endpoint: device for device in endpoint_devices(endpoints)}
         old = [slot for slot in self.pool.slots if slot.endpoint is not None and not slot.removed]
         for slot in old:
@@ -188,7 +191,7 @@ class Fleet:
             if device is not None:
                 slot.device = device
             else:
-                self._remove(slot, "its endpoint was switched off or set up anew")
+                self._remove(slot, "its endpoint was switched off or changed")
         self._add(wanted.values())
 
     def set_nodes(self, devices: Sequence[Device]) -> None:
@@ -359,6 +362,5 @@ def _status(slot: WorkerSlot) -> WorkerStatus:
         starts=slot.starts,
         loads=slot.loads,
         endpoint=None if slot.endpoint is None else slot.endpoint.id,
-        alive=slot.alive,
         node=slot.device.node,
     )

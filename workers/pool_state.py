@@ -99,7 +99,7 @@ class PoolState:
         """A server may be away for days: after the first time no line, unless it now refuses."""
         breaker = slot.breaker
         if breaker.refused:
-            then = "It is asked no more until it is set up anew or a test of it succeeds."
+            then = "It is not asked again until its settings change or a test of it succeeds."
         else:
             then = f"It is tried again in {breaker.wait_s(self.limits_of(slot)):.3g} s."
         text = f"{slot.label} is taken out: {breaker.reason}. {then}"

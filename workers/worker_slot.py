@@ -99,7 +99,7 @@ class WorkerSlot:
     finished: int = 0
     """Segments that were finished here."""
     removed: bool = False
-    """Its endpoint was switched off or set up anew, or its machine has left the cluster; the slot
+    """Its endpoint was switched off or changed, or its machine has left the cluster; the slot
     goes when its worker has ended."""
 
     @property

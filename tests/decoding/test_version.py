@@ -65,8 +65,8 @@ def words_of(answer: dict[str, Any]) -> list[tuple[float, float, str]]:
 def test_other_text_needs_another_version(tiny: SpeechModel, tmp_path: Path) -> None:
     known = json.loads(KNOWN.read_text(encoding="utf-8"))
     now = decoded(tiny, tmp_path)
-    assert known["version"] == DECODING_VERSION, "write the known answer anew (see above)"
-    changed = "raise DECODING_VERSION and write the known answer anew (see above)"
+    assert known["version"] == DECODING_VERSION, "write the known answer again (see above)"
+    changed = "raise DECODING_VERSION and write the known answer again (see above)"
     if known["kernels"] == now["kernels"]:
         assert now == known, changed
     words, known_words = words_of(now), words_of(known)

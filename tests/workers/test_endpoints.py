@@ -112,7 +112,7 @@ def test_an_endpoint_comes_and_goes_while_a_job_runs(bench: Bench) -> None:
     assert incidents(events) == []
 
 
-def test_new_settings_begin_anew(bench: Bench) -> None:
+def test_new_settings_start_over(bench: Bench) -> None:
     a = endpoint(bench.directory, "a")
     tell(a, "refuse", "ok")
     pool, model = pool_of(bench, a), bench.model()
